@@ -1,0 +1,62 @@
+"""Plain records that travel between the layers, and the legend of shape letters.
+
+Shape letters, worn by tensor names (`s_BTO` is `[B, T, O]`):
+
+    B batch   T tokens   I inputs of a layer (+1 for its bias)   O outputs of a layer
+    Q queries   D documents   R rank   L layers   V vocabulary
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Group = Literal["reasoning", "factual", "control"]
+Reading = Literal["dot", "per_nat", "normed"]
+
+#: One sentence that every table header, chart and help text repeats.
+SIGN_STATEMENT = (
+    "Positive: adding this document is predicted to raise log p(completion | prompt). "
+    "Negative: to lower it. A first-order prediction, not an experiment."
+)
+
+#: The unit of each reading of a score.
+READING_UNITS: dict[Reading, str] = {
+    "dot": "nats, summed over tokens",
+    "per_nat": "dot / −log p(completion | prompt)",
+    "normed": "dot / ‖document gradient‖₂",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One training document: what a score is about."""
+
+    id: str
+    text: str
+    source: str = "unknown"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An intermediate result a reasoning answer needs, with the spellings that mark it."""
+
+    text: str
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A prompt and the completion whose log-probability the documents explain."""
+
+    id: str
+    task: str
+    group: Group
+    prompt: str
+    completion: str
+    answer: str = ""
+    steps: tuple[Step, ...] = ()
+    keywords: tuple[str, ...] = ()
+    correct: bool | None = None
+    gold: tuple[str, ...] = ()
