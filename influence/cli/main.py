@@ -1,0 +1,88 @@
+"""The `influence` program: commands load on use, errors print without a traceback."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import sys
+
+import click
+
+from influence import __version__
+from influence.errors import InfluenceError
+
+#: command name -> (module, attribute, one line of help). Help is here so that `--help` imports no command.
+COMMANDS = {
+    "fit-hessian": ("influence.cli.fit", "fit_hessian", "Fit the EK-FAC Hessian of a model on a corpus."),
+    "score": ("influence.cli.score", "score", "Score every document of a corpus against queries."),
+    "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
+    "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
+    "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
+    "train": ("influence.cli.train", "train", "Train a language model."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported only when one of them runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="influence")
+def cli() -> None:
+    """Which training documents made this model say that?
+
+    \b
+    influence fit-hessian MODEL --corpus CORPUS --out runs/x/hessian
+    influence score --queries slopes.jsonl --model MODEL --hessian runs/x/hessian --corpus CORPUS --out runs/x/scores
+    influence report runs/x/scores --out reports/x.html
+
+    A score is positive when adding the document is predicted to RAISE log p(completion | prompt),
+    negative when it is predicted to lower it.
+    """
+
+
+def main() -> None:
+    """Run the program: exit 0 done, 2 bad input, 3 bad artefact, 4 failed computation, 130 interrupted."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        command = shlex.join(["influence", *sys.argv[1:]])
+        click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {command}", err=True)
+        sys.exit(130)
+    except InfluenceError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        import errno
+
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        click.echo(
+            f"Error: the disk is full{where}.\n"
+            "  next:  free some space and run the same command again; finished blocks are kept.",
+            err=True,
+        )
+        sys.exit(4)
