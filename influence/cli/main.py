@@ -49,7 +49,8 @@ def cli() -> None:
 
     \b
     influence fit-hessian MODEL --corpus CORPUS --out runs/x/hessian
-    influence score --queries slopes.jsonl --model MODEL --hessian runs/x/hessian --corpus CORPUS --out runs/x/scores
+    influence score --queries slopes.jsonl --model MODEL --hessian runs/x/hessian \\
+                    --corpus CORPUS --out runs/x/scores
     influence report runs/x/scores --out reports/x.html
 
     A score is positive when adding the document is predicted to RAISE log p(completion | prompt),

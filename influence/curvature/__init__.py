@@ -1,0 +1,1 @@
+"""Curvature as pure tensor maths: no model, no I/O."""

@@ -1,0 +1,1 @@
+"""The passes over text: fit a Hessian, score a corpus."""

@@ -1,0 +1,1 @@
+"""Artefacts on disk: whole or absent, and each says what made it."""

@@ -1,0 +1,182 @@
+"""What every artefact folder shares: a manifest, atomic writes, and refusal to mix runs.
+
+`manifest.json` holds `kind`, `status` ("running" | "complete"), `config` (everything that determines the
+result; two runs may share a folder only if it is equal) and `provenance` (everything else worth knowing).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from influence.errors import StoreError
+
+MANIFEST = "manifest.json"
+
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that the file appears whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write numpy arrays as safetensors, atomically."""
+    from safetensors.numpy import save_file
+
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
+        part.replace(path)
+    except Exception as error:
+        part.unlink(missing_ok=True)
+        raise_if_disk_full(error, path)
+        raise
+
+
+def raise_if_disk_full(error: Exception, path: Path) -> None:
+    """Turn a safetensors error about a full disk, which is no OSError, back into one."""
+    if "No space left" in str(error) or "os error 28" in str(error):
+        raise OSError(28, "No space left on device", str(path)) from error
+
+
+def map_arrays(path: Path, mode: str = "r") -> dict[str, npt.NDArray[Any]]:
+    """Memory-map every array of a safetensors file."""
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            if size > path.stat().st_size:
+                raise ValueError("header longer than the file")
+            header = json.loads(file.read(size))
+        header.pop("__metadata__", None)
+        return {
+            name: np.memmap(
+                path,
+                dtype=_DTYPES[entry["dtype"]],
+                mode=mode,  # type: ignore[call-overload]
+                offset=8 + size + entry["data_offsets"][0],
+                shape=tuple(entry["shape"]),
+            )
+            if 0 not in entry["shape"]
+            else np.zeros(entry["shape"], _DTYPES[entry["dtype"]])
+            for name, entry in header.items()
+        }
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise StoreError(
+            f"{path} cannot be read.",
+            have=str(error),
+            fix="The file is missing or damaged: delete its folder and run the command that made it again.",
+        ) from error
+
+
+def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+    """Create a safetensors file of zeros (`name -> (shape, "F32" | "F64")`), to be filled by `map_arrays(mode="r+")`."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, (shape, dtype) in shapes.items():
+        size = int(np.prod(shape)) * np.dtype(_DTYPES[dtype]).itemsize
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an artefact folder, or None where there is none."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or not {"kind", "status", "config"} <= manifest.keys():
+            raise ValueError("fields are missing")
+    except ValueError as error:
+        raise StoreError(f"{path} is not a manifest of this program.", have=str(error)) from error
+    return manifest
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flatten(item, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], value
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Readable differences between two configs, one line each."""
+    old, new = dict(_flatten(before)), dict(_flatten(now))
+    return [
+        f"{key}: {old.get(key, 'absent')!r} there, {new.get(key, 'absent')!r} now"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, "absent") != new.get(key, "absent")
+    ]
+
+
+def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Open `folder` for a run of `kind` with `config`: a new manifest, or the one of the same run to resume.
+
+    Raises:
+        StoreError: the folder holds another kind of artefact, other files, or a run with another config.
+    """
+    config = json.loads(json.dumps(config))  # as it will read back: tuples are lists
+    manifest = read_manifest(folder)
+    if manifest is None:
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(f"--out {folder} is a file.", fix="Name a folder.")
+        if folder.exists() and any(not p.name.endswith(".part") for p in folder.iterdir()):
+            raise StoreError(
+                f"{folder} already holds other files.", fix="Choose another --out, or empty the folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = {"kind": kind, "status": "running", "config": config, "provenance": {}}
+        write_json(folder / MANIFEST, manifest)
+        return manifest
+    if manifest["kind"] != kind:
+        raise StoreError(f"{folder} holds a {manifest['kind']}, not a {kind}.", fix="Choose another --out.")
+    changed = differences(manifest["config"], config)
+    if changed:
+        raise StoreError(
+            f"{folder} holds a {kind} made with other arguments.",
+            have="; ".join(changed),
+            fix="Choose another --out, delete the folder, or run with the arguments it was made with.",
+        )
+    return manifest
+
+
+def finish(folder: Path, manifest: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Mark the artefact complete."""
+    manifest["status"] = "complete"
+    manifest["provenance"] = provenance
+    write_json(folder / MANIFEST, manifest)
+
+
+def open_complete(folder: Path, kind: str) -> dict[str, Any]:
+    """The manifest of a finished artefact of `kind`; StoreError if it is absent, other, or unfinished."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise StoreError(f"{folder} holds no {kind}: there is no {MANIFEST}.", fix="Check the path.")
+    if manifest["kind"] != kind:
+        raise StoreError(f"{folder} holds a {manifest['kind']}, not a {kind}.", fix="Check the path.")
+    if manifest["status"] != "complete":
+        raise StoreError(
+            f"The {kind} in {folder} is unfinished.",
+            fix="Run the command that was making it again: it resumes.",
+        )
+    return manifest

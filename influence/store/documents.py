@@ -1,0 +1,129 @@
+"""The documents of a run, tokenised, in one memory-mapped Arrow file.
+
+`documents.arrow` (Arrow IPC): `id, source, text, metadata` (strings; metadata is JSON) and `tokens`
+(list<int32>, with BOS if the tokenizer adds one). Row order is document order: columns of a score matrix.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from influence.errors import StoreError
+from influence.types import Document
+
+FILE = "documents.arrow"
+ROWS_PER_BATCH = 4096
+SNIPPET_CHARACTERS = 160
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("text", pa.large_string()),
+        ("metadata", pa.string()),
+        ("tokens", pa.list_(pa.int32())),
+    ]
+)
+
+
+def write_documents(folder: Path, documents: Iterable[tuple[Document, list[int]]]) -> None:
+    """Stream `(document, token ids)` pairs into `folder/documents.arrow`, atomically and with flat memory."""
+    part = folder / (FILE + ".part")
+    rows: list[tuple[Document, list[int]]] = []
+    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        for row in documents:
+            rows.append(row)
+            if len(rows) == ROWS_PER_BATCH:
+                writer.write_batch(_record_batch(rows))
+                rows = []
+        if rows:
+            writer.write_batch(_record_batch(rows))
+    part.replace(folder / FILE)
+
+
+def _record_batch(rows: list[tuple[Document, list[int]]]) -> Any:
+    columns = [
+        [document.id for document, _ in rows],
+        [document.source for document, _ in rows],
+        [document.text for document, _ in rows],
+        [json.dumps(document.metadata, ensure_ascii=True) for document, _ in rows],
+        [tokens for _, tokens in rows],
+    ]
+    return pa.record_batch(
+        [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
+    )
+
+
+@dataclass(frozen=True)
+class DocumentTable:
+    """Memory-mapped documents, addressed by their column number in a score matrix."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not (self.folder / FILE).exists():
+            raise StoreError(
+                f"{self.folder / FILE} is missing.", fix="Run the command that made the folder again."
+            )
+
+    @cached_property
+    def _batches(self) -> list[Any]:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(self.folder / FILE)))
+            return [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{self.folder / FILE} is damaged.", have=str(error)) from error
+
+    def __len__(self) -> int:
+        return sum(batch.num_rows for batch in self._batches)
+
+    def _cell(self, column: str, index: int) -> Any:
+        return self._batches[index // ROWS_PER_BATCH].column(column)[index % ROWS_PER_BATCH]
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.object_]:
+        """Document ids, `[D]`."""
+        return self._strings("id")
+
+    @cached_property
+    def sources(self) -> npt.NDArray[np.object_]:
+        """Source label of each document, `[D]`."""
+        return self._strings("source")
+
+    def _strings(self, column: str) -> npt.NDArray[np.object_]:
+        parts = [batch.column(column).to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.concatenate(parts) if parts else np.zeros(0, object)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each document, `[D]`."""
+        parts = [batch.column("tokens").value_lengths().to_numpy() for batch in self._batches]
+        return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
+
+    def text(self, index: int) -> str:
+        """Text of the document in column `index`."""
+        return str(self._cell("text", index).as_py())
+
+    def snippet(self, index: int) -> str:
+        """First characters of the text, white space collapsed."""
+        text = " ".join(self.text(index)[: 4 * SNIPPET_CHARACTERS].split())
+        return text if len(text) <= SNIPPET_CHARACTERS else text[: SNIPPET_CHARACTERS - 1] + "…"
+
+    def metadata(self, index: int) -> dict[str, Any]:
+        """Metadata of the document in column `index`."""
+        value = json.loads(self._cell("metadata", index).as_py())
+        assert isinstance(value, dict)
+        return value
+
+    def tokens(self, index: int) -> npt.NDArray[np.int32]:
+        """Token ids of the document in column `index`."""
+        return np.asarray(self._cell("tokens", index).values.to_numpy())

@@ -1,0 +1,196 @@
+"""A finished score store: `dot [Q, D]`, `‖G_d‖ [D]`, `I_q [Q]`, documents, queries, provenance. No torch.
+
+Files: `manifest.json`, `queries.json`, `documents.arrow`, `scores.safetensors` (`dot`, `gradient_norm`,
+`query_nll`; memory-mapped). Rows are queries in file order, columns are documents in corpus order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from influence.errors import InputError
+from influence.store.artefact import map_arrays, open_complete, write_json
+from influence.store.documents import DocumentTable
+from influence.types import Query, Reading, Step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ARRAYS = "scores.safetensors"
+QUERIES = "queries.json"
+
+
+def write_query_records(folder: Path, queries: Sequence[Query]) -> None:
+    """Store the queries of a run beside its scores."""
+    write_json(folder / QUERIES, [asdict(query) for query in queries])
+
+
+def _read_query_records(folder: Path) -> tuple[Query, ...]:
+    records = json.loads((folder / QUERIES).read_text(encoding="utf-8"))
+    return tuple(
+        Query(
+            **{
+                **record,
+                "steps": tuple(Step(step["text"], tuple(step["keywords"])) for step in record["steps"]),
+                "keywords": tuple(record["keywords"]),
+                "gold": tuple(record["gold"]),
+            }
+        )
+        for record in records
+    )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Influence of every document on every query.
+
+    Sign: positive means that more weight on the document raises log p(completion | prompt).
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @cached_property
+    def queries(self) -> tuple[Query, ...]:
+        """The queries, in row order."""
+        return _read_query_records(self.folder)
+
+    @cached_property
+    def documents(self) -> DocumentTable:
+        """The documents, in column order."""
+        return DocumentTable(self.folder)
+
+    @cached_property
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return map_arrays(self.folder / ARRAYS)
+
+    @property
+    def dot(self) -> npt.NDArray[np.floating]:
+        """Raw influence `[Q, D]`, memory-mapped; gradients are sums over tokens, the unit is nats."""
+        return self._arrays["dot"]
+
+    @property
+    def gradient_norm(self) -> npt.NDArray[np.floating]:
+        """`‖G_d‖₂` over the tracked parameters, `[D]`."""
+        return self._arrays["gradient_norm"]
+
+    @property
+    def query_nll(self) -> npt.NDArray[np.floating]:
+        """`I_q = −log p(completion | prompt)` in nats, `[Q]`."""
+        return self._arrays["query_nll"]
+
+    @property
+    def per_nat(self) -> npt.NDArray[np.floating]:
+        """`dot / I_q`, `[Q, D]`: comparable between queries; use it for sums and magnitudes."""
+        return self.dot / self.query_nll[:, None]
+
+    @property
+    def normed(self) -> npt.NDArray[np.floating]:
+        """`dot / ‖G_d‖₂`, `[Q, D]`: comparable between documents; use it for rankings."""
+        return self._normed(self.dot)
+
+    def _normed(self, dot: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        norm = np.asarray(self.gradient_norm)
+        return np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0)
+
+    def row(self, query: str, by: Reading = "normed") -> npt.NDArray[np.floating]:
+        """One reading of the scores of one query, `[D]`."""
+        index = self.index(query)
+        dot = np.asarray(self.dot[index])
+        if by == "dot":
+            return dot
+        if by == "per_nat":
+            return dot / self.query_nll[index]
+        if by == "normed":
+            return self._normed(dot)
+        raise InputError(f"There is no reading {by!r} of a score.", fix="Use dot, per_nat or normed.")
+
+    def index(self, query: str) -> int:
+        """Row of the query with this id."""
+        for index, candidate in enumerate(self.queries):
+            if candidate.id == query:
+                return index
+        known = ", ".join(candidate.id for candidate in self.queries[:8])
+        raise InputError(
+            f"No query {query!r} in {self.folder}.", have=f"{len(self.queries)} queries: {known}, …"
+        )
+
+    def ranking(
+        self, query: str, k: int, by: Reading = "normed", bottom: bool = False
+    ) -> npt.NDArray[np.int64]:
+        """Columns of the `k` highest (or, with `bottom`, lowest) documents, best first; ties in document order."""
+        row = self.row(query, by)
+        key = row if bottom else -row
+        k = min(k, len(row))
+        if k == 0:
+            return np.zeros(0, np.int64)
+        threshold = np.partition(key, k - 1)[k - 1]
+        candidates = np.flatnonzero(key <= threshold)
+        return candidates[np.argsort(key[candidates], kind="stable")][:k]
+
+    def top(self, query: str, k: int = 20, by: Reading = "normed", bottom: bool = False) -> pd.DataFrame:
+        """The `k` documents that raise (`bottom`: lower) log p(completion | prompt) most.
+
+        Columns: rank (from 1), document, source, dot, per_nat, normed, snippet.
+        """
+        import pandas as pd
+
+        columns = self.ranking(query, k, by, bottom)
+        return pd.DataFrame(
+            {
+                "rank": np.arange(1, len(columns) + 1),
+                "document": self.documents.ids[columns],
+                "source": self.documents.sources[columns],
+                "dot": self.row(query, "dot")[columns],
+                "per_nat": self.row(query, "per_nat")[columns],
+                "normed": self.row(query, "normed")[columns],
+                "snippet": [self.documents.snippet(int(column)) for column in columns],
+            }
+        )
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Export all scores, long: one row per query and document (query, document, source, three readings)."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ids = pa.array(self.documents.ids, pa.string())
+        sources = pa.array(self.documents.sources, pa.string())
+        writer = None
+        for query in self.queries:
+            table = pa.table(
+                {
+                    "query": pa.array([query.id] * len(ids), pa.string()),
+                    "document": ids,
+                    "source": sources,
+                    "dot": np.asarray(self.row(query.id, "dot")),
+                    "per_nat": self.row(query.id, "per_nat"),
+                    "normed": self.row(query.id, "normed"),
+                }
+            )
+            writer = writer or pq.ParquetWriter(part, table.schema, compression="zstd")
+            writer.write_table(table)
+        assert writer is not None, "a score store has at least one query"
+        writer.close()
+        part.replace(path)
+        return path
+
+
+def open_scores(folder: str | Path) -> Scores:
+    """Open a finished score store, without the model and without torch.
+
+    Raises:
+        StoreError: no finished score store lies there.
+    """
+    folder = Path(folder)
+    return Scores(folder, open_complete(folder, "scores"))
