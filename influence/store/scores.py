@@ -90,7 +90,7 @@ class Scores:
     @property
     def per_nat(self) -> npt.NDArray[np.floating]:
         """`dot / I_q`, `[Q, D]`: comparable between queries; use it for sums and magnitudes."""
-        return self.dot / self.query_nll[:, None]
+        return np.asarray(self.dot / self.query_nll[:, None])
 
     @property
     def normed(self) -> npt.NDArray[np.floating]:
@@ -108,7 +108,7 @@ class Scores:
         if by == "dot":
             return dot
         if by == "per_nat":
-            return dot / self.query_nll[index]
+            return np.asarray(dot / self.query_nll[index])
         if by == "normed":
             return self._normed(dot)
         raise InputError(f"There is no reading {by!r} of a score.", fix="Use dot, per_nat or normed.")
@@ -126,7 +126,7 @@ class Scores:
     def ranking(
         self, query: str, k: int, by: Reading = "normed", bottom: bool = False
     ) -> npt.NDArray[np.int64]:
-        """Columns of the `k` highest (or, with `bottom`, lowest) documents, best first; ties in document order."""
+        """Columns of the `k` highest (`bottom`: lowest) documents, best first; ties in document order."""
         row = self.row(query, by)
         key = row if bottom else -row
         k = min(k, len(row))
@@ -157,7 +157,7 @@ class Scores:
         )
 
     def to_parquet(self, path: str | Path) -> Path:
-        """Export all scores, long: one row per query and document (query, document, source, three readings)."""
+        """Export all scores: a row per query and document (query, document, source, three readings)."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
