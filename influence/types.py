@@ -9,7 +9,10 @@ Shape letters, worn by tensor names (`s_BTO` is `[B, T, O]`):
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Group = Literal["reasoning", "factual", "control"]
 Reading = Literal["dot", "per_nat", "normed"]
@@ -60,3 +63,14 @@ class Query:
     keywords: tuple[str, ...] = ()
     correct: bool | None = None
     gold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFactors:
+    """EK-FAC of one tracked layer: `activation_eigenvectors [I, I]`, `gradient_eigenvectors [O, O]` (columns),
+    and the corrected eigenvalues `lam [O, I]`, a mean over documents.
+    """
+
+    activation_eigenvectors: Tensor
+    gradient_eigenvectors: Tensor
+    lam: Tensor

@@ -83,7 +83,7 @@ def map_arrays(path: Path, mode: str = "r") -> dict[str, npt.NDArray[Any]]:
 
 
 def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-    """Create a safetensors file of zeros (`name -> (shape, "F32" | "F64")`); `map_arrays(mode="r+")` fills it."""
+    """Create a safetensors file of zeros (`name -> (shape, "F32" | "F64")`), to be filled."""
     header: dict[str, Any] = {}
     end = 0
     for name, (shape, dtype) in shapes.items():

@@ -99,7 +99,7 @@ class Scores:
 
     def _normed(self, dot: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         norm = np.asarray(self.gradient_norm)
-        return np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0)
+        return np.asarray(np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0))
 
     def row(self, query: str, by: Reading = "normed") -> npt.NDArray[np.floating]:
         """One reading of the scores of one query, `[D]`."""

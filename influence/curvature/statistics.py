@@ -1,0 +1,80 @@
+"""Sums over tokens and documents that a pass accumulates. Pure tensor maths.
+
+Shapes: `a_BTI` activations going into a layer (with a last 1 when the layer has a bias), `s_BTO`
+pseudo-gradients (gradient of the summed loss with respect to the layer's output), zero at padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+#: Elements of one stack of document gradients `[b, O, I]`; bounds memory when documents are many and short.
+GRADIENT_STACK_ELEMENTS = 1 << 25
+
+
+def augment(a_BTI: Tensor, has_bias: bool) -> Tensor:
+    """Append the constant input 1 of a bias: `[B, T, I] -> [B, T, I + 1]`."""
+    if not has_bias:
+        return a_BTI
+    return torch.cat([a_BTI, a_BTI.new_ones(*a_BTI.shape[:2], 1)], dim=-1)
+
+
+def activation_covariance(a_BTI: Tensor, mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
+    """`Σ a aᵀ` over real tokens, `[I, I]`."""
+    a_NI = a_BTI[mask_BT].to(dtype)
+    return a_NI.mT @ a_NI
+
+
+def gradient_covariance(s_BTO: Tensor, mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
+    """`Σ s sᵀ` over real tokens, `[O, O]`."""
+    s_NO = s_BTO[mask_BT].to(dtype)
+    return s_NO.mT @ s_NO
+
+
+def document_gradients(s_BTO: Tensor, a_BTI: Tensor) -> Tensor:
+    """Gradient matrix of each document, `G = Σ_t s aᵀ`: `[B, O, I]`."""
+    return torch.bmm(s_BTO.mT, a_BTI)
+
+
+def gradient_stacks(s_BTO: Tensor, a_BTI: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """`document_gradients` in stacks of bounded memory: `(rows of the batch, G_BOI)`."""
+    size = max(1, GRADIENT_STACK_ELEMENTS // (s_BTO.shape[2] * a_BTI.shape[2]))
+    for start in range(0, s_BTO.shape[0], size):
+        rows = slice(start, start + size)
+        yield rows, document_gradients(s_BTO[rows], a_BTI[rows])
+
+
+def squared_rotated_gradients(
+    s_BTO: Tensor, a_BTI: Tensor, q_S: Tensor, q_A: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """`Σ_documents (Q_Sᵀ G Q_A)²`, elementwise: `[O, I]`, the sum behind the corrected eigenvalues.
+
+    Rotates tokens, `T (I² + O²)` products a document, or gradients, `I O (I + O)`, whichever is cheaper.
+    Source: George et al., arXiv 1806.03884, eq. 10.
+    """
+    tokens, outputs, inputs = s_BTO.shape[1], s_BTO.shape[2], a_BTI.shape[2]
+    s_BTO, a_BTI = s_BTO.to(dtype), a_BTI.to(dtype)
+    rotate_tokens = tokens * (inputs**2 + outputs**2) <= inputs * outputs * (inputs + outputs)
+    if rotate_tokens:
+        s_BTO, a_BTI = s_BTO @ q_S, a_BTI @ q_A
+    total_OI = s_BTO.new_zeros(outputs, inputs)
+    for _, g_BOI in gradient_stacks(s_BTO, a_BTI):
+        rotated = g_BOI if rotate_tokens else q_S.mT @ (g_BOI @ q_A)
+        total_OI += rotated.square_().sum(0)
+    return total_OI
+
+
+def sample_labels(logits_BTV: Tensor, uniform_BT: Tensor) -> Tensor:
+    """Draw a label at each position from the model's own distribution, by inverse CDF: `[B, T]` int64.
+
+    One uniform number a token, given by the caller, makes the draw independent of how documents are batched.
+    """
+    label_BT = torch.empty(logits_BTV.shape[:2], dtype=torch.int64, device=logits_BTV.device)
+    for row, (logits_TV, uniform_T) in enumerate(zip(logits_BTV, uniform_BT, strict=True)):
+        cdf_TV = logits_TV.detach().double().softmax(-1).cumsum(-1)
+        target_T1 = (uniform_T.double() * cdf_TV[:, -1]).unsqueeze(-1)
+        label_BT[row] = torch.searchsorted(cdf_TV, target_T1, right=True).squeeze(-1)
+    return label_BT.clamp_(max=logits_BTV.shape[-1] - 1)
