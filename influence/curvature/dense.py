@@ -15,7 +15,9 @@ from influence.types import LayerFactors
 
 
 def per_document_gradients(
-    loss: Callable[[Mapping[str, Tensor], Tensor], Tensor], parameters: Mapping[str, Tensor], documents: Tensor
+    loss: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+    parameters: Mapping[str, Tensor],
+    documents: Tensor,
 ) -> dict[str, Tensor]:
     """Gradient of `loss(parameters, document)` for each document by `vmap(grad)`: name -> `[D, *shape]`."""
     gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(dict(parameters), documents)
@@ -24,13 +26,14 @@ def per_document_gradients(
 
 def fisher(g_DP: Tensor) -> Tensor:
     """Dense Fisher of flattened per-document gradients, `mean g gᵀ`: `[P, P]`."""
-    return g_DP.mT @ g_DP / g_DP.shape[0]
+    return (g_DP.mT @ g_DP) / g_DP.shape[0]
 
 
 def solve(hessian_PP: Tensor, damping: Tensor | float, g_NP: Tensor) -> Tensor:
     """`(H + damping)⁻¹ g` for each row of `g_NP`."""
     identity = torch.eye(hessian_PP.shape[0], dtype=hessian_PP.dtype, device=hessian_PP.device)
-    return torch.linalg.solve(hessian_PP + damping * identity, g_NP.mT).mT
+    solution: Tensor = torch.linalg.solve(hessian_PP + damping * identity, g_NP.mT).mT
+    return solution
 
 
 def kfac_matrix(activation_covariance: Tensor, gradient_covariance: Tensor, tokens: float) -> Tensor:
@@ -38,10 +41,11 @@ def kfac_matrix(activation_covariance: Tensor, gradient_covariance: Tensor, toke
 
     `tokens` is the mean number of tokens a document: the covariances are per token, the Fisher per document.
     """
-    return tokens * torch.kron(gradient_covariance, activation_covariance)
+    product: Tensor = torch.kron(gradient_covariance, activation_covariance)
+    return tokens * product
 
 
 def ekfac_matrix(factors: LayerFactors) -> Tensor:
     """EK-FAC of one layer as a dense matrix, `[O·I, O·I]`."""
-    basis = torch.kron(factors.gradient_eigenvectors, factors.activation_eigenvectors)
+    basis: Tensor = torch.kron(factors.gradient_eigenvectors, factors.activation_eigenvectors)
     return basis @ torch.diag(factors.lam.flatten()) @ basis.mT

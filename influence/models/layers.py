@@ -78,7 +78,9 @@ def _linears(model: PreTrainedModel) -> dict[str, TrackedLayer]:
     return found
 
 
-def _select(model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str) -> dict[str, TrackedLayer]:
+def _select(
+    model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str
+) -> dict[str, TrackedLayer]:
     if pattern not in ("mlp", "all"):
         return {name: layer for name, layer in linears.items() if fnmatchcase(name, pattern)}
     blocks = _block_prefixes(model)

@@ -1,0 +1,60 @@
+"""What a run may be told, frozen. Only settings that change the result; the rest are arguments of the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from influence.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitConfig:
+    """Settings of a Hessian fit.
+
+    Attributes:
+        layers: Tracked layers: `mlp`, `all`, or globs.
+        max_length: Most tokens of a document.
+        windows: Cut longer documents into windows instead of truncating them.
+        documents: Fit on at most this many documents, drawn uniformly.
+        empirical: Use the corpus's own labels (empirical Fisher) instead of labels sampled from the model.
+        seed: Of the draw of documents and of labels.
+        backend: Who computes the fit: `influence` or `kronfluence`.
+    """
+
+    layers: tuple[str, ...] = ("mlp",)
+    max_length: int = 512
+    windows: bool = False
+    documents: int = 100_000
+    empirical: bool = False
+    seed: int = 0
+    backend: str = "influence"
+
+    def __post_init__(self) -> None:
+        _positive("max_length", self.max_length)
+        _positive("documents", self.documents)
+        if self.backend not in ("influence", "kronfluence"):
+            raise InputError(f"There is no backend {self.backend!r}.", fix="Use influence or kronfluence.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreConfig:
+    """Settings of a scoring run.
+
+    Attributes:
+        damping: Relative damping: each layer's is `damping × mean(lam)`.
+        max_length: Most tokens of a document, and of a query.
+        windows: Cut longer documents into windows instead of truncating them.
+    """
+
+    damping: float = 0.1
+    max_length: int = 512
+    windows: bool = False
+
+    def __post_init__(self) -> None:
+        _positive("max_length", self.max_length)
+        _positive("damping", self.damping)
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise InputError(f"{name} must be positive.", have=str(value))

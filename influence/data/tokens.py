@@ -1,0 +1,138 @@
+"""From text to token ids: BOS once, truncation or windows, never more text kept than was tokenised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from influence.errors import InputError
+from influence.types import Document, Query
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH = 512
+
+
+@dataclass(slots=True)
+class TokenReport:
+    """What happened to the documents on their way to tokens. Shown to the user in every run."""
+
+    documents: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    windows: int = 0
+    empty: int = 0
+
+    def sentence(self, max_length: int) -> str:
+        """One line for people."""
+        parts = [f"{self.documents:,} documents, {self.tokens:,} tokens"]
+        if self.truncated:
+            parts.append(f"{self.truncated:,} truncated to {max_length} tokens")
+        if self.windows:
+            parts.append(f"{self.windows:,} are windows of longer documents")
+        if self.empty:
+            parts.append(f"{self.empty:,} left out for having no token to predict")
+        return "; ".join(parts)
+
+
+def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids this tokenizer puts before every text: BOS, if it adds one, else nothing."""
+    bos = tokenizer.bos_token_id
+    empty = list(tokenizer("")["input_ids"])
+    return [bos] if bos is not None and empty[:1] == [bos] else []
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[tuple[list[int], list[int]]]:
+    """Token ids without special tokens, and the end offset of each token in its text.
+
+    A text that begins with the BOS string itself does not get a second BOS: the first one is dropped here.
+    """
+    bos = tokenizer.bos_token_id
+    encoding: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    results = []
+    for ids, offsets in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+        skip = 1 if bos is not None and ids[:1] == [bos] and bos_ids(tokenizer) else 0
+        results.append((list(ids[skip:]), [end for _, end in offsets[skip:]]))
+    return results
+
+
+def encode_documents(
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    windows: bool,
+    report: TokenReport,
+) -> Iterator[tuple[Document, list[int]]]:
+    """Tokenise documents in order; `report` is filled in on the way.
+
+    Args:
+        max_length: Most tokens of a document, BOS included.
+        windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning.
+
+    A document with nothing to predict (fewer than two tokens, BOS included) is left out and counted.
+    """
+    _require_offsets(tokenizer)
+    bos = bos_ids(tokenizer)
+    room = max_length - len(bos)
+    if room < 1:
+        raise InputError(f"--max-length {max_length} leaves no room for text.", fix="Use at least 2.")
+    stream = iter(documents)
+    while batch := list(islice(stream, _BATCH)):
+        for document, (ids, ends) in zip(batch, encode(tokenizer, [d.text for d in batch]), strict=True):
+            if len(bos) + len(ids) < 2:
+                report.empty += 1
+                continue
+            starts = range(0, len(ids), room) if windows else range(1)
+            if len(ids) > room and not windows:
+                report.truncated += 1
+            for number, start in enumerate(starts):
+                part = ids[start : start + room]
+                if len(bos) + len(part) < 2:  # a last window of one token
+                    continue
+                begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
+                piece = document
+                if len(ids) > room:
+                    identity = f"{document.id}#{number}" if windows else document.id
+                    piece = replace(document, id=identity, text=document.text[begin:end])
+                    report.windows += windows
+                report.documents += 1
+                report.tokens += len(bos) + len(part)
+                yield piece, bos + part
+    if report.documents == 0:
+        raise InputError("The corpus holds no text.", have=f"{report.empty} empty documents")
+
+
+def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: int) -> tuple[list[int], int]:
+    """Token ids of prompt + completion, and the position where the completion begins.
+
+    Prompt and completion are tokenised as one text; a token that straddles the boundary belongs to the completion.
+
+    Raises:
+        InputError: the two do not fit into `max_length`, or the completion has no token of its own.
+    """
+    _require_offsets(tokenizer)
+    bos = bos_ids(tokenizer)
+    ((ids, ends),) = encode(tokenizer, [query.prompt + query.completion])
+    boundary = len(query.prompt)
+    prompt_tokens = sum(end <= boundary for end in ends)
+    tokens = bos + ids
+    start = max(len(bos) + prompt_tokens, 1)
+    if start >= len(tokens):
+        raise InputError(f"Query {query.id}: the completion has no token to score.", have=repr(query.completion))
+    if len(tokens) > max_length:
+        raise InputError(
+            f"Query {query.id} has {len(tokens)} tokens, more than --max-length {max_length}.",
+            fix="Raise --max-length, or shorten the query.",
+        )
+    return tokens, start
+
+
+def _require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"{type(tokenizer).__name__} cannot say where its tokens lie in the text.",
+            fix="Use a fast tokenizer: AutoTokenizer.from_pretrained(..., use_fast=True), saved beside the model.",
+        )

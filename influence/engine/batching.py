@@ -1,0 +1,74 @@
+"""Length-sorted batches under a token budget, in blocks that can be resumed. Pure functions of lengths.
+
+Documents are ordered longest first, so that the first batch is the one that needs most memory. A block is a run of
+that order with a fixed number of tokens, whatever the budget: the budget may shrink on the way without moving a
+block's border, and results are stored block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+#: Column numbers of documents, `[D]` or a part of it.
+Columns = npt.NDArray[np.int64]
+
+#: Tokens of a block: what a kill can cost.
+BLOCK_TOKENS = 1 << 18
+#: Padded tokens of a batch to begin with.
+BATCH_TOKENS = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Padded documents. `input_ids [B, T]` int64; `mask_BT` marks real tokens, `loss_BT` those whose loss counts."""
+
+    input_ids: Tensor
+    mask_BT: Tensor
+    loss_BT: Tensor
+
+
+def length_order(lengths: Columns) -> Columns:
+    """Columns sorted by length, longest first; equal lengths stay in document order."""
+    return np.argsort(-lengths, kind="stable")
+
+
+def blocks(lengths: Columns, block_tokens: int = BLOCK_TOKENS) -> list[Columns]:
+    """Columns of each block, in the order they are run."""
+    order = length_order(lengths)
+    number = (np.cumsum(lengths[order]) - lengths[order]) // block_tokens
+    return np.split(order, np.flatnonzero(np.diff(number)) + 1)
+
+
+def batches(columns: Columns, lengths: Columns, batch_tokens: int) -> Iterator[Columns]:
+    """Cut a block into batches whose padded size is at most `batch_tokens` (one document at least)."""
+    start = 0
+    while start < len(columns):
+        rows = max(1, batch_tokens // int(lengths[columns[start]]))
+        yield columns[start : start + rows]
+        start += rows
+
+
+def pad(
+    tokens: Sequence[npt.NDArray[np.int32] | list[int]],
+    device: torch.device,
+    starts: Sequence[int] | None = None,
+) -> TokenBatch:
+    """Pad on the right. `starts[i]` is the first position of document `i` whose loss counts (default 1).
+
+    Position 0 is predicted by nothing. Padding needs no attention mask: in a causal model no real token sees it.
+    """
+    lengths = np.array([len(t) for t in tokens])
+    ids = np.zeros((len(tokens), lengths.max()), np.int64)
+    for row, t in enumerate(tokens):
+        ids[row, : len(t)] = t
+    position_T = np.arange(lengths.max())
+    mask = position_T < lengths[:, None]
+    first = np.ones(len(tokens)) if starts is None else np.array(starts)
+    loss = mask & (position_T >= first[:, None])
+    return TokenBatch(*(torch.from_numpy(array).to(device) for array in (ids, mask, loss)))

@@ -1,0 +1,271 @@
+"""Fit an EK-FAC Hessian: covariances, eigenbases, corrected eigenvalues; each stage stored whole, each resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from influence.config import FitConfig
+from influence.curvature.eigen import eigenbasis
+from influence.curvature.statistics import (
+    activation_covariance,
+    gradient_covariance,
+    sample_labels,
+    squared_rotated_gradients,
+)
+from influence.engine.batching import BATCH_TOKENS, Columns, TokenBatch, batches, blocks, pad
+from influence.engine.passes import Budget, Labels, backward, describe_documents, progress, run_blocks
+from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.models.layers import TrackedLayer, find_layers
+from influence.models.load import LanguageModel
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish
+from influence.store.documents import FILE as DOCUMENTS
+from influence.store.documents import DocumentTable
+from influence.store.factors import (
+    COVARIANCES,
+    EIGEN,
+    LAMBDA,
+    Factors,
+    load_tensors,
+    open_factors,
+    save_tensors,
+    write_kronfluence_arguments,
+)
+
+#: A reducer that also sees the batch: `(layer, a_BTI, s_BTO, batch)`.
+_BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, TokenBatch], None]
+
+
+def fit_hessian(
+    model: LanguageModel,
+    corpus: Corpus,
+    *,
+    out: str | Path | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    **settings: Any,
+) -> Factors:
+    """Fit the EK-FAC Hessian of a model on a corpus, resuming a fit that was killed.
+
+    Args:
+        out: Folder of the result; default `runs/hessian-HASH`, the hash being that of all settings.
+        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        settings: Fields of `influence.config.FitConfig`.
+
+    Raises:
+        ModelError: no such layers, or layers that cannot be tracked.
+        StoreError: `out` holds a fit with other settings, or of another model or corpus.
+        ComputeError: a value is not finite, or a single document does not fit into memory.
+    """
+    started = time.monotonic()
+    config = FitConfig(**settings)
+    layers = find_layers(model.model, config.layers)
+    found = survey(corpus)
+    identity = {
+        **asdict(config),
+        "layers": [layer.name for layer in layers],
+        "model": model.fingerprint,
+        "tokenizer": model.tokenizer_fingerprint,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "corpus": found.fingerprint,
+    }
+    folder = Path(out) if out is not None else Path("runs") / f"hessian-{_hash(identity)}"
+    manifest = claim(folder, "hessian", identity)
+    if manifest["status"] == "complete":
+        return open_factors(folder)
+    table, report = tokenised_documents(
+        folder,
+        corpus,
+        found.documents,
+        model.tokenizer,
+        config.max_length,
+        config.windows,
+        draw=config.documents,
+        seed=config.seed,
+    )
+    budget = Budget(batch_tokens)
+    fit = _Fit(folder, model, layers, table, config, budget)
+    if config.backend == "kronfluence":
+        from influence.engine.kronfluence_fit import fit_with_kronfluence
+
+        fit_with_kronfluence(folder, model, layers, table, config, batch_tokens)
+    else:
+        fit.covariances()
+        fit.eigenbases()
+        fit.corrected_eigenvalues()
+    write_kronfluence_arguments(folder, config.empirical)
+    facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
+    tokens = {"tokens": asdict(report), "batch_tokens": budget.batch_tokens, "device": str(model.device)}
+    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens))
+    (folder / DOCUMENTS).unlink(missing_ok=True)
+    return open_factors(folder)
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Fit:
+    folder: Path
+    model: LanguageModel
+    layers: Sequence[TrackedLayer]
+    table: DocumentTable
+    config: FitConfig
+    budget: Budget
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Sums are kept in fp32 at least."""
+        return torch.promote_types(self.model.dtype, torch.float32)
+
+    def _missing(self, names: Sequence[str]) -> bool:
+        return not all((self.folder / f"{name}.safetensors").exists() for name in names)
+
+    def _store(self, name: str, tensors: dict[str, Tensor]) -> None:
+        save_tensors(self.folder / f"{name}.safetensors", tensors)
+
+    def covariances(self) -> None:
+        """Pass 1: `Σ a aᵀ` and `Σ s sᵀ` over tokens."""
+        if not self._missing(COVARIANCES):
+            return
+        sums = {}
+        for layer in self.layers:
+            outputs, inputs = layer.shape
+            sums[f"activation_covariance/{layer.name}"] = self._zeros(inputs, inputs)
+            sums[f"gradient_covariance/{layer.name}"] = self._zeros(outputs, outputs)
+
+        def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, batch: TokenBatch) -> None:
+            mask = batch.mask_BT
+            sums[f"activation_covariance/{layer.name}"] += activation_covariance(a_BTI, mask, self.dtype)
+            sums[f"gradient_covariance/{layer.name}"] += gradient_covariance(s_BTO, mask, self.dtype)
+
+        self._accumulate("covariances", 1, sums, reduce)
+        tokens = torch.tensor([int(self.table.lengths.sum())])
+        for kind in ("activation", "gradient"):
+            name = f"{kind}_covariance"
+            self._store(name, {layer.name: sums[f"{name}/{layer.name}"] for layer in self.layers})
+            self._store(f"num_{name}_processed", {layer.name: tokens.clone() for layer in self.layers})
+        self._state("covariances").unlink(missing_ok=True)
+
+    def eigenbases(self) -> None:
+        """Eigendecomposition of both covariances of each layer, in float64; a finished layer survives a kill."""
+        if not self._missing(EIGEN):
+            return
+        tokens = int(self.table.lengths.sum())
+        parts = [self.folder / f"eigen-{index}.state.safetensors" for index in range(len(self.layers))]
+        covariances = {
+            kind: load_tensors(self.folder / f"{kind}_covariance.safetensors")
+            for kind in ("activation", "gradient")
+        }
+        with progress("eigenbases", len(self.layers), unit="layer") as bar:
+            for layer, part in zip(self.layers, parts, strict=True):
+                if not part.exists():
+                    result = {}
+                    for kind, covariance in covariances.items():
+                        values, vectors = eigenbasis(covariance[layer.name].to(self.model.device), tokens)
+                        result[f"{kind}_eigenvalues"] = values.to(self.dtype)
+                        result[f"{kind}_eigenvectors"] = vectors.to(self.dtype)
+                    save_tensors(part, result)
+                bar.update()
+        results = [load_tensors(part) for part in parts]
+        for name in EIGEN:
+            self._store(name, {layer.name: r[name] for layer, r in zip(self.layers, results, strict=True)})
+        for part in parts:
+            part.unlink()
+
+    def corrected_eigenvalues(self) -> None:
+        """Pass 2: `Σ (Q_Sᵀ G Q_A)²` over documents."""
+        if not self._missing(LAMBDA):
+            return
+        bases = {
+            kind: {
+                name: tensor.to(self.model.device)
+                for name, tensor in load_tensors(self.folder / f"{kind}_eigenvectors.safetensors").items()
+            }
+            for kind in ("activation", "gradient")
+        }
+        sums = {layer.name: self._zeros(*layer.shape) for layer in self.layers}
+
+        def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, batch: TokenBatch) -> None:
+            q_S, q_A = bases["gradient"][layer.name], bases["activation"][layer.name]
+            sums[layer.name] += squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, self.dtype)
+
+        self._accumulate("eigenvalues", 2, sums, reduce)
+        self._store("lambda_matrix", sums)
+        count = torch.tensor([len(self.table)])
+        self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})
+        self._state("eigenvalues").unlink(missing_ok=True)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(*shape, dtype=self.dtype, device=self.model.device)
+
+    def _state(self, title: str) -> Path:
+        return self.folder / f"{title}.state.safetensors"
+
+    def _accumulate(self, title: str, stream: int, sums: dict[str, Tensor], reduce: _BatchReducer) -> None:
+        """Run all documents through `reduce`, storing `sums` each minute."""
+        lengths = self.table.lengths
+        plan = blocks(lengths)
+
+        def restore() -> int:
+            for tensor in sums.values():
+                tensor.zero_()
+            if not self._state(title).exists():
+                return 0
+            with safe_open(self._state(title), framework="pt") as file:
+                for name, tensor in sums.items():
+                    tensor.copy_(file.get_tensor(name))
+                return int(file.metadata()["position"])
+
+        def save(position: int) -> None:
+            save_tensors(self._state(title), sums, {"position": str(position)})
+
+        def run(block: int) -> None:
+            for columns in batches(plan[block], lengths, self.budget.batch_tokens):
+                self._run_batch(title, stream, columns, reduce)
+
+        run_blocks(
+            [len(block) for block in plan],
+            int(lengths.max()),
+            self.budget,
+            restore=restore,
+            run=run,
+            save=save,
+            title=title,
+        )
+
+    def _run_batch(self, title: str, stream: int, columns: Columns, reduce: _BatchReducer) -> None:
+        batch = pad([self.table.tokens(c) for c in columns], self.model.device)
+
+        def consume(index: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+            reduce(self.layers[index], a_BTI, s_BTO, batch)
+
+        labels = None if self.config.empirical else self._sampled(columns, batch, stream)
+        names = describe_documents(self.table.ids[columns])
+        backward(self.model, self.layers, batch, consume, labels=labels, what=f"pass “{title}”, {names}")
+
+    def _sampled(self, columns: Columns, batch: TokenBatch, stream: int) -> Labels:
+        """Labels from the model itself. Each document has its own random numbers, whatever batch it is in."""
+        uniform_BT = np.zeros(batch.input_ids.shape)
+        for row, column in enumerate(columns):
+            identity = hashlib.blake2b(str(self.table.ids[column]).encode(), digest_size=8).digest()
+            key = [self.config.seed * 4 + stream, int.from_bytes(identity, "little")]
+            length = int(self.table.lengths[column])
+            uniform_BT[row, :length] = np.random.Generator(np.random.Philox(key=key)).random(length)
+        uniform = torch.from_numpy(uniform_BT).to(batch.input_ids.device)
+
+        def labels(logits_BTV: Tensor) -> Tensor:
+            return torch.roll(sample_labels(logits_BTV, uniform), 1, dims=1)
+
+        return labels

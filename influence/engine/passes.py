@@ -1,0 +1,147 @@
+"""The loop every pass shares: blocks of batches, forward, backward, a reducer; and what can go wrong in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from influence.curvature.statistics import augment
+from influence.engine.batching import TokenBatch
+from influence.errors import ComputeError
+from influence.models.capture import capture
+from influence.models.layers import TrackedLayer
+from influence.models.load import LanguageModel
+from influence.models.losses import token_nll
+
+#: `(index of the layer, a_BTI with the bias's 1, s_BTO)`.
+Reducer = Callable[[int, Tensor, Tensor], None]
+#: From logits to the labels `[B, T]` the loss is taken of.
+Labels = Callable[[Tensor], Tensor]
+
+_SECONDS_BETWEEN_SAVES = 60.0
+
+
+def backward(
+    model: LanguageModel,
+    layers: Sequence[TrackedLayer],
+    batch: TokenBatch,
+    reduce: Reducer,
+    *,
+    labels: Labels | None = None,
+    what: str,
+) -> Tensor:
+    """One batch forward and backward; `reduce` sees each tracked layer. Returns the NLL of each document `[B]`, nats.
+
+    Args:
+        labels: Draws labels from the logits; default the batch's own tokens.
+        what: Says which documents these are, for an error.
+
+    Raises:
+        ComputeError: an activation or gradient is not finite, naming the layer and the documents.
+    """
+    checks: list[tuple[int, Tensor]] = []
+
+    def consume(index: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+        checks.append((index, a_BTI.sum(dtype=torch.float32) + s_BTO.sum(dtype=torch.float32)))
+        reduce(index, augment(a_BTI, layers[index].has_bias), s_BTO)
+
+    with capture(model.model, layers, consume):
+        logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
+        label_BT = batch.input_ids if labels is None else labels(logits_BTV)
+        nll_B = token_nll(logits_BTV, label_BT, batch.loss_BT).sum(-1)
+        nll_B.sum().backward()
+    if not torch.isfinite(torch.stack([value for _, value in checks])).all():
+        index = next(index for index, value in reversed(checks) if not torch.isfinite(value))
+        raise ComputeError(
+            f"A value that is not finite appeared at layer {layers[index].name}, in {what}.",
+            fix="Check these documents and the checkpoint; in bfloat16, try --dtype float32.",
+        )
+    return nll_B.detach()
+
+
+def describe_documents(ids: npt.NDArray[np.object_]) -> str:
+    """A batch in an error message: how many documents, and the first of them."""
+    return f"a batch of {len(ids)} documents: {', '.join(map(str, ids[:3]))}{', …' if len(ids) > 3 else ''}"
+
+
+class Budget:
+    """Padded tokens of a batch; halves each time memory runs out."""
+
+    def __init__(self, batch_tokens: int) -> None:
+        self.batch_tokens = batch_tokens
+        self.halvings = 0
+
+    def shrink(self, longest: int, error: BaseException) -> None:
+        """Halve; ComputeError once a batch was a single document already."""
+        if self.batch_tokens <= longest:
+            raise ComputeError(
+                f"Not enough memory for a single document of {longest} tokens.",
+                have=str(error).splitlines()[0],
+                fix="Lower --max-length, use --dtype bfloat16, or track fewer --layers.",
+            ) from error
+        self.batch_tokens //= 2
+        self.halvings += 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is an allocator's refusal, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def run_blocks(
+    sizes: Sequence[int],
+    longest: int,
+    budget: Budget,
+    *,
+    restore: Callable[[], int],
+    run: Callable[[int], Any],
+    save: Callable[[int], None] | None,
+    title: str,
+) -> None:
+    """Run all blocks, resuming where `restore` says, going back there with half the budget when memory runs out.
+
+    Args:
+        sizes: Documents of each block, for the progress bar.
+        restore: Bring the state back to what is stored and return the number of finished blocks.
+        run: Run one block.
+        save: Store the state after so many blocks; called each minute and at the end. None: `run` stores by itself.
+    """
+    position = restore()
+    saved = time.monotonic()
+    with progress(title, sum(sizes), sum(sizes[:position])) as bar:
+        while position < len(sizes):
+            try:
+                run(position)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                budget.shrink(longest, error)
+                error.__traceback__ = None  # it holds the tensors that filled the memory
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                position = restore()
+                bar.n = sum(sizes[:position])
+                bar.set_postfix_str(f"out of memory: batches of {budget.batch_tokens} tokens")
+                continue
+            bar.update(sizes[position])
+            position += 1
+            if save and (position == len(sizes) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
+                save(position)
+                saved = time.monotonic()
+
+
+@contextmanager
+def progress(title: str, total: int, initial: int = 0, unit: str = "doc") -> Iterator[tqdm[Any]]:
+    """A progress bar on stderr with rate and time left."""
+    with tqdm(total=total, initial=initial, desc=title, unit=unit, dynamic_ncols=True, smoothing=0.1) as bar:
+        yield bar

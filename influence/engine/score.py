@@ -1,0 +1,221 @@
+"""Score a corpus against all queries in one scan: `score[q, d] = Σ_layers <P_q, G_d>`, and `‖G_d‖₂`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from influence.config import ScoreConfig
+from influence.curvature.statistics import gradient_stacks
+from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
+from influence.engine.passes import Budget, backward, describe_documents, run_blocks
+from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.errors import InputError, StoreError
+from influence.models.layers import TrackedLayer, find_layers
+from influence.models.load import LanguageModel
+from influence.provenance import provenance
+from influence.store.artefact import allocate_arrays, claim, finish, map_arrays, write_arrays
+from influence.store.documents import DocumentTable
+from influence.store.factors import Factors
+from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
+from influence.types import Query
+
+
+def score(
+    model: LanguageModel,
+    factors: Factors,
+    queries: Sequence[Query],
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    query_model: LanguageModel | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    **settings: Any,
+) -> Scores:
+    """Influence of every document on every query, resuming a run that was killed.
+
+    Positive: more weight on the document raises log p(completion | prompt). Gradients are of NLLs summed over
+    tokens; the query's counts completion tokens only.
+
+    Args:
+        model: Gives the documents' gradients; the model the Hessian was fitted on.
+        query_model: Gives the queries' gradients instead, such as the instruction-tuned model that wrote the
+            completions. Same architecture.
+        out: Folder of the score store.
+        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        settings: Fields of `influence.config.ScoreConfig`.
+
+    Raises:
+        InputError: no queries, or one that does not fit.
+        StoreError: the factors belong to another model, or `out` to another run.
+        ComputeError: a value is not finite, or a single document does not fit into memory.
+    """
+    started = time.monotonic()
+    config = ScoreConfig(**settings)
+    folder = Path(out)
+    asked = query_model or model
+    if not queries:
+        raise InputError("There are no queries to score.")
+    _check_model(factors, model)
+    layers = matching_layers(factors, model)
+    query_layers = matching_layers(factors, asked)
+    found = survey(corpus)
+    identity = {
+        **asdict(config),
+        "layers": [layer.name for layer in layers],
+        "model": model.fingerprint,
+        "query_model": asked.fingerprint,
+        "tokenizer": model.tokenizer_fingerprint,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "corpus": found.fingerprint,
+        "queries": hashlib.blake2b(
+            json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
+        ).hexdigest(),
+        "hessian": factors.identity,
+    }
+    manifest = claim(folder, "scores", identity)
+    if manifest["status"] == "complete":
+        return open_scores(folder)
+    write_query_records(folder, queries)
+    table, report = tokenised_documents(
+        folder, corpus, found.documents, model.tokenizer, config.max_length, config.windows
+    )
+    budget = Budget(batch_tokens)
+    prepared = query_gradients(asked, query_layers, queries, config.max_length, budget)
+    precondition_queries(prepared, layers, factors, config.damping)
+    _Scan(folder, model, layers, table, prepared, budget).run()
+    facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
+    tokens = {"tokens": asdict(report), "batch_tokens": budget.batch_tokens, "device": str(model.device)}
+    hessian = {"hessian_folder": str(factors.folder)}
+    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian))
+    shutil.rmtree(folder / "blocks", ignore_errors=True)
+    return open_scores(folder)
+
+
+def matching_layers(factors: Factors, model: LanguageModel) -> list[TrackedLayer]:
+    """The layers of `model` that `factors` covers; StoreError where they differ in name or shape."""
+    present = dict(model.model.named_modules())
+    missing = [name for name in factors.layers if name not in present]
+    if missing:
+        raise StoreError(
+            f"The Hessian in {factors.folder} is of another model than {model.name}.",
+            have=f"{missing[0]} is in the Hessian but not in the model",
+            fix="Fit a Hessian of this model: influence fit-hessian.",
+        )
+    layers = find_layers(model.model, factors.layers)
+    for layer in layers:
+        if layer.shape != factors.shape(layer.name):
+            raise StoreError(
+                f"The Hessian in {factors.folder} is of another model than {model.name}.",
+                have=f"{layer.name} is {factors.shape(layer.name)} there and {layer.shape} here",
+                fix="Fit a Hessian of this model: influence fit-hessian.",
+            )
+    return layers
+
+
+def _check_model(factors: Factors, model: LanguageModel) -> None:
+    if factors.manifest is None:
+        warnings.warn(
+            f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
+            stacklevel=3,
+        )
+    elif factors.manifest["config"]["model"] != model.fingerprint:
+        raise StoreError(
+            f"The Hessian in {factors.folder} is of another model than {model.name}.",
+            have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
+            fix="Score with the model it was fitted on (--query-model is for the tuned one), or fit again.",
+        )
+
+
+def add_dot_products(
+    p_QOI: Tensor, a_BTI: Tensor, s_BTO: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
+) -> None:
+    """Add one layer's `<P_q, G_d>` and `‖G_d‖²` to the sums over layers."""
+    p_PQ = p_QOI.flatten(1).mT
+    for rows, g_BOI in gradient_stacks(s_BTO, a_BTI):
+        g_BP = g_BOI.flatten(1).to(p_QOI.dtype)
+        dot_BQ[rows] += g_BP @ p_PQ
+        squared_norm_B[rows] += torch.linalg.vector_norm(g_BP, dim=1).square()
+
+
+@dataclass(frozen=True)
+class _Scan:
+    folder: Path
+    model: LanguageModel
+    layers: Sequence[TrackedLayer]
+    table: DocumentTable
+    queries: PreconditionedQueries
+    budget: Budget
+
+    def run(self) -> None:
+        """Score all blocks that are not stored yet, then join them."""
+        (self.folder / "blocks").mkdir(exist_ok=True)
+        plan = blocks(self.table.lengths)
+        run_blocks(
+            [len(block) for block in plan],
+            int(self.table.lengths.max()),
+            self.budget,
+            restore=lambda: next((n for n in range(len(plan)) if not self._block(n).exists()), len(plan)),
+            run=lambda number: self._run_block(number, plan[number]),
+            save=None,
+            title="scoring",
+        )
+        self._join(plan)
+
+    def _block(self, number: int) -> Path:
+        return self.folder / "blocks" / f"{number:06d}.safetensors"
+
+    def _run_block(self, number: int, columns: Columns) -> None:
+        plan = batches(columns, self.table.lengths, self.budget.batch_tokens)
+        dots, norms = zip(*map(self._run_batch, plan), strict=True)
+        arrays = {"dot": torch.cat(dots).mT.numpy(), "gradient_norm": torch.cat(norms).numpy()}
+        write_arrays(self._block(number), arrays)
+
+    def _run_batch(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        """`dot [B, Q]` and `‖G_d‖ [B]` of one batch."""
+        batch = pad([self.table.tokens(c) for c in columns], self.model.device)
+        dot_BQ = self.queries.nll.new_zeros(len(columns), len(self.queries.nll))
+        squared_norm_B = self.queries.nll.new_zeros(len(columns))
+
+        def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+            add_dot_products(self.queries.gradients[layer], a_BTI, s_BTO, dot_BQ, squared_norm_B)
+
+        backward(self.model, self.layers, batch, reduce, what=describe_documents(self.table.ids[columns]))
+        return dot_BQ.cpu(), squared_norm_B.sqrt().cpu()
+
+    def _join(self, plan: list[Columns]) -> None:
+        """One file of the blocks, columns back in document order."""
+        part = self.folder / (ARRAYS + ".part")
+        n_queries, n_documents = len(self.queries.nll), len(self.table)
+        kind = "F64" if self.queries.nll.dtype == torch.float64 else "F32"
+        shapes = {
+            "dot": ((n_queries, n_documents), kind),
+            "gradient_norm": ((n_documents,), kind),
+            "query_nll": ((n_queries,), kind),
+        }
+        allocate_arrays(part, shapes)
+        joined = map_arrays(part, "r+")
+        joined["query_nll"][:] = self.queries.nll.cpu().numpy()
+        for number, columns in enumerate(plan):
+            block = map_arrays(self._block(number))
+            if block["dot"].shape != (n_queries, len(columns)):
+                raise StoreError(
+                    f"{self._block(number)} is not a block of this run.",
+                    fix="Delete it and run the command again.",
+                )
+            joined["dot"][:, columns] = block["dot"]
+            joined["gradient_norm"][columns] = block["gradient_norm"]
+        for array in joined.values():
+            array.flush()  # type: ignore[attr-defined]
+        part.replace(self.folder / ARRAYS)

@@ -1,0 +1,128 @@
+"""Load a Hugging Face causal language model with its tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from influence.errors import ModelError
+
+DType = Literal["float32", "bfloat16", "float64"]
+
+#: Config entries that do not change what the model computes.
+_VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model and its tokenizer. Build one yourself from objects you hold: `LanguageModel(model, tokenizer)`."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    name: str = "in memory"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype its linear layers compute in."""
+        return next(self.model.parameters()).dtype
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of architecture and parameters; the same whether loaded in fp32 or bf16."""
+        digest = hashlib.blake2b(digest_size=16)
+        config = {k: v for k, v in self.model.config.to_diff_dict().items() if k not in _VOLATILE}
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        for name, parameter in sorted(self.model.named_parameters()):
+            digest.update(name.encode())
+            rounded = parameter.detach().to("cpu", torch.bfloat16).contiguous()
+            digest.update(rounded.view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """A hash of what the tokenizer does: its serialised form, or its vocabulary where it has none."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            state = json.loads(backend.to_str())
+            for setting in ("truncation", "padding"):  # changed by calls, not part of the tokenizer
+                state.pop(setting, None)
+            text = json.dumps(state, sort_keys=True)
+        else:
+            text = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def load_model(
+    name: str | Path,
+    *,
+    dtype: DType = "float32",
+    device: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load a causal language model by path or hub name.
+
+    Args:
+        name: A folder saved by `save_pretrained`, or a name on the hub.
+        dtype: What it computes in.
+        device: Defaults to a GPU where there is one.
+        revision: A branch, tag or commit of a hub model, such as `step1000`.
+        trust_remote_code: Run code that comes with the checkpoint. Off unless you ask for it.
+
+    Raises:
+        ModelError: no such model, the hub cannot be reached, or it is no causal language model.
+    """
+    path = Path(name)
+    if path.exists() and not (path / "config.json").is_file():
+        raise ModelError(
+            f"{path} is not a model folder.",
+            have="no config.json in it",
+            fix="Give the folder that save_pretrained wrote, or a hub name such as EleutherAI/pythia-14m.",
+        )
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(str(name), **options)
+        tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(name), config=config, dtype=getattr(torch, dtype), **options
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _explain(str(name), error) from error
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return LanguageModel(model.to(device).eval(), tokenizer, str(name))
+
+
+def _explain(name: str, error: Exception) -> ModelError:
+    text = str(error)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    offline = ("connect", "offline", "resolve", "timed out", "Max retries", "ConnectError")
+    if not Path(name).exists() and any(word.lower() in text.lower() for word in offline):
+        return ModelError(
+            f"The model {name!r} is not on this machine and the hub cannot be reached.",
+            have=first,
+            fix="Check the network, or give the path of a local model folder.",
+        )
+    if not Path(name).exists():
+        return ModelError(
+            f"There is no model {name!r}: no such folder, and the hub does not know it.",
+            have=first,
+            fix="Check the spelling, or give the path of a local model folder.",
+        )
+    return ModelError(
+        f"{name} cannot be loaded as a causal language model.",
+        have=first,
+        fix="It must hold config.json, weights as safetensors, and a tokenizer.",
+    )

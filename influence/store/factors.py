@@ -1,0 +1,148 @@
+"""EK-FAC factors on disk, in kronfluence's files, names and scale.
+
+One safetensors file per tensor name, each mapping layer name -> tensor:
+
+    activation_covariance  Σ a aᵀ [I, I]      num_activation_covariance_processed  tokens [1]
+    gradient_covariance    Σ s sᵀ [O, O]      num_gradient_covariance_processed    tokens [1]
+    activation_eigenvectors [I, I], activation_eigenvalues [I]   of the mean covariance, ascending
+    gradient_eigenvectors   [O, O], gradient_eigenvalues   [O]
+    lambda_matrix  Σ (Q_Sᵀ G Q_A)² [O, I]     num_lambda_processed                 documents [1]
+
+A folder of factors that kronfluence wrote (`factors_NAME`) opens here, and ours opens there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from influence.errors import StoreError
+from influence.store.artefact import open_complete, raise_if_disk_full, read_manifest, write_json
+from influence.types import LayerFactors
+
+#: What `load_tensors(folder, name)` may find, in the order a fit makes them.
+COVARIANCES = (
+    "activation_covariance",
+    "gradient_covariance",
+    "num_activation_covariance_processed",
+    "num_gradient_covariance_processed",
+)
+EIGEN = (
+    "activation_eigenvectors",
+    "activation_eigenvalues",
+    "gradient_eigenvectors",
+    "gradient_eigenvalues",
+)
+LAMBDA = ("lambda_matrix", "num_lambda_processed")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically."""
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, metadata)
+        part.replace(path)
+    except Exception as error:
+        part.unlink(missing_ok=True)
+        raise_if_disk_full(error, path)
+        raise
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a whole safetensors file; StoreError if it is missing or damaged."""
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path} cannot be read.", have=str(error), fix="Fit the Hessian again.") from error
+
+
+def write_kronfluence_arguments(folder: Path, empirical: bool) -> None:
+    """The file by which kronfluence recognises a folder of factors."""
+    write_json(folder / "factor_arguments.json", {"strategy": "ekfac", "use_empirical_fisher": empirical})
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A finished EK-FAC Hessian; tensors are read a layer at a time.
+
+    Attributes:
+        manifest: What made it; None for a folder that kronfluence wrote.
+    """
+
+    folder: Path
+    manifest: dict[str, Any] | None
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers it covers."""
+        with self._open("lambda_matrix") as file:
+            return tuple(file.keys())
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a score store records of the Hessian it used."""
+        return self.manifest["config"] if self.manifest else {"kronfluence": str(self.folder.resolve())}
+
+    def layer(self, name: str) -> LayerFactors:
+        """The factors of one layer; `lam` is a mean over documents."""
+        return LayerFactors(
+            activation_eigenvectors=self._tensor("activation_eigenvectors", name),
+            gradient_eigenvectors=self._tensor("gradient_eigenvectors", name),
+            lam=self._tensor("lambda_matrix", name).double() / self._tensor("num_lambda_processed", name),
+        )
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Shape of the gradient matrix of a layer, `(O, I)`."""
+        with self._open("lambda_matrix") as file:
+            outputs, inputs = file.get_slice(name).get_shape()
+        return outputs, inputs
+
+    def _tensor(self, kind: str, name: str) -> Tensor:
+        with self._open(kind) as file:
+            try:
+                tensor: Tensor = file.get_tensor(name)
+            except SafetensorError as error:
+                raise StoreError(
+                    f"{self.folder} holds no {kind} of {name}.", fix="Fit the Hessian again."
+                ) from error
+        if not torch.isfinite(tensor).all():
+            raise StoreError(
+                f"{kind} of {name} in {self.folder} is not finite.", fix="Fit the Hessian again."
+            )
+        return tensor
+
+    def _open(self, kind: str) -> Any:
+        path = self.folder / f"{kind}.safetensors"
+        try:
+            return safe_open(path, framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise StoreError(
+                f"{path} cannot be read.", have=str(error), fix="Fit the Hessian again."
+            ) from error
+
+
+def open_factors(folder: str | Path) -> Factors:
+    """Open a finished fit: ours, or a `factors_NAME` folder of kronfluence.
+
+    Raises:
+        StoreError: there is none, or it is unfinished.
+    """
+    folder = Path(folder)
+    if read_manifest(folder) is None and (folder / "factor_arguments.json").exists():
+        missing = [name for name in (*EIGEN[::2], *LAMBDA) if not (folder / f"{name}.safetensors").exists()]
+        if missing:
+            raise StoreError(
+                f"{folder} is an incomplete kronfluence fit.",
+                have="missing " + ", ".join(missing),
+                fix="Finish it with kronfluence's fit_all_factors, strategy ekfac.",
+            )
+        return Factors(folder, None)
+    return Factors(folder, open_complete(folder, "hessian"))
