@@ -105,7 +105,12 @@ def fit_hessian(
         fit.corrected_eigenvalues()
     write_kronfluence_arguments(folder, config.empirical)
     facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
-    tokens = {"tokens": asdict(report), "batch_tokens": budget.batch_tokens, "device": str(model.device)}
+    tokens = {
+        "summary": report.sentence(config.max_length),
+        "tokens": asdict(report),
+        "batch_tokens": budget.batch_tokens,
+        "device": str(model.device),
+    }
     finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens))
     (folder / DOCUMENTS).unlink(missing_ok=True)
     return open_factors(folder)

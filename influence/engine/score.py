@@ -96,7 +96,12 @@ def score(
     precondition_queries(prepared, layers, factors, config.damping)
     _Scan(folder, model, layers, table, prepared, budget).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
-    tokens = {"tokens": asdict(report), "batch_tokens": budget.batch_tokens, "device": str(model.device)}
+    tokens = {
+        "summary": report.sentence(config.max_length),
+        "tokens": asdict(report),
+        "batch_tokens": budget.batch_tokens,
+        "device": str(model.device),
+    }
     hessian = {"hessian_folder": str(factors.folder)}
     finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian))
     shutil.rmtree(folder / "blocks", ignore_errors=True)

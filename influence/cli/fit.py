@@ -1,0 +1,71 @@
+"""`influence fit-hessian`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from influence.cli.options import compute_options, corpus_options, out_option, text_options
+
+
+@click.command("fit-hessian")
+@click.argument("model")
+@corpus_options
+@out_option
+@click.option(
+    "--layers",
+    multiple=True,
+    default=("mlp",),
+    show_default=True,
+    help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
+)
+@text_options
+@click.option(
+    "--documents",
+    default=100_000,
+    show_default=True,
+    help="Fit on at most this many documents, drawn uniformly.",
+)
+@click.option(
+    "--empirical", is_flag=True, help="Use the corpus's own labels instead of labels sampled from the model."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of documents and labels drawn."
+)
+@click.option(
+    "--backend", type=click.Choice(["influence", "kronfluence"]), default="influence", show_default=True
+)
+@compute_options
+def fit_hessian(
+    model: str,
+    corpus: str,
+    split: str,
+    text_field: str,
+    id_field: str,
+    source_field: str,
+    out: Path,
+    dtype: Any,
+    device: str | None,
+    revision: str | None,
+    batch_tokens: int,
+    **settings: Any,
+) -> None:
+    """Fit the EK-FAC Hessian of MODEL, a local folder or a hub name, on a corpus.
+
+    Two passes over the documents: covariances, with labels sampled from the model, then corrected eigenvalues.
+    The factors are safetensors with kronfluence's names and scale, so each program reads the other's.
+    """
+    from influence.data.corpus import read_corpus
+    from influence.engine.fit import fit_hessian as fit
+    from influence.models.load import load_model
+
+    documents = read_corpus(
+        corpus, split=split, text_field=text_field, id_field=id_field, source_field=source_field
+    )
+    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    factors = fit(loaded, documents, out=out, batch_tokens=batch_tokens, **settings)
+    assert factors.manifest is not None
+    click.echo(f"{factors.manifest['provenance']['summary']}")
+    click.echo(f"Hessian of {len(factors.layers)} layers: {out}")

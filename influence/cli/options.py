@@ -1,0 +1,76 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def corpus_options(command: Command) -> Command:
+    """`--corpus` and how to read it."""
+    for option in (
+        click.option(
+            "--source-field", default="source", show_default=True, help="Field of the source label."
+        ),
+        click.option("--id-field", default="id", show_default=True, help="Field of the document id."),
+        click.option("--text-field", default="text", show_default=True, help="Field of the text."),
+        click.option("--split", default="train", show_default=True, help="Split of a hub or saved dataset."),
+        click.option(
+            "--corpus",
+            required=True,
+            help="JSONL (plain, .gz, .zst), Parquet, a folder, a saved dataset, or a hub name.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def text_options(command: Command) -> Command:
+    """How long a document may be."""
+    for option in (
+        click.option(
+            "--windows", is_flag=True, help="Cut longer documents into windows instead of truncating them."
+        ),
+        click.option("--max-length", default=512, show_default=True, help="Most tokens of a document."),
+    ):
+        command = option(command)
+    return command
+
+
+def compute_options(command: Command) -> Command:
+    """Where and in what precision to compute."""
+    for option in (
+        click.option(
+            "--batch-tokens",
+            default=4096,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Padded tokens of a batch; halves by itself when memory runs out.",
+        ),
+        click.option("--device", help="cpu, cuda, cuda:1, …  [default: a GPU where there is one]"),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16", "float64"]),
+            default="float32",
+            show_default=True,
+            help="Precision of the model; sums are kept in float32 at least.",
+        ),
+        click.option("--revision", help="Branch, tag or commit of a hub model."),
+    ):
+        command = option(command)
+    return command
+
+
+def out_option(command: Command) -> Command:
+    """`--out`, a folder."""
+    return click.option(
+        "--out",
+        required=True,
+        type=click.Path(path_type=Path),
+        help="Folder of the result. An unfinished run with the same arguments is resumed.",
+    )(command)

@@ -1,0 +1,103 @@
+"""`influence score` and `influence top`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from influence.cli.options import compute_options, corpus_options, out_option, text_options
+
+
+@click.command("score")
+@click.option("--queries", required=True, help="A JSONL file, or the name of a ready set such as slopes.")
+@click.option(
+    "--model", required=True, help="The model that the Hessian was fitted on: a folder or a hub name."
+)
+@click.option("--query-model", help="The tuned model that wrote the completions, for the queries' gradients.")
+@click.option("--hessian", required=True, type=click.Path(path_type=Path), help="Folder of a finished fit.")
+@corpus_options
+@out_option
+@click.option(
+    "--damping",
+    default=0.1,
+    show_default=True,
+    help="Relative: each layer's damping is this × its mean eigenvalue.",
+)
+@text_options
+@compute_options
+def score(
+    queries: str,
+    model: str,
+    query_model: str | None,
+    hessian: Path,
+    corpus: str,
+    split: str,
+    text_field: str,
+    id_field: str,
+    source_field: str,
+    out: Path,
+    dtype: Any,
+    device: str | None,
+    revision: str | None,
+    batch_tokens: int,
+    **settings: Any,
+) -> None:
+    """Score every document of a corpus against all queries, in one scan.
+
+    A score is POSITIVE when adding the document is predicted to RAISE log p(completion | prompt), negative when
+    it is predicted to lower it. Three readings are kept: dot (nats, summed over tokens), per nat
+    (dot / −log p(completion | prompt)) and normed (dot / norm of the document's gradient). Rank by normed, sum with
+    per nat.
+    """
+    from influence.data.corpus import read_corpus
+    from influence.data.queries import read_queries
+    from influence.engine.score import score as run
+    from influence.models.load import load_model
+    from influence.store.factors import open_factors
+
+    asked = read_queries(queries)
+    factors = open_factors(hessian)
+    documents = read_corpus(
+        corpus, split=split, text_field=text_field, id_field=id_field, source_field=source_field
+    )
+    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
+    scores = run(
+        loaded, factors, asked, documents, out, query_model=tuned, batch_tokens=batch_tokens, **settings
+    )
+    click.echo(scores.manifest["provenance"]["summary"])
+    click.echo(f"Scores of {len(scores.queries)} queries × {len(scores.documents):,} documents: {out}")
+    click.echo(f"Next: influence report {out} --out report.html")
+
+
+@click.command("top")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("query", required=False)
+@click.option("--k", default=20, show_default=True, type=click.IntRange(1), help="Documents to print.")
+@click.option("--by", type=click.Choice(["normed", "dot", "per_nat"]), default="normed", show_default=True)
+@click.option("--bottom", is_flag=True, help="The documents that lower log p(completion | prompt) most.")
+@click.option(
+    "--parquet", type=click.Path(path_type=Path), help="Instead, export all scores of RUN to this file."
+)
+def top(run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Path | None) -> None:
+    """Print the top documents of QUERY in the score store RUN, or export all scores.
+
+    Positive: the document is predicted to raise log p(completion | prompt).
+    """
+    from influence.errors import InputError
+    from influence.store.scores import open_scores
+
+    scores = open_scores(run)
+    if parquet:
+        click.echo(f"All scores: {scores.to_parquet(parquet)}")
+        return
+    if query is None:
+        names = ", ".join(q.id for q in scores.queries[:8])
+        raise InputError(
+            "Name a query, or --parquet FILE to export all.", have=f"queries of {run}: {names}, …"
+        )
+    table = scores.top(query, k=k, by=by, bottom=bottom)
+    table["snippet"] = table["snippet"].str.slice(0, 60)
+    click.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
