@@ -1,0 +1,1 @@
+"""Findings from stored scores: reads stores only, loads without torch."""

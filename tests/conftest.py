@@ -1,0 +1,1 @@
+"""Modules in this folder (`tiny`, `stores`) can be imported by every test."""

@@ -1,0 +1,53 @@
+"""BM25 against its formula."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from influence.analysis.bm25 import bm25_scores
+from influence.errors import InputError
+
+DOCUMENTS = [
+    "The slope of a line is rise over run.",
+    "A cat sat on the line; the line broke.",
+    "Nothing to see here",
+    "",
+    "x",
+]
+QUERIES = ["SLOPE of the line", "line line", "x y", "zebra", ""]
+
+
+def formula(document: str, query: str) -> float:
+    def words(text: str) -> list[str]:
+        return re.findall(r"\w+", text.lower())
+
+    corpus = [words(text) for text in DOCUMENTS]
+    mean = sum(map(len, corpus)) / len(corpus)
+    mine = words(document)
+    total = 0.0
+    for word in words(query):
+        n = sum(word in other for other in corpus)
+        tf = mine.count(word)
+        idf = math.log(1 + (len(corpus) - n + 0.5) / (n + 0.5))
+        total += idf * tf / (tf + 1.5 * (1 - 0.75 + 0.75 * len(mine) / mean))
+    return total
+
+
+def test_equals_the_formula() -> None:
+    expected = [[formula(document, query) for document in DOCUMENTS] for query in QUERIES]
+    score_QD = bm25_scores(DOCUMENTS, QUERIES)
+    assert score_QD.shape == (5, 5)
+    np.testing.assert_allclose(score_QD, expected, rtol=1e-5, atol=1e-7)
+    assert score_QD[0].argmax() == 0
+    assert not score_QD[3:].any()
+
+
+def test_empty_documents_and_no_documents() -> None:
+    assert bm25_scores(["", "?!"], ["a"]).tolist() == [[0.0, 0.0]]
+    assert bm25_scores(["a"], []).shape == (0, 1)
+    with pytest.raises(InputError):
+        bm25_scores([], ["a"])
