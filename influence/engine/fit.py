@@ -94,7 +94,7 @@ def fit_hessian(
         seed=config.seed,
     )
     budget = Budget(batch_tokens)
-    fit = _Fit(folder, model, layers, table, config, budget)
+    fit = Fit(folder, model, layers, table, config, budget)
     if config.backend == "kronfluence":
         from influence.engine.kronfluence_fit import fit_with_kronfluence
 
@@ -121,7 +121,9 @@ def _hash(identity: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Fit:
+    """The three stages of a fit in one folder; each returns at once where its result is stored."""
+
     folder: Path
     model: LanguageModel
     layers: Sequence[TrackedLayer]

@@ -53,7 +53,7 @@ def backward(
         checks.append((index, a_BTI.sum(dtype=torch.float32) + s_BTO.sum(dtype=torch.float32)))
         reduce(index, augment(a_BTI, layers[index].has_bias), s_BTO)
 
-    with capture(model.model, layers, consume):
+    with capture(model.model, layers, tuple(batch.input_ids.shape), consume):
         logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
         nll_B = token_nll(logits_BTV, label_BT, batch.loss_BT).sum(-1)

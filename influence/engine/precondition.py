@@ -44,12 +44,23 @@ def query_gradients(
 ) -> PreconditionedQueries:
     """Gradients of the summed NLL of each completion, not yet preconditioned."""
     encoded = [encode_query(model.tokenizer, query, max_length) for query in queries]
+    return completion_gradients(model, layers, encoded, [query.id for query in queries], budget)
+
+
+def completion_gradients(
+    model: LanguageModel,
+    layers: Sequence[TrackedLayer],
+    encoded: Sequence[tuple[list[int], int]],
+    names: Sequence[str],
+    budget: Budget,
+) -> PreconditionedQueries:
+    """The same for token ids, each with the position where its completion begins."""
     lengths = np.array([len(tokens) for tokens, _ in encoded], np.int64)
     dtype = torch.promote_types(model.dtype, torch.float32)
     gradients = [
-        torch.empty(len(queries), *layer.shape, dtype=dtype, device=model.device) for layer in layers
+        torch.empty(len(encoded), *layer.shape, dtype=dtype, device=model.device) for layer in layers
     ]
-    nll_Q = torch.empty(len(queries), dtype=dtype, device=model.device)
+    nll_Q = torch.empty(len(encoded), dtype=dtype, device=model.device)
 
     def run(rows_B: Columns) -> None:
         batch = pad([encoded[r][0] for r in rows_B], model.device, [encoded[r][1] for r in rows_B])
@@ -58,10 +69,11 @@ def query_gradients(
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
             gradients[layer][index_B] = torch.bmm(s_BTO.to(dtype).mT, a_BTI.to(dtype))
 
-        names = ", ".join(queries[r].id for r in rows_B[:3])
-        nll_Q[index_B] = backward(model, layers, batch, reduce, what=f"the queries {names}").to(dtype)
+        nll_Q[index_B] = backward(
+            model, layers, batch, reduce, what="the queries " + ", ".join(names[r] for r in rows_B)
+        ).to(dtype)
 
-    with progress("query gradients", len(queries), unit="query") as bar:
+    with progress("query gradients", len(encoded), unit="query") as bar:
         rest = length_order(lengths)
         while len(rest):
             rows_B = next(batches(rest, lengths, budget.batch_tokens))

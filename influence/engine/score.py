@@ -94,7 +94,7 @@ def score(
     budget = Budget(batch_tokens)
     prepared = query_gradients(asked, query_layers, queries, config.max_length, budget)
     precondition_queries(prepared, layers, factors, config.damping)
-    _Scan(folder, model, layers, table, prepared, budget).run()
+    Scan(folder, model, layers, table, prepared, budget).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
         "summary": report.sentence(config.max_length),
@@ -155,7 +155,9 @@ def add_dot_products(
 
 
 @dataclass(frozen=True)
-class _Scan:
+class Scan:
+    """One pass over the documents of a folder for all queries."""
+
     folder: Path
     model: LanguageModel
     layers: Sequence[TrackedLayer]
