@@ -16,7 +16,11 @@ from influence.cli.options import compute_options, corpus_options, out_option, t
     "--model", required=True, help="The model that the Hessian was fitted on: a folder or a hub name."
 )
 @click.option("--query-model", help="The tuned model that wrote the completions, for the queries' gradients.")
-@click.option("--hessian", required=True, type=click.Path(path_type=Path), help="Folder of a finished fit.")
+@click.option(
+    "--hessian",
+    required=True,
+    help="Folder of a finished fit; or identity, for plain gradient dot products over the MLPs (a baseline).",
+)
 @corpus_options
 @out_option
 @click.option(
@@ -31,7 +35,7 @@ def score(
     queries: str,
     model: str,
     query_model: str | None,
-    hessian: Path,
+    hessian: str,
     corpus: str,
     split: str,
     text_field: str,
@@ -58,7 +62,7 @@ def score(
     from influence.store.factors import open_factors
 
     asked = read_queries(queries)
-    factors = open_factors(hessian)
+    factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(
         corpus, split=split, text_field=text_field, id_field=id_field, source_field=source_field
     )

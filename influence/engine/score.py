@@ -34,7 +34,7 @@ from influence.types import Query
 
 def score(
     model: LanguageModel,
-    factors: Factors,
+    factors: Factors | None,
     queries: Sequence[Query],
     corpus: Corpus,
     out: str | Path,
@@ -50,6 +50,7 @@ def score(
 
     Args:
         model: Gives the documents' gradients; the model the Hessian was fitted on.
+        factors: The fitted Hessian. None takes the identity: scores are gradient dot products, the baseline.
         query_model: Gives the queries' gradients instead, such as the instruction-tuned model that wrote the
             completions. Same architecture.
         out: Folder of the score store.
@@ -67,7 +68,8 @@ def score(
     asked = query_model or model
     if not queries:
         raise InputError("There are no queries to score.")
-    _check_model(factors, model)
+    if factors is not None:
+        _check_model(factors, model)
     layers = matching_layers(factors, model)
     query_layers = matching_layers(factors, asked)
     found = survey(corpus)
@@ -82,7 +84,7 @@ def score(
         "queries": hashlib.blake2b(
             json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
         ).hexdigest(),
-        "hessian": factors.identity,
+        "hessian": factors.identity if factors else "identity",
     }
     manifest = claim(folder, "scores", identity)
     if manifest["status"] == "complete":
@@ -93,7 +95,8 @@ def score(
     )
     budget = Budget(batch_tokens)
     prepared = query_gradients(asked, query_layers, queries, config.max_length, budget)
-    precondition_queries(prepared, layers, factors, config.damping)
+    if factors is not None:
+        precondition_queries(prepared, layers, factors, config.damping)
     Scan(folder, model, layers, table, prepared, budget).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
@@ -102,14 +105,16 @@ def score(
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
     }
-    hessian = {"hessian_folder": str(factors.folder)}
+    hessian = {"hessian_folder": str(factors.folder) if factors else None}
     finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian))
     shutil.rmtree(folder / "blocks", ignore_errors=True)
     return open_scores(folder)
 
 
-def matching_layers(factors: Factors, model: LanguageModel) -> list[TrackedLayer]:
-    """The layers of `model` that `factors` covers; StoreError where they differ in name or shape."""
+def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:
+    """The layers of `model` that `factors` covers (without: the MLPs); StoreError where name or shape differ."""
+    if factors is None:
+        return find_layers(model.model)
     present = dict(model.model.named_modules())
     missing = [name for name in factors.layers if name not in present]
     if missing:
