@@ -50,7 +50,7 @@ def gold_ranks(scores: Scores, by: Reading = "normed") -> pd.Series[float]:
 
 
 def recall_table(ranks: pd.DataFrame, ks: Sequence[int] = (10, 100, 500), seed: int = 0) -> pd.DataFrame:
-    """Summary of ranks `[queries × methods]`: recall@k, median rank and MRR, with 95 % bootstrap intervals over queries.
+    """Recall@k, median rank and MRR of ranks `[queries × methods]`, with 95 % bootstrap intervals over queries.
 
     Columns: method, measure, value, low, high, n.
     """

@@ -74,7 +74,8 @@ def sample_labels(logits_BTV: Tensor, uniform_BT: Tensor) -> Tensor:
     """
     label_BT = torch.empty(logits_BTV.shape[:2], dtype=torch.int64, device=logits_BTV.device)
     for row, (logits_TV, uniform_T) in enumerate(zip(logits_BTV, uniform_BT, strict=True)):
-        cdf_TV = logits_TV.detach().double().softmax(-1).cumsum(-1)
-        target_T1 = (uniform_T.double() * cdf_TV[:, -1]).unsqueeze(-1)
+        logits_TV = logits_TV.detach().to(torch.promote_types(logits_TV.dtype, torch.float32))
+        cdf_TV = (logits_TV - logits_TV.amax(-1, keepdim=True)).exp_().cumsum(-1)
+        target_T1 = (uniform_T.to(cdf_TV) * cdf_TV[:, -1]).unsqueeze(-1)
         label_BT[row] = torch.searchsorted(cdf_TV, target_T1, right=True).squeeze(-1)
     return label_BT.clamp_(max=logits_BTV.shape[-1] - 1)
