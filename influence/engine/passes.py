@@ -47,24 +47,38 @@ def backward(
     Raises:
         ComputeError: an activation or gradient is not finite, naming the layer and the documents.
     """
-    checks: list[tuple[int, Tensor]] = []
+    sums: dict[int, Tensor] = {}
 
     def consume(index: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-        checks.append((index, a_BTI.sum(dtype=torch.float32) + s_BTO.sum(dtype=torch.float32)))
+        sums[index] = torch.stack([a_BTI.sum(dtype=torch.float32), s_BTO.sum(dtype=torch.float32)])
         reduce(index, augment(a_BTI, layers[index].has_bias), s_BTO)
 
-    with capture(model.model, layers, tuple(batch.input_ids.shape), consume):
+    with capture(model.model, layers, batch.input_ids.shape, consume):
         logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
         nll_B = token_nll(logits_BTV, label_BT, batch.loss_BT).sum(-1)
         nll_B.sum().backward()
-    if not torch.isfinite(torch.stack([value for _, value in checks])).all():
-        index = next(index for index, value in reversed(checks) if not torch.isfinite(value))
-        raise ComputeError(
-            f"A value that is not finite appeared at layer {layers[index].name}, in {what}.",
-            fix="Check these documents and the checkpoint; in bfloat16, try --dtype float32.",
-        )
+    finite_L2 = torch.isfinite(torch.stack([sums[index] for index in range(len(layers))]))
+    if not finite_L2.all():
+        raise _not_finite(model, layers, finite_L2, what)
     return nll_B.detach()
+
+
+def _not_finite(
+    model: LanguageModel, layers: Sequence[TrackedLayer], finite_L2: Tensor, what: str
+) -> ComputeError:
+    """Name where it began: the first layer with a bad input, else the last one with a bad gradient."""
+    forward_L, backward_L = (~finite_L2).unbind(1)
+    index = int(forward_L.nonzero()[0] if forward_L.any() else backward_L.nonzero()[-1])
+    where = "going into" if forward_L.any() else "coming back to"
+    broken = [name for name, p in model.model.named_parameters() if not torch.isfinite(p).all()]
+    return ComputeError(
+        f"A value that is not finite appeared {where} layer {layers[index].name}, in {what}.",
+        have=f"weights that are not finite: {', '.join(broken[:3])}" if broken else None,
+        fix="The checkpoint is damaged: fetch or train it again."
+        if broken
+        else "Check these documents; in bfloat16, try --dtype float32.",
+    )
 
 
 def describe_documents(ids: npt.NDArray[np.object_]) -> str:
@@ -84,7 +98,7 @@ class Budget:
         if self.batch_tokens <= longest:
             raise ComputeError(
                 f"Not enough memory for a single document of {longest} tokens.",
-                have=str(error).splitlines()[0],
+                have=str(error).partition("\n")[0] or type(error).__name__,
                 fix="Lower --max-length, use --dtype bfloat16, or track fewer --layers.",
             ) from error
         self.batch_tokens //= 2

@@ -22,24 +22,32 @@ Consumer = Callable[[int, Tensor, Tensor], None]
 
 
 @contextmanager
-def capture(model: PreTrainedModel, layers: Sequence[TrackedLayer], consume: Consumer) -> Iterator[None]:
+def capture(
+    model: PreTrainedModel, layers: Sequence[TrackedLayer], shape: torch.Size, consume: Consumer
+) -> Iterator[None]:
     """Call `consume` with the activations and pseudo-gradients of each tracked layer of each backward pass.
 
     The model's mode, `requires_grad` flags and hooks are restored on exit, also after an exception.
 
+    Args:
+        shape: `[B, T]` of the batch. OPT feeds its linears `[B × T, I]`: unfolded here.
+
     Raises:
-        ModelError: a layer runs twice in one forward pass, or sees an input that is not `[B, T, I]`.
+        ModelError: a layer runs twice in one forward pass or never, or its input is not `[B, T, I]`.
     """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     waiting: dict[int, Tensor] = {}
+    seen: set[int] = set()
 
     def forward_hook(index: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
         layer = layers[index]
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
             (a_BTI,) = inputs
-            if a_BTI.ndim != 3:
+            if a_BTI.ndim == 2 and len(a_BTI) == shape[0] * shape[1]:
+                a_BTI = a_BTI.unflatten(0, shape)
+            if a_BTI.shape[:-1] != shape:
                 raise ModelError(
                     f"{layer.name} sees an input of shape {list(a_BTI.shape)}, not [batch, tokens, inputs]: "
                     "its documents cannot be told apart.",
@@ -60,7 +68,8 @@ def capture(model: PreTrainedModel, layers: Sequence[TrackedLayer], consume: Con
     def backward_hook(index: int) -> Callable[[Tensor], None]:
         def hook(s_BTO: Tensor) -> None:
             with torch.no_grad():
-                consume(index, waiting.pop(index), s_BTO)
+                seen.add(index)
+                consume(index, waiting.pop(index), s_BTO.view(*shape, -1))
 
         return hook
 
@@ -71,10 +80,11 @@ def capture(model: PreTrainedModel, layers: Sequence[TrackedLayer], consume: Con
             parameter.requires_grad_(False)
         with torch.enable_grad():
             yield
-        if waiting:
-            unused = layers[min(waiting)].name
+        unused = [layer.name for index, layer in enumerate(layers) if index not in seen]
+        if unused:
             raise ModelError(
-                f"{unused} has no effect on the loss, so it has no gradient.", fix="Leave it out of --layers."
+                f"{unused[0]} has no effect on the loss, so it has no gradient.",
+                fix="Leave it out of --layers.",
             )
     finally:
         for handle in handles:
