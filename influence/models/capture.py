@@ -69,7 +69,7 @@ def capture(
         def hook(s_BTO: Tensor) -> None:
             with torch.no_grad():
                 seen.add(index)
-                consume(index, waiting.pop(index), s_BTO.view(*shape, -1))
+                consume(index, waiting.pop(index), s_BTO.reshape(*shape, -1))
 
         return hook
 
