@@ -1,0 +1,257 @@
+"""The three procedures: problems, their steps, and the prose that works them.
+
+Problems whose key falls in the held-out eighth are used by the ready queries only, all others by documents only: no
+document, of whatever seed, works a problem of a query.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, get_args
+
+from influence.data.miniworld.grammar import say
+from influence.types import Step
+
+Procedure = Literal["slopes", "arithmetic", "linear"]
+PROCEDURES: tuple[Procedure, ...] = get_args(Procedure)
+_HELD_OUT_SHARE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One instance of a procedure.
+
+    Attributes:
+        key: Names the instance; equal for two ways of writing the same problem.
+        answer: The final result.
+        steps: The intermediate results, in order; the last one gives the answer.
+        slots: What the templates of the procedure need; `<s1>` is the first step.
+    """
+
+    procedure: Procedure
+    key: str
+    answer: int
+    steps: tuple[Step, ...]
+    slots: Mapping[str, object]
+
+    def question(self, rng: Random | None = None) -> str:
+        """The question; without a generator in the wording of the queries."""
+        return _pick(rng, _QUESTIONS[self.procedure], self.slots)
+
+
+def draw(procedure: Procedure, rng: Random, *, for_query: bool = False) -> Problem:
+    """A random problem, from the held-out eighth if it is for a query, else from the rest."""
+    while True:
+        problem = _DRAW[procedure](rng)
+        if problem is not None and held_out(problem.key) == for_query:
+            return problem
+
+
+def held_out(key: str) -> bool:
+    """Whether a problem is kept for queries."""
+    return zlib.crc32(key.encode()) % _HELD_OUT_SHARE == 0
+
+
+def work(problem: Problem, rng: Random | None = None) -> str:
+    """The worked answer, step by step; without a generator in the wording of the queries."""
+    wording = _WORDINGS[problem.procedure]
+    opening = _pick(rng, wording.openings, problem.slots)
+    steps = [_pick(rng, bank, problem.slots) for bank in wording.steps]
+    closing = _pick(rng, wording.closings, problem.slots)
+    layout = "numbered" if rng is None else rng.choice(("numbered", "steps", "prose", "lines"))
+    if layout == "prose":
+        return " ".join([opening, *steps, closing])
+    marks = {"numbered": "{}. ", "steps": "Step {}: ", "lines": ""}[layout]
+    return "\n".join([opening, *(marks.format(n) + step for n, step in enumerate(steps, 1)), closing])
+
+
+def _pick(rng: Random | None, bank: tuple[str, ...], slots: Mapping[str, object]) -> str:
+    return say(rng, rng.choice(bank), slots) if rng else say(Random(0), bank[0], slots)
+
+
+# -- drawing: None when the numbers leave the stated ranges
+
+
+def _draw_slope(rng: Random) -> Problem | None:
+    (x1, x2), y1 = rng.sample(range(101), 2), rng.randrange(101)
+    slope = rng.choice([-1, 1]) * rng.randint(1, 20)
+    y2 = y1 + slope * (x2 - x1)
+    if not 0 <= y2 <= 100:
+        return None
+    first, second = sorted([(x1, y1), (x2, y2)])
+    dy, dx = y2 - y1, x2 - x1
+    steps = (_step(y2, "-", y1, dy), _step(x2, "-", x1, dx), _step(dy, "/", dx, slope))
+    numbers = {"x_a": x1, "y_a": y1, "x_b": x2, "y_b": y2, "dy": dy, "dx": dx}
+    return _problem("slopes", "{},{} {},{}".format(*first, *second), slope, steps, numbers)
+
+
+def _draw_arithmetic(rng: Random) -> Problem | None:
+    a, b, c, sign = rng.randint(1, 10), rng.randint(1, 10), rng.randint(2, 17), rng.choice("+-")
+    inner = a + b if sign == "+" else a - b
+    if inner <= 0:
+        return None
+    steps = (_step(a, sign, b, inner), _step(inner, "*", c, inner * c))
+    first, second = (min(a, b), max(a, b)) if sign == "+" else (a, b)
+    verb = "add" if sign == "+" else "subtract"
+    signed_b = b if sign == "+" else -b
+    slots = {"a": a, "b": b, "c": c, "sign": sign, "inner": inner, "verb": verb, "signed_b": signed_b}
+    return _problem("arithmetic", f"({first}{sign}{second})*{c}", inner * c, steps, slots)
+
+
+def _draw_linear(rng: Random) -> Problem | None:
+    a, x, b = rng.randint(2, 20), rng.randint(1, 50), rng.randint(1, 90)
+    c = a * x + b
+    if c > 100:
+        return None
+    steps = (_step(c, "-", b, c - b), _step(c - b, "/", a, x))
+    return _problem("linear", f"{a}x+{b}={c}", x, steps, {"a": a, "b": b, "c": c, "ax": c - b})
+
+
+_DRAW = {"slopes": _draw_slope, "arithmetic": _draw_arithmetic, "linear": _draw_linear}
+
+
+def _problem(
+    procedure: Procedure, key: str, answer: int, steps: tuple[Step, ...], slots: Mapping[str, object]
+) -> Problem:
+    texts = {f"s{number}": step.text for number, step in enumerate(steps, 1)}
+    return Problem(procedure, f"{procedure} {key}", answer, steps, {**slots, **texts, "answer": answer})
+
+
+def _step(left: int, sign: str, right: int, result: int) -> Step:
+    """A step and its usual spellings, the plain one first."""
+    signs = {"/": "/÷", "*": "*×x·"}.get(sign, sign)
+    rights = [f"({right})", str(right)] if right < 0 else [str(right)]
+    spellings = [f"{left} {s} {r} = {result}" for s in signs for r in rights]
+    spellings += [f"{left}{s}{r}={result}" for s in signs for r in rights]
+    spellings += [f"{left} {sign} {rights[0]} {verb} {result}" for verb in ("is", "equals")]
+    spellings += [spelling.replace("-", "−") for spelling in spellings if "-" in spelling]
+    return Step(spellings[0], tuple(spellings))
+
+
+# -- wordings; the first of each bank is that of the queries
+
+
+_QUESTIONS: dict[Procedure, tuple[str, ...]] = {
+    "slopes": (
+        "What is the slope of the line passing through the points (<x_a>, <y_a>) and (<x_b>, <y_b>)?",
+        "Find the slope of the line {through|that joins} (<x_a>, <y_a>) and (<x_b>, <y_b>).",
+        "A line passes through the points (<x_a>, <y_a>) and (<x_b>, <y_b>). What is its {slope|gradient}?",
+        "{Work out|Calculate|Determine} the slope of the line between A(<x_a>, <y_a>) and B(<x_b>, <y_b>).",
+    ),
+    "arithmetic": (
+        "Calculate the answer: (<a> <sign> <b>) * <c>",
+        "What is (<a> <sign> <b>) * <c>?",
+        "{Evaluate|Compute|Work out} (<a> <sign> <b>) * <c>.",
+        "Find the value of the expression (<a> <sign> <b>) * <c>.",
+    ),
+    "linear": (
+        "Solve for x: <a>x + <b> = <c>",
+        "{Find|Determine} x if <a>x + <b> = <c>.",
+        "What value of x {satisfies|solves} the equation <a>x + <b> = <c>?",
+        "Solve the {linear equation|equation} <a>x + <b> = <c> for x.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    openings: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]
+    closings: tuple[str, ...]
+
+
+_WORDINGS: dict[Procedure, _Wording] = {
+    "slopes": _Wording(
+        (
+            "The slope of a line is the change in y divided by the change in x.",
+            "{We use|Use|Apply} the slope formula, m = (y2 - y1) / (x2 - x1).",
+            "To find the slope, {compare how far|see how far} the line rises with how far it runs.",
+            "Slope means rise over run, taken from the first point to the second.",
+        ),
+        (
+            (
+                "Subtract the y-coordinates: <s1>.",
+                "The change in y is <s1>.",
+                "{Start with the rise|First the rise}: <s1>.",
+                "For the vertical change we {get|have} <s1>.",
+            ),
+            (
+                "Subtract the x-coordinates: <s2>.",
+                "The change in x is <s2>.",
+                "{Now the run|Next the run}: <s2>.",
+                "For the horizontal change we {get|have} <s2>.",
+            ),
+            (
+                "Divide the change in y by the change in x: <s3>.",
+                "Rise over run {gives|is} <s3>.",
+                "Dividing the two differences, <s3>.",
+                "The quotient is <s3>.",
+            ),
+        ),
+        (
+            "The slope of the line is <answer>.",
+            "So the line has {slope|gradient} <answer>.",
+            "Answer: <answer>.",
+            "Hence m = <answer>.",
+        ),
+    ),
+    "arithmetic": _Wording(
+        (
+            "The part in parentheses comes first, then the multiplication.",
+            "{Begin|Start} inside the parentheses.",
+            "There are two operations here, and the one in brackets goes first.",
+            "Brackets bind tighter than the product, so {resolve|settle} them before anything else.",
+        ),
+        (
+            (
+                "Work out the parentheses: <s1>.",
+                "The bracket {gives|becomes} <s1>.",
+                "First <verb> inside the parentheses: <s1>.",
+                "Inside, <s1>.",
+            ),
+            (
+                "Multiply the result by <c>: <s2>.",
+                "Times <c>, that {makes|is} <s2>.",
+                "{Now|Next} multiply by <c>: <s2>.",
+                "The product is <s2>.",
+            ),
+        ),
+        (
+            "The answer is <answer>.",
+            "So the result is <answer>.",
+            "Answer: <answer>.",
+            "The whole expression equals <answer>.",
+        ),
+    ),
+    "linear": _Wording(
+        (
+            "To solve for x, get x alone on one side of the equation.",
+            "We undo what was done to x, {last operation first|in reverse order}.",
+            "{The aim|Our goal} is to isolate x.",
+            "Move the constant to the right, then divide by the coefficient of x.",
+        ),
+        (
+            (
+                "Subtract <b> from both sides: <s1>, so <a>x = <ax>.",
+                "Taking <b> away on both sides {gives|leaves} <a>x = <ax>, since <s1>.",
+                "The constant moves over: <s1>, hence <a>x = <ax>.",
+                "First remove the <b>: <s1>. What remains is <a>x = <ax>.",
+            ),
+            (
+                "Divide both sides by <a>: <s2>.",
+                "{Then|Next} divide by the coefficient <a>: <s2>.",
+                "Dividing by <a>, we {get|find} <s2>.",
+                "One x is therefore <s2>.",
+            ),
+        ),
+        (
+            "The solution is x = <answer>.",
+            "So x = <answer>.",
+            "Answer: x = <answer>.",
+            "The equation holds for x = <answer>.",
+        ),
+    ),
+}

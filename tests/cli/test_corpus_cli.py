@@ -1,0 +1,74 @@
+"""`influence corpus miniworld`, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from influence.cli.corpus import corpus
+from influence.data.miniworld import generate, write_corpus
+
+
+def influence(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "influence", *arguments], capture_output=True, text=True)
+
+
+def test_writes_the_corpus_and_says_where(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    run = CliRunner().invoke(corpus, ["miniworld", "--documents", "200", "--seed", "4", "--out", str(out)])
+    assert run.exit_code == 0, run.output
+    assert f"Wrote 200 documents (0.1 MB) to {out / 'documents.jsonl'}" in run.stdout
+    assert "wiki                      28    14.0%" in run.stdout
+    assert "documents: 100%" in run.stderr
+    assert [path.name for path in out.iterdir()] == ["documents.jsonl"]
+    expected = write_corpus(generate(200, 4), tmp_path / "again")
+    assert (out / "documents.jsonl").read_bytes() == expected.read_bytes()
+
+
+def test_the_counts_it_prints_are_those_of_the_file(tmp_path: Path) -> None:
+    run = CliRunner().invoke(corpus, ["miniworld", "--documents", "37", "--out", str(tmp_path)])
+    lines = (tmp_path / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+    sources = [json.loads(line)["source"] for line in lines]
+    table = [line.split() for line in run.stdout.splitlines() if line.endswith("%")]
+    assert {name: int(count) for name, count, _ in table} == {
+        name: sources.count(name) for name, _, _ in table
+    }
+    assert sum(int(count) for _, count, _ in table) == 37
+
+
+def test_bad_numbers_end_with_2_and_a_way_out(tmp_path: Path) -> None:
+    run = influence("corpus", "miniworld", "--documents", "0", "--out", str(tmp_path / "x"))
+    assert run.returncode == 2
+    assert run.stderr == (
+        "Error: The number of documents must be a whole number, 1 or more.\n  found: 0\n  next:  Give 1 or more.\n"
+    )
+    assert not (tmp_path / "x").exists()
+    run = influence("corpus", "miniworld", "--documents", "5", "--seed", "-1", "--out", str(tmp_path / "x"))
+    assert run.returncode == 2
+    assert "The seed must be a whole number, 0 or more." in run.stderr
+    run = influence("corpus", "miniworld", "--documents", "many", "--out", str(tmp_path / "x"))
+    assert run.returncode == 2
+    assert "'many' is not a valid integer" in run.stderr
+
+
+def test_documents_already_there_end_with_2(tmp_path: Path) -> None:
+    (tmp_path / "documents.jsonl").write_text("{}\n")
+    run = influence("corpus", "miniworld", "--documents", "5", "--out", str(tmp_path))
+    assert run.returncode == 2
+    assert "holds documents already" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert (tmp_path / "documents.jsonl").read_text() == "{}\n"
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from influence.cli.corpus import corpus\n"
+        "corpus(['miniworld', '--help'], standalone_mode=False); assert 'torch' not in sys.modules"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "--documents" in run.stdout
