@@ -120,6 +120,12 @@ def test_a_fact_comes_in_several_wordings_and_sources(documents: list[Document])
             assert len(forms[fact.id]) >= 4
 
 
+def test_no_document_states_a_fact_twice() -> None:
+    for seed in range(12):
+        for d in generate(1000, seed):
+            assert len(set(d.metadata["facts"])) == len(d.metadata["facts"])
+
+
 def test_documents_have_natural_lengths(documents: list[Document]) -> None:
     words = [len(d.text.split()) for d in documents]
     assert min(words) >= 30
