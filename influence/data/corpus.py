@@ -1,0 +1,348 @@
+"""Read a training corpus as a stream of documents, whatever file it lies in.
+
+| source | read as |
+|---|---|
+| `x.jsonl`, `x.jsonl.gz`, `x.jsonl.zst` | one JSON object a line |
+| `x.parquet` | one row a document |
+| a folder with such files (at any depth) | its shards, in sorted order; other files are cards and are ignored |
+| a folder made by `datasets.save_to_disk` | that dataset |
+| a folder of text files | one document a file: id = relative path, source = first sub-folder |
+| `owner/name` or `owner/name:config` | a dataset on the hub, streamed |
+| a `datasets.Dataset` or `IterableDataset` | itself |
+
+A row without an id gets `<stem>-<row number>`, counted from 0, where the stem is the file's path inside the corpus
+without its suffixes: the id stays the same as long as the rows before it do. Fields other than text, id and source
+go to `Document.metadata`; a null field is the same as a missing one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import decimal
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from influence.data.rows import (
+    SHARD_SUFFIXES,
+    TEXT_SUFFIXES,
+    Row,
+    dataset_rows,
+    first_line,
+    shard_rows,
+    stem_of,
+    text_rows,
+)
+from influence.errors import InputError
+from influence.types import Document
+
+if TYPE_CHECKING:
+    import datasets
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    text: str
+    id: str
+    source: str
+
+
+class Corpus:
+    """Documents that can be read any number of times, always in the same order.
+
+    Iterating holds one record (or one Parquet record batch) and 8 bytes of hash per id. Iterating raises
+    `InputError` at the first record that is not a document, at the first id met twice, and at the end when there
+    was no document at all.
+
+    Attributes:
+        name: A short name for tables: the file's stem, the folder's name, or the hub name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        origin: str,
+        split: str | None,
+        rows: Callable[[], Iterator[Row]],
+        fields: _Fields,
+    ) -> None:
+        self.name = name
+        self._kind = kind
+        self._origin = origin
+        self._split = split
+        self._rows = rows
+        self._fields = fields
+
+    def __iter__(self) -> Iterator[Document]:
+        seen: set[bytes] = set()
+        for row in self._rows():
+            document = _to_document(row, self._fields)
+            key = hashlib.blake2b(document.id.encode(), digest_size=8).digest()
+            if key in seen:
+                self._refuse_duplicate(document.id, row.where)
+            seen.add(key)
+            yield document
+        if not seen:
+            raise InputError(
+                f"The corpus {self._origin} has no documents.",
+                fix="Give a corpus with at least one document.",
+            )
+
+    def _refuse_duplicate(self, id_: str, where: str) -> None:
+        """Raise with both places of the id; return if it was only a collision of hashes."""
+        for row in self._rows():
+            if row.where == where:
+                return
+            if _row_id(row, self._fields) == id_:
+                raise InputError(
+                    f"Two documents of the corpus {self._origin} have the id {id_!r}.",
+                    have=f"{row.where} and {where}",
+                    fix="Make the ids unique, or drop the id field: rows without an id are numbered.",
+                )
+
+    def describe(self) -> dict[str, Any]:
+        """Where the documents come from, for provenance: JSON-able, without reading the corpus."""
+        fields = {"text": self._fields.text, "id": self._fields.id, "source": self._fields.source}
+        return {
+            "name": self.name,
+            "kind": self._kind,
+            "path": self._origin,
+            "split": self._split,
+            "fields": fields,
+        }
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.name!r}, kind={self._kind!r}, path={self._origin!r})"
+
+
+def read_corpus(
+    source: str | Path | datasets.Dataset | datasets.IterableDataset,
+    *,
+    split: str = "train",
+    text_field: str = "text",
+    id_field: str = "id",
+    source_field: str = "source",
+) -> Corpus:
+    """Open a corpus; documents are read when it is iterated.
+
+    Args:
+        source: A file, folder, hub name or `datasets` object (see the module's table).
+        split: The split of a hub dataset or of a saved dataset that has several. Files have none.
+        text_field, id_field, source_field: The names of the fields; only the text is required. A document without
+            a source has the source "unknown".
+
+    Raises:
+        InputError: The source does not exist, is of no known format, or the hub cannot be reached.
+    """
+    fields = _Fields(text_field, id_field, source_field)
+    if not isinstance(source, str | Path):
+        return _from_object(source, fields)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _from_folder(path, split, fields)
+    if path.exists():
+        if not path.name.endswith(SHARD_SUFFIXES):
+            raise InputError(
+                f"{path} is not a corpus file.",
+                have=path.suffix or "no suffix",
+                fix=f"Give a file ending in {', '.join(SHARD_SUFFIXES)}, or a folder.",
+            )
+        stem = stem_of(path.name)
+        kind = "parquet" if path.suffix == ".parquet" else "jsonl"
+        return Corpus(stem, kind, str(path), None, lambda: shard_rows(path, stem), fields)
+    text = str(source)
+    if _HUB_NAME.fullmatch(text) and not text.endswith((*SHARD_SUFFIXES, *TEXT_SUFFIXES)):
+        return _from_hub(text, split, fields)
+    raise InputError(
+        f"There is no corpus at {text}.",
+        fix="Give an existing file or folder, or a hub name such as owner/name or owner/name:config.",
+    )
+
+
+# -- the kinds of source
+
+
+def _from_folder(folder: Path, split: str, fields: _Fields) -> Corpus:
+    name, origin = folder.resolve().name, str(folder)
+    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        return _from_saved(folder, split, fields)
+    files = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    shards = [file for file in files if file.endswith(SHARD_SUFFIXES)]
+    if shards:
+
+        def all_rows() -> Iterator[Row]:
+            for shard in shards:
+                yield from shard_rows(folder / shard, stem_of(shard))
+
+        return Corpus(name, "shards", origin, None, all_rows, fields)
+    texts = [file for file in files if file.endswith(TEXT_SUFFIXES)]
+    if texts:
+        return Corpus(
+            name,
+            "text files",
+            origin,
+            None,
+            lambda: text_rows(folder, texts, fields.text, fields.source),
+            fields,
+        )
+    raise InputError(
+        f"The folder {folder} holds no corpus.",
+        have=f"{len(files)} files, none of them {', '.join((*SHARD_SUFFIXES, *TEXT_SUFFIXES))}",
+        fix="Give a folder of such files, or one made by datasets.save_to_disk.",
+    )
+
+
+def _from_saved(folder: Path, split: str, fields: _Fields) -> Corpus:
+    import datasets
+
+    try:
+        data = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"The saved dataset {folder} cannot be opened.", have=first_line(error), fix="Save it again."
+        ) from error
+    used: str | None = None
+    if isinstance(data, datasets.DatasetDict):
+        if split not in data:
+            raise InputError(
+                f"The saved dataset {folder} has no split {split!r}.",
+                have=f"splits {', '.join(data)}",
+                fix="Choose one of its splits.",
+            )
+        data, used = data[split], split
+    name = folder.resolve().name
+    return Corpus(name, "saved dataset", str(folder), used, lambda: dataset_rows(data, name), fields)
+
+
+def _from_object(data: Any, fields: _Fields) -> Corpus:
+    import datasets
+
+    if not isinstance(data, datasets.Dataset | datasets.IterableDataset):
+        raise InputError(
+            "A corpus is a path, a hub name, a datasets.Dataset or a datasets.IterableDataset.",
+            have=type(data).__name__,
+            fix="Choose a split if this is a DatasetDict.",
+        )
+    name = data.info.dataset_name or "dataset"
+    split = str(data.split) if data.split is not None else None
+    return Corpus(name, "datasets object", name, split, lambda: dataset_rows(data, name), fields)
+
+
+def _from_hub(text: str, split: str, fields: _Fields) -> Corpus:
+    import datasets
+
+    name, _, config = text.partition(":")
+    with _hub_errors(text):
+        data = datasets.load_dataset(name, config or None, split=split, streaming=True)
+
+    def rows() -> Iterator[Row]:
+        with _hub_errors(text):
+            yield from dataset_rows(data, name.rpartition("/")[2])
+
+    return Corpus(text, "hub dataset", text, split, rows, fields)
+
+
+@contextlib.contextmanager
+def _hub_errors(text: str) -> Iterator[None]:
+    """Turn what `datasets` raises into one sentence; a network failure says so."""
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (DatasetsError, ValueError) as error:
+        raise InputError(
+            f"The hub dataset {text} cannot be read.",
+            have=first_line(error),
+            fix="Check its name, its config (owner/name:config) and its split, or use a local path.",
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{text} is no local path, and the hub is unreachable.",
+            have=first_line(error),
+            fix="Use a local path, or try again with a network connection.",
+        ) from error
+
+
+# -- one row to one document
+
+
+def _to_document(row: Row, names: _Fields) -> Document:
+    text = row.fields.get(names.text)
+    if not isinstance(text, str):
+        have = f"a {names.text!r} of type {type(text).__name__}" if names.text in row.fields else "fields "
+        raise InputError(
+            f"{row.where} has no text in the field {names.text!r}.",
+            have=have if names.text in row.fields else have + ", ".join(map(str, row.fields)),
+            fix="Name the text field (text_field), or give each record a string there.",
+        )
+    source = row.fields.get(names.source)
+    if source is not None and not isinstance(source, str):
+        raise InputError(
+            f"{row.where} has a source that is not a string.",
+            have=type(source).__name__,
+            fix="Write the source as a string, or name another source_field.",
+        )
+    _encodable(text, row.where, names.text)
+    metadata = {
+        name: _plain(value, row.where, name)
+        for name, value in row.fields.items()
+        if value is not None and name not in (names.text, names.id, names.source)
+    }
+    return Document(_row_id(row, names), text, "unknown" if source is None else source, metadata)
+
+
+def _row_id(row: Row, names: _Fields) -> str:
+    value = row.fields.get(names.id)
+    if value is None:
+        return row.fallback_id
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(
+            f"{row.where} has an id that is neither a string nor an integer.",
+            have=repr(value)[:80],
+            fix="Write the id as a non-empty string, or name another id_field.",
+        )
+    _encodable(str(value), row.where, names.id)
+    return str(value)
+
+
+def _encodable(text: str, where: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} has half a surrogate pair in the field {name!r}, which no UTF-8 file can hold.",
+            have=first_line(error),
+            fix="Remove that character.",
+        ) from error
+
+
+def _plain(value: Any, where: str, name: str) -> Any:
+    """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, where, name) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, where, name) for item in value]
+    raise InputError(
+        f"{where} has a field {name!r} that JSON cannot hold.",
+        have=type(value).__name__,
+        fix="Drop that field from the corpus.",
+    )

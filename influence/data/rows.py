@@ -1,0 +1,174 @@
+"""The records of corpus files, one at a time, each with the place where it stands."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from influence.errors import InputError
+
+JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+SHARD_SUFFIXES = (*JSONL_SUFFIXES, ".parquet")
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex")
+
+_PARQUET_BATCH_ROWS = 1024
+_ZSTD_CHUNK = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record as it was read: where it stands, its id if it brings none, its fields."""
+
+    where: str
+    fallback_id: str
+    fields: Mapping[str, Any]
+
+
+def shard_rows(path: Path, stem: str) -> Iterator[Row]:
+    return _parquet_rows(path, stem) if path.suffix == ".parquet" else _jsonl_rows(path, stem)
+
+
+class _ZstdFile(io.RawIOBase):
+    """The text of a zstd file of any number of frames.
+
+    Unlike `zstandard.open` it raises `EOFError` when the last frame is cut off: half a corpus is no corpus.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._frame: Any = None  # None between two frames
+        self._pending = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._pending:
+            compressed = self._file.read(_ZSTD_CHUNK)
+            if not compressed:
+                if self._frame is not None:
+                    raise EOFError("the last frame is cut off")
+                return 0
+            self._pending = self._decompress(compressed)
+        count = min(len(buffer), len(self._pending))
+        buffer[:count], self._pending = self._pending[:count], self._pending[count:]
+        return count
+
+    def _decompress(self, compressed: bytes) -> bytes:
+        import zstandard
+
+        parts = []
+        while compressed:
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            parts.append(self._frame.decompress(compressed))
+            compressed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _open_jsonl(path: Path) -> io.BufferedIOBase:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix == ".zst":
+        return io.BufferedReader(_ZstdFile(path))
+    return path.open("rb")
+
+
+def _jsonl_rows(path: Path, stem: str) -> Iterator[Row]:
+    number = -1
+    with _open_jsonl(path) as file:
+        for line_number, line in enumerate(_lines(file, path), start=1):
+            where = f"{path}:{line_number}"
+            try:
+                text = line.decode("utf-8-sig" if line_number == 1 else "utf-8").strip()
+                fields = json.loads(text) if text else None
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{where} is not UTF-8.", have=first_line(error), fix="Save the file as UTF-8."
+                ) from error
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    f"{where} is not JSON.", have=first_line(error), fix="Write one JSON object a line."
+                ) from error
+            if not text:
+                continue
+            number += 1
+            if not isinstance(fields, dict):
+                raise InputError(
+                    f"{where} is not a JSON object.",
+                    have=type(fields).__name__,
+                    fix='Write one object a line: {"id": ..., "text": ...}.',
+                )
+            yield Row(where, f"{stem}-{number}", fields)
+
+
+def _lines(file: io.BufferedIOBase, path: Path) -> Iterator[bytes]:
+    """The lines of an open file; a damaged archive is an input error."""
+    import zstandard
+
+    try:
+        yield from file
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        raise InputError(
+            f"{path} is damaged or not the archive its name says.",
+            have=first_line(error),
+            fix="Make it again.",
+        ) from error
+
+
+def _parquet_rows(path: Path, stem: str) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = -1
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}:row {number}", f"{stem}-{number}", fields)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} is damaged or not Parquet.", have=first_line(error), fix="Make it again."
+        ) from error
+
+
+def text_rows(folder: Path, files: list[str], text_field: str, source_field: str) -> Iterator[Row]:
+    for file in files:
+        path = folder / file
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise InputError(
+                f"{path}:{line} is not UTF-8.", have=first_line(error), fix="Save the file as UTF-8."
+            ) from error
+        source = file.split("/")[0] if "/" in file else "unknown"
+        yield Row(str(path), file, {text_field: text, source_field: source})
+
+
+def dataset_rows(data: Any, stem: str) -> Iterator[Row]:
+    for number, fields in enumerate(data.with_format(None)):
+        yield Row(f"{stem}:row {number}", f"{stem}-{number}", fields)
+
+
+def stem_of(file: str) -> str:
+    """The path without the suffixes of its format: a/x.jsonl.gz -> a/x."""
+    suffix = next(suffix for suffix in reversed(SHARD_SUFFIXES) if file.endswith(suffix))
+    return file[: -len(suffix)]
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
