@@ -1,0 +1,1 @@
+"""Training runs that leave a model whose training documents are known."""
