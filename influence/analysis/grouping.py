@@ -1,0 +1,159 @@
+"""Groups of queries, means over them with bootstrap intervals, and tests between them.
+
+Queries are the unit of all uncertainty: they are drawn anew, documents and scores stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from influence.analysis.correlation import task_labels, task_order
+from influence.errors import ComputeError, InputError
+from influence.store.scores import Scores
+from influence.types import Query, Reading
+
+#: By task, by group, or by labels of your own: query id -> label; queries it does not name are left out.
+Grouping = Literal["task", "group"] | Mapping[str, str]
+
+RESAMPLES = 2000
+_LEVELS = (2.5, 97.5)
+
+
+def group_rows(queries: Sequence[Query], group_by: Grouping = "task") -> dict[str, npt.NDArray[np.int64]]:
+    """Rows of the score matrix under each label; labels in task order (reasoning, factual, control first).
+
+    Raises:
+        InputError: the grouping is none we know, names a query that is not there, or leaves no query.
+    """
+    if isinstance(group_by, Mapping):
+        known = {query.id for query in queries}
+        unknown = [name for name in group_by if name not in known]
+        if unknown:
+            raise InputError(
+                f"The grouping names a query that is not in this run: {unknown[0]!r}.",
+                have=f"{len(unknown)} of {len(group_by)} names unknown",
+            )
+        labels = [group_by.get(query.id) for query in queries]
+    elif group_by in ("task", "group"):
+        labels = list(task_labels(queries) if group_by == "task" else [query.group for query in queries])
+    else:
+        raise InputError(f"There is no grouping {group_by!r}.", fix="Use task, group, or a mapping of ids.")
+    rows: dict[str, list[int]] = {}
+    for row in task_order(queries):
+        label = labels[row]
+        if label is not None:
+            rows.setdefault(label, []).append(row)
+    if not rows:
+        raise InputError("The grouping leaves no query.")
+    return {label: np.array(members, np.int64) for label, members in rows.items()}
+
+
+def finite_row(scores: Scores, query: str, by: Reading) -> npt.NDArray[np.floating]:
+    """One reading of one query's scores `[D]`, in memory.
+
+    Raises:
+        InputError: there is no such query or reading.
+        ComputeError: a score is not finite.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        row_D = scores.row(query, by)
+    if not np.isfinite(row_D).all():
+        raise ComputeError(
+            f"Scores of query {query!r} in {scores.folder} are not finite in the reading {by}.",
+            have=f"{int((~np.isfinite(row_D)).sum()):,} of {len(row_D):,} documents",
+            fix="Score again with the model in float32; per_nat needs a completion of probability below 1.",
+        )
+    return row_D
+
+
+def bootstrap_means(
+    values: npt.ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """Means of `values [N, ...]` over N members drawn with replacement: `[resamples, ...]`."""
+    values_N = np.asarray(values, np.float64)
+    n = len(values_N)
+    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    weights = np.zeros((resamples, n))
+    np.add.at(weights, (np.arange(resamples)[:, None], drawn), 1.0 / n)
+    return np.tensordot(weights, values_N, axes=1)
+
+
+def mean_interval(values: npt.ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
+    """Mean, standard deviation (n − 1) and 95 % percentile bootstrap interval of one value a query.
+
+    NaN values are queries for which the statistic is not defined; they are left out. Keys: n, mean, sd, low, high.
+    """
+    values_N = np.asarray(values, np.float64)
+    values_N = values_N[~np.isnan(values_N)]
+    n = len(values_N)
+    if n == 0:
+        return {"n": 0, "mean": np.nan, "sd": np.nan, "low": np.nan, "high": np.nan}
+    low, high = np.percentile(bootstrap_means(values_N, resamples, seed), _LEVELS)
+    sd = float(values_N.std(ddof=1)) if n > 1 else np.nan
+    return {"n": n, "mean": float(values_N.mean()), "sd": sd, "low": float(low), "high": float(high)}
+
+
+def summarise(
+    table: pd.DataFrame,
+    queries: Sequence[Query],
+    value: str,
+    keys: Sequence[str] = (),
+    group_by: Grouping = "task",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean, spread and interval over the queries of each label, for every combination of `keys`.
+
+    Args:
+        table: One row a query (column `query`) and combination of `keys`, with a column `value`.
+
+    Returns:
+        Columns label, *keys, n, mean, sd, low, high.
+    """
+    rows = []
+    for label, members in group_rows(queries, group_by).items():
+        names = {queries[row].id for row in members}
+        own = table[table["query"].isin(names)]
+        parts = own.groupby(list(keys), sort=False) if keys else [((), own)]
+        for key, part in parts:
+            rows.append(
+                {"label": label, **dict(zip(keys, key, strict=True)), **mean_interval(part[value], seed=seed)}
+            )
+    return pd.DataFrame(rows, columns=["label", *keys, "n", "mean", "sd", "low", "high"])
+
+
+def welch_tests(
+    table: pd.DataFrame, queries: Sequence[Query], value: str, group_by: Grouping = "group"
+) -> pd.DataFrame:
+    """Welch's t-test of `value` (one row a query) between every pair of labels, two-sided, variances not pooled.
+
+    Returns:
+        Columns a, b, n_a, n_b, mean_a, mean_b, difference (a − b), t, df, p. NaN where a label has fewer than two
+        values or neither varies. p is per pair, not corrected for the number of pairs.
+    """
+    from scipy.stats import t as student
+
+    value_of = table.set_index("query")[value]
+    samples = {}
+    for label, members in group_rows(queries, group_by).items():
+        own = value_of.reindex([queries[row].id for row in members]).to_numpy(float)
+        samples[label] = own[~np.isnan(own)]
+    rows = []
+    for a, b in combinations(samples, 2):
+        x, y = samples[a], samples[b]
+        t = df = p = np.nan
+        if len(x) > 1 and len(y) > 1:
+            u, v = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+            if u + v > 0:
+                t = (x.mean() - y.mean()) / np.sqrt(u + v)
+                df = (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))
+                p = 2 * float(student.sf(abs(t), df))
+        mean_a, mean_b = (z.mean() if len(z) else np.nan for z in (x, y))
+        rows.append((a, b, len(x), len(y), mean_a, mean_b, mean_a - mean_b, t, df, p))
+    columns = ["a", "b", "n_a", "n_b", "mean_a", "mean_b", "difference", "t", "df", "p"]
+    return pd.DataFrame(rows, columns=columns)
