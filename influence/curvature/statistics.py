@@ -76,6 +76,7 @@ def sample_labels(logits_BTV: Tensor, uniform_BT: Tensor) -> Tensor:
     for row, (logits_TV, uniform_T) in enumerate(zip(logits_BTV, uniform_BT, strict=True)):
         logits_TV = logits_TV.detach().to(torch.promote_types(logits_TV.dtype, torch.float32))
         cdf_TV = (logits_TV - logits_TV.amax(-1, keepdim=True)).exp_().cumsum(-1)
-        target_T1 = (uniform_T.to(cdf_TV) * cdf_TV[:, -1]).unsqueeze(-1)
+        below_one_T = uniform_T.to(cdf_TV).clamp(max=1 - torch.finfo(cdf_TV.dtype).eps)  # fp32 rounds to 1
+        target_T1 = (below_one_T * cdf_TV[:, -1]).unsqueeze(-1)
         label_BT[row] = torch.searchsorted(cdf_TV, target_T1, right=True).squeeze(-1)
     return label_BT.clamp_(max=logits_BTV.shape[-1] - 1)
