@@ -1,1 +1,21 @@
-"""Modules in this folder (`tiny`, `stores`) can be imported by every test."""
+"""Modules in this folder (`tiny`, `texts`, `stores`) can be imported by every test.
+
+Set here before any test imports torch: one thread, no network; property tests draw the same examples each time.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import hypothesis
+
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
