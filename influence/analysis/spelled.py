@@ -1,0 +1,119 @@
+"""Spelled-out English integers among the tokens of a text: `one hundred and five`, `sixty-four`, `3 million`."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+_TEENS = "sixteen seventeen eighteen nineteen"
+_SMALL = {word: value for value, word in enumerate(f"{_ONES} {_TEENS}".split())}
+_DECADES = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_TENS = {word: 10 * value for value, word in enumerate(_DECADES, start=2)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_NUMBER_WORDS = _SMALL | _TENS | _SCALES
+
+
+@dataclass(slots=True)
+class Token:
+    """A canonical token: a word in lower case, a number as `#value`, an operator, or a break between paragraphs."""
+
+    key: str
+    start: int
+    end: int
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a number, signed or not."""
+        return self.key[0] == "#"
+
+
+def key_at(items: Sequence[Token], place: int) -> str:
+    """Key of the token at a place, empty outside."""
+    return items[place].key if 0 <= place < len(items) else ""
+
+
+def join_spelled(raw: list[Token], text: str, operators: Container[str]) -> list[Token]:
+    """Spelled-out integers become numbers: `one hundred and five`, `sixty-four`, `3 million`, `sixteen sixty-nine`."""
+    result: list[Token] = []
+    place = 0
+    while place < len(raw):
+        token = raw[place]
+        if token.key in _NUMBER_WORDS or (token.is_number and key_at(raw, place + 1) in _SCALES):
+            value, after = _spelled(raw, place, text)
+            alone = after == place + 1 and token.key == "one"
+            if not (alone and not _beside_operator(raw, place, operators)):
+                result.append(Token(f"#{value}", token.start, raw[after - 1].end))
+                place = after
+                continue
+        result.append(token)
+        place += 1
+    return result
+
+
+def _beside_operator(raw: list[Token], place: int, operators: Container[str]) -> bool:
+    """`one` is a number in `two minus one is one`, a pronoun in `no one`."""
+    before, after, number = key_at(raw, place - 1), key_at(raw, place + 1), key_at(raw, place - 2)
+    near = {before, after} - {"is", "are", "x", "-"}
+    told = before == "is" and (number in _NUMBER_WORDS or number[:1] == "#")
+    return told or any(key in operators for key in near)
+
+
+def _spelled(raw: list[Token], place: int, text: str) -> tuple[str, int]:
+    """Value of the spelled-out integer that starts at `place`, and the place after it."""
+    total, current, last = 0, 0, ""
+    start = place
+    while place < len(raw):
+        if place > start and not _joined(raw, place, text):
+            break
+        key = raw[place].key
+        if key == "and" and last in ("hundred", "thousand") and key_at(raw, place + 1) in _SMALL | _TENS:
+            place += 1
+            continue
+        if key == "-" and last in _TENS and 0 < _SMALL.get(key_at(raw, place + 1), 0) < 10:
+            place += 1
+            continue
+        if raw[place].is_number and place == start:
+            if not raw[place].key[1:].isdecimal():
+                return _scaled(raw, place)
+            current = int(raw[place].key[1:])
+        elif key in _SMALL:
+            unit_after_tens = last in _TENS and 0 < _SMALL[key] < 10
+            if last and last not in _SCALES and not unit_after_tens:
+                break
+            current += _SMALL[key]
+        elif key in _TENS:
+            year = last in _SMALL and _SMALL[last] >= 10 and current < 20
+            if year:  # sixteen sixty-nine
+                current *= 100
+            elif last and last not in _SCALES:
+                break
+            current += _TENS[key]
+        elif key == "hundred" and current < 100:
+            current = (current or 1) * 100
+        elif key in _SCALES and key != "hundred":
+            total, current = total + (current or 1) * _SCALES[key], 0
+        else:
+            break
+        last = key
+        place += 1
+    return str(total + current), place
+
+
+def _scaled(raw: list[Token], place: int) -> tuple[str, int]:
+    """`2.5 million`."""
+    value = round(float(raw[place].key[1:]) * _SCALES[raw[place + 1].key], 6)
+    return (str(int(value)) if value == int(value) else str(value)), place + 2
+
+
+def _joined(raw: list[Token], place: int, text: str) -> bool:
+    """Only white space or a hyphen parts the words of one number."""
+    return not text[raw[place - 1].end : raw[place].start].strip()
+
+
+def last_words(value: int) -> list[str]:
+    """The words of which one ends the spelled-out form of an integer."""
+    last = value % 100 if value % 100 < 20 else value % 10
+    if last or value == 0:
+        return [word for word, small in _SMALL.items() if small == last]
+    return [word for word, tens in _TENS.items() if tens == value % 100] or list(_SCALES)
