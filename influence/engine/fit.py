@@ -82,6 +82,7 @@ def fit_hessian(
     folder = Path(out) if out is not None else Path("runs") / f"hessian-{_hash(identity)}"
     manifest = claim(folder, "hessian", identity)
     if manifest["status"] == "complete":
+        _tidy(folder)
         return open_factors(folder)
     table, report = tokenised_documents(
         folder,
@@ -112,8 +113,14 @@ def fit_hessian(
         "device": str(model.device),
     }
     finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens))
-    (folder / DOCUMENTS).unlink(missing_ok=True)
+    _tidy(folder)
     return open_factors(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what only a resumed run needs, also when a kill came between a result and its clean-up."""
+    for path in (folder / DOCUMENTS, *folder.glob("*.state.safetensors"), *folder.glob("*.part")):
+        path.unlink(missing_ok=True)
 
 
 def _hash(identity: dict[str, Any]) -> str:

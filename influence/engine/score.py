@@ -88,6 +88,7 @@ def score(
     }
     manifest = claim(folder, "scores", identity)
     if manifest["status"] == "complete":
+        _tidy(folder)
         return open_scores(folder)
     write_query_records(folder, queries)
     table, report = tokenised_documents(
@@ -107,8 +108,15 @@ def score(
     }
     hessian = {"hessian_folder": str(factors.folder) if factors else None}
     finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian))
-    shutil.rmtree(folder / "blocks", ignore_errors=True)
+    _tidy(folder)
     return open_scores(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what only a resumed run needs, also when a kill came between the result and its clean-up."""
+    shutil.rmtree(folder / "blocks", ignore_errors=True)
+    for path in folder.glob("*.part"):
+        path.unlink()
 
 
 def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:
