@@ -1,0 +1,61 @@
+# Needs Python 3.11, make and git, and a package registry that pip can reach.
+# Everything is installed into .venv; nothing outside this folder is touched.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEMO := runs/demo
+CORPUS := corpora/miniworld
+QUERIES := $(addprefix queries/,$(addsuffix .jsonl,slopes arithmetic linear factual controls))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test check docs bench lock
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock requirements-nodeps.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.lock
+	$(BIN)/python -m pip install --no-deps -r requirements-nodeps.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+# -- the whole tool on a small world of our own, in about two minutes
+
+demo: $(DEMO)/model $(DEMO)/queries.jsonl
+	$(BIN)/influence fit-hessian $(DEMO)/model --corpus $(CORPUS) --out $(DEMO)/hessian
+	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(DEMO)/model --hessian $(DEMO)/hessian \
+		--corpus $(CORPUS) --out $(DEMO)/scores
+	$(BIN)/influence report $(DEMO)/scores --out $(DEMO)/report.html
+	@echo "Open $(DEMO)/report.html in a browser."
+
+$(DEMO)/model: | $(STAMP)
+	$(BIN)/influence train pretrain --corpus $(CORPUS) --size tiny --out $@
+
+$(DEMO)/queries.jsonl: $(QUERIES)
+	mkdir -p $(@D)
+	cat $^ > $@
+
+# -- for developers
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/python docs/make_cli_reference.py
+
+bench: $(STAMP)
+	$(BIN)/python tests/bench/run.py
+
+# Write what is installed into the lock. Local version suffixes (+cpu) go: each machine takes the build it has.
+lock:
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude kronfluence \
+		--exclude torchvision | sed -E 's/\+[A-Za-z0-9.]+$$//' > requirements.lock.part
+	mv requirements.lock.part requirements.lock
