@@ -1,0 +1,178 @@
+"""Models that judge documents: a prompt in, a reply out, kept on disk so that no prompt is asked twice.
+
+A judge has a `name` and answers prompts in any order. `FunctionJudge` makes one of any function from a list of
+prompts to a list of replies; `influence.analysis.openai_judge` talks to a server. Prompts are the text files in
+`influence/analysis/prompts`, for `string.Template`: copy one, edit it, and pass its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any, Protocol
+
+from influence.analysis.normalise import tokens
+from influence.analysis.spelled import Token
+from influence.errors import ComputeError, InputError
+
+#: Any function from prompts to replies, one each, in order.
+Generate = Callable[[list[str]], list[str]]
+
+PROMPTS = Path(__file__).parent / "prompts"
+_CHUNK = 16
+
+
+class Judge(Protocol):
+    """What answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """Which model and settings; part of the key of a kept reply."""
+
+    def replies(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """(number of the prompt, reply) for every prompt, as they come."""
+
+
+@dataclass(frozen=True)
+class FunctionJudge:
+    """A judge made of a function; replies are kept after every 16 prompts."""
+
+    name: str
+    generate: Generate
+
+    def replies(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Ask in chunks.
+
+        Raises:
+            ComputeError: the function did not give one reply a prompt.
+        """
+        for start in range(0, len(prompts), _CHUNK):
+            chunk = list(prompts[start : start + _CHUNK])
+            got = self.generate(chunk)
+            if len(got) != len(chunk):
+                raise ComputeError(f"The judge {self.name} gave {len(got)} replies to {len(chunk)} prompts.")
+            yield from enumerate(got, start)
+
+
+@dataclass(frozen=True)
+class KeptReplies:
+    """A file of replies, one JSON line each, so that a stopped run goes on where it was.
+
+    A line that a kill cut short is passed over and its prompt asked again.
+    """
+
+    path: Path
+
+    def ask(
+        self, judge: Judge, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None
+    ) -> list[str]:
+        """Replies in the order of the prompts; only prompts without a kept reply are asked, equal ones once.
+
+        Args:
+            progress: Called with (replies so far, all) when one arrives.
+        """
+        keys = [_key(judge.name, prompt) for prompt in prompts]
+        wanted = set(keys)
+        kept = {key: reply for key, reply in self._lines() if key in wanted}
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in kept}
+        if missing:
+            order = list(missing)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write("\n" if torn else "")
+                for number, reply in judge.replies(list(missing.values())):
+                    file.write(json.dumps({"key": order[number], "reply": reply}) + "\n")
+                    file.flush()
+                    kept[order[number]] = reply
+                    if progress:
+                        progress(len(kept), len(wanted))
+        return [kept[key] for key in keys]
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                    yield str(record["key"]), str(record["reply"])
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+
+def _key(name: str, prompt: str) -> str:
+    return hashlib.sha256(f"{name}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_prompt(name: str, path: Path | None = None) -> Template:
+    """The prompt that comes with the package under this name, or the file at `path` in its stead.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    file = path or PROMPTS / f"{name}.txt"
+    try:
+        return Template(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The prompt {file} cannot be read.", have=str(error)) from error
+
+
+def fill(template: Template, values: Mapping[str, str]) -> str:
+    """The prompt with its `$names` replaced; what is put in is not looked at again.
+
+    Raises:
+        InputError: the prompt has another name, leaves out `$document`, or has a lone `$`.
+    """
+    if not template.is_valid() or "document" not in template.get_identifiers():
+        raise InputError(
+            "The prompt is not usable.", fix="It must hold $document; write $$ for a dollar sign."
+        )
+    try:
+        return template.substitute(values)
+    except KeyError as error:
+        known = ", ".join(f"${name}" for name in values)
+        raise InputError(
+            f"The prompt has an unknown name ${error.args[0]}.", fix=f"Known are {known}."
+        ) from error
+
+
+def parse_reply(reply: str) -> dict[str, Any] | None:
+    """The first JSON object in a reply, whatever stands around it; None where there is none."""
+    decoder = json.JSONDecoder()
+    at = reply.find("{")
+    while at >= 0:
+        try:
+            value, _ = decoder.raw_decode(reply, at)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            return value
+        at = reply.find("{", at + 1)
+    return None
+
+
+def locate(quote: str, text: str) -> tuple[int, int] | None:
+    """Where a judge's quotation stands in the text, also with other case, spacing or punctuation; None if nowhere."""
+    at = text.find(quote) if quote.strip() else -1
+    if at >= 0:
+        return at, at + len(quote)
+    for cut in (
+        _words,
+        tokens,
+    ):  # the second also knows signs and spellings, but reads them by what stands around
+        wanted, items = [token.key for token in cut(quote)], cut(text)
+        have = [token.key for token in items]
+        for start in range(len(have) - len(wanted) + 1) if wanted else ():
+            if have[start : start + len(wanted)] == wanted:
+                return items[start].start, items[start + len(wanted) - 1].end
+    return None
+
+
+def _words(text: str) -> list[Token]:
+    return [Token(match[0].casefold(), *match.span()) for match in re.finditer(r"\w+", text)]
