@@ -6,7 +6,7 @@ Finding 1 of Ruis et al. (arXiv 2411.12580): queries of one procedure correlate,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,29 +24,38 @@ BLOCK_NUMBERS = 2**21
 _GROUPS = ("reasoning", "factual", "control")
 
 
-def correlation(scores: Scores, by: Reading = "normed") -> pd.DataFrame:
+#: Which scores count: all, or only those of one sign, the others taken as 0.
+Part = Literal["all", "positive", "negative"]
+
+
+def correlation(scores: Scores, by: Reading = "normed", part: Part = "all") -> pd.DataFrame:
     """Pearson R between the score rows of every pair of queries, over all documents.
 
     Two passes in column blocks over the memory-mapped matrix, in float64: memory does not grow with documents.
     `per_nat` divides a row by a positive number, so its R is that of `dot`.
+
+    Args:
+        part: "positive" correlates max(score, 0), "negative" min(score, 0).
 
     Returns:
         `[Q, Q]`, rows and columns named by query id. NaN where R is not defined: a query whose scores are all
         equal, or fewer than two documents.
 
     Raises:
-        InputError: there is no such reading.
+        InputError: there is no such reading or part.
         ComputeError: a score is not finite.
     """
     import pandas as pd
 
+    if part not in ("all", "positive", "negative"):
+        raise InputError(f"There is no part {part!r} of the scores.", fix="Use all, positive or negative.")
     if by not in ("dot", "per_nat", "normed"):
         raise InputError(f"There is no reading {by!r} of a score.", fix="Use dot, per_nat or normed.")
     n_queries, n_documents = scores.dot.shape
     low_Q = np.full(n_queries, np.inf)
     high_Q = np.full(n_queries, -np.inf)
     sum_Q = np.zeros(n_queries)
-    for block_QD in _blocks(scores, by):
+    for block_QD in _blocks(scores, by, part):
         low_Q = np.minimum(low_Q, block_QD.min(axis=1))
         high_Q = np.maximum(high_Q, block_QD.max(axis=1))
         sum_Q += block_QD.sum(axis=1)
@@ -56,7 +65,7 @@ def correlation(scores: Scores, by: Reading = "normed") -> pd.DataFrame:
     scale_Q = np.where(varies_Q, np.maximum(np.abs(low_Q), np.abs(high_Q)), 1.0)
     mean_Q = sum_Q / max(n_documents, 1)
     products_QQ = np.zeros((n_queries, n_queries))
-    for block_QD in _blocks(scores, by):
+    for block_QD in _blocks(scores, by, part):
         centred_QD = (block_QD - mean_Q[:, None]) / scale_Q[:, None]
         products_QQ += centred_QD @ centred_QD.T
     variance_Q = np.where(varies_Q, np.diag(products_QQ), np.nan)
@@ -67,8 +76,8 @@ def correlation(scores: Scores, by: Reading = "normed") -> pd.DataFrame:
     return pd.DataFrame(r_QQ, index=ids, columns=ids)
 
 
-def _blocks(scores: Scores, by: Reading) -> Iterator[npt.NDArray[np.float64]]:
-    """Column blocks `[Q, C]` of a reading in float64 (`per_nat` as `dot`)."""
+def _blocks(scores: Scores, by: Reading, part: Part) -> Iterator[npt.NDArray[np.float64]]:
+    """Column blocks `[Q, C]` of a part of a reading in float64 (`per_nat` as `dot`)."""
     dot_QD = scores.dot
     n_queries, n_documents = dot_QD.shape
     width = max(1, BLOCK_NUMBERS // max(n_queries, 1))
@@ -77,6 +86,10 @@ def _blocks(scores: Scores, by: Reading) -> Iterator[npt.NDArray[np.float64]]:
         if by == "normed":
             norm_C = np.asarray(scores.gradient_norm[start : start + width], np.float64)
             block_QC = np.divide(block_QC, norm_C, out=np.zeros_like(block_QC), where=norm_C > 0)
+        if part == "positive":
+            block_QC = np.maximum(block_QC, 0.0)
+        elif part == "negative":
+            block_QC = np.minimum(block_QC, 0.0)
         yield block_QC
 
 
