@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_document, make_query, write_scores
 
@@ -90,9 +90,10 @@ def test_block_p_is_two_sided() -> None:
     assert table.loc[("a", "b"), "p"] < 0.03
     flat = block_table(frame(np.full((10, 10), 0.3)), queries_of(n, n), permutations=50)
     assert (flat["p"] == 1).all()
-    assert (flat["low"] == pytest.approx(0.3)) if np.isscalar(flat["low"]) else np.allclose(flat["low"], 0.3)
+    assert np.allclose(flat[["low", "high"]], 0.3)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_intervals_hold_the_mean_and_the_order_of_queries_does_not_matter(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -102,13 +103,8 @@ def test_intervals_hold_the_mean_and_the_order_of_queries_does_not_matter(seed: 
     assert (table["low"] <= table["high"]).all()
     order = rng.permutation(10)
     other = block_table(r.iloc[order, order], [queries[row] for row in order], resamples=200, permutations=20)
-    means = {
-        frozenset((row.a, row.b)): row.mean
-        for row in table[["a", "b"]].assign(mean=table["mean"]).itertuples()
-    }
     for row in other.to_dict("records"):
         assert row["mean"] == pytest.approx(table_mean(table, row["a"], row["b"]))
-    assert len(means) == 6
 
 
 def table_mean(table: pd.DataFrame, a: str, b: str) -> float:
