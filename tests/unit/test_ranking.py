@@ -54,15 +54,18 @@ def test_holds_the_top_k_of_a_full_sort(dot: np.ndarray, k: int) -> None:
     norm = np.tile([0.5, 1.0, 4.0], 4)
     with tempfile.TemporaryDirectory() as folder:
         scores = write_scores(Path(folder) / "s", dot, gradient_norm=norm)
-        table = top_table(scores, k)
+        table = top_table(scores, k, bottom=True)
     for row, query in enumerate(scores.queries):
-        mine = table[table["query"] == query.id].set_index("column")
+        mine = table[(table["query"] == query.id) & (table["end"] == "top")].set_index("column")
+        bottom = table[(table["query"] == query.id) & (table["end"] == "bottom")]
         by_dot = np.argsort(-dot[row], kind="stable")
         by_normed = np.argsort(-dot[row] / norm, kind="stable")
         assert set(mine.index) == {*by_dot[:k], *by_normed[:k]}
         for rank, column in enumerate(by_dot[:k], 1):
             assert mine.loc[column, "rank_dot"] == rank
         assert mine["rank_normed"].is_monotonic_increasing
+        assert set(bottom["column"]) == {*by_dot[-k:], *by_normed[-k:]}
+        assert bottom["rank_normed"].is_monotonic_decreasing
 
 
 def test_k_must_be_positive(tmp_path: Path) -> None:

@@ -1,0 +1,283 @@
+"""Figures of a report as inline SVG that follows the page's theme and passes a strict content security policy.
+
+matplotlib draws; `_Drawing.inline` then turns style attributes into presentation attributes, inks into `currentColor`
+and CSS variables, prefixes ids, and removes metadata. Same input, same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from influence.report.text import plain, power
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Ink drawn by matplotlib -> what the page makes of it.
+_INK = "#010203"
+_LINE = "#040506"
+_MUTED = "#070809"
+_GROUP_INKS = {"reasoning": "#0a0b0c", "factual": "#0d0e0f", "control": "#101112"}
+_THEME = {
+    _INK: "currentColor",
+    _LINE: "var(--line)",
+    _MUTED: "var(--muted)",
+    **{ink: f"var(--{group})" for group, ink in _GROUP_INKS.items()},
+}
+#: R = −1 and R = +1; 0 is the page itself, so the scale holds in both themes.
+_NEGATIVE, _POSITIVE = (0xB3, 0x58, 0x06), (0x21, 0x66, 0xAC)
+_NOT_DEFINED = (0x80, 0x80, 0x80, 0x60)
+
+_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "axes.formatter.use_mathtext": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "hatch.linewidth": 0.6,
+}
+_SVG = "http://www.w3.org/2000/svg"
+_LABEL_CHARACTERS = 17
+_IDS_UP_TO = 28
+_HATCH_UP_TO = 200
+_SEPARATED_UP_TO = 20
+
+
+def heat_map(
+    r_QQ: npt.NDArray[np.float64], tasks: Sequence[str], groups: Sequence[str], ids: Sequence[str], label: str
+) -> Markup:
+    """Correlation heat map, rows in the order given, as one `<svg>`.
+
+    Args:
+        r_QQ: Pearson R, `[Q, Q]`; NaN is drawn as "not defined". The colour domain is fixed, −1 to 1.
+        tasks: Task label of each query, runs of equal labels side by side.
+        groups: Group of each query.
+        label: Of the colour bar: what R, over what.
+    """
+    n = len(r_QQ)
+    description = f"{label}. Rows and columns by task: {_listed(tasks)}."
+    with _drawing("correlation", 6.6, 5.6) as drawing:
+        axes = drawing.figure.add_axes((0.215, 0.16, 0.67, 0.67 * 6.6 / 5.6))
+        hatched = n <= _HATCH_UP_TO
+        image = _colours(np.where(np.eye(n, dtype=bool), 0.0 if hatched else np.nan, r_QQ))
+        axes.imshow(image, extent=(0, n, n, 0), interpolation="none", aspect="auto")
+        if hatched:
+            _hatch_diagonal(axes, n)
+        axes.set(xlim=(0, n), ylim=(n, 0), xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set(color=_INK, linewidth=0.8)
+        _separators(axes, tasks, groups)
+        _labels(axes, tasks, groups, ids)
+        _colour_bar(drawing.figure)
+    return drawing.inline(f"Heat map of Pearson R between {n} queries", description)
+
+
+def curve_panel(
+    rank_P: npt.NDArray[np.int64],
+    values_QP: npt.NDArray[np.float64],
+    limits: tuple[float, float],
+    group: str,
+    name: str,
+    title: str,
+    unit: str,
+) -> Markup:
+    """Score against rank of the queries of one task, both axes logarithmic; a bold line joins the medians.
+
+    Args:
+        rank_P: Ranks from 1.
+        values_QP: Score at each rank; what is not positive is not drawn.
+        limits: Of the score axis, shared by all panels.
+        name: Makes the ids of this figure unique.
+    """
+    shown = np.where(values_QP > 0, values_QP, np.nan)
+    median = np.median(values_QP, axis=0)
+    with _drawing(name, 3.5, 2.45) as drawing:
+        axes = drawing.figure.add_axes((0.12, 0.17, 0.81, 0.74))
+        for row in shown:
+            axes.plot(rank_P, row, color=_INK, alpha=0.22, linewidth=0.7)
+        colour = _GROUP_INKS.get(group, _INK)
+        axes.plot(rank_P, np.where(median > 0, median, np.nan), color=colour, linewidth=2.2)
+        axes.set(xscale="log", yscale="log", ylim=limits, xlim=(1, max(int(rank_P[-1]), 2)))
+        axes.set_xlabel("rank", labelpad=2)
+        axes.set_title(f"{unit} score", loc="left", fontsize=8, pad=6, x=-0.135)
+        axes.grid(color=_LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0, pad=4)
+        axes.minorticks_off()
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _position: power(round(math.log10(value))))
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    description = (
+        f"Scores of {len(values_QP)} queries from rank 1 to {rank_P[-1]:,}, log-log, with their median."
+    )
+    return drawing.inline(f"Score against rank: {title}", description)
+
+
+@dataclass
+class _Drawing:
+    """A figure while matplotlib draws it, then its SVG text."""
+
+    name: str
+    figure: Figure
+    svg: str = ""
+
+    def inline(self, title: str, description: str) -> Markup:
+        """The figure as an `<svg>` element for a page: themed, without styles, metadata or colliding ids."""
+        root = ET.fromstring(self.svg)
+        for parent in list(root.iter()):
+            for child in list(parent):
+                if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
+                    parent.remove(child)
+        for element in root.iter():
+            _restyle(element, self.name)
+        del root.attrib["version"]
+        for place, (tag, text) in enumerate((("title", title), ("desc", description))):
+            node = ET.Element(f"{{{_SVG}}}{tag}", id=f"{self.name}-{tag}")
+            node.text = plain(text, 1000)
+            root.insert(place, node)
+        root.set("role", "img")
+        root.set("aria-labelledby", f"{self.name}-title {self.name}-desc")
+        ET.register_namespace("", _SVG)
+        ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+        return Markup(ET.tostring(root, encoding="unicode"))  # escaped by ElementTree
+
+
+@contextmanager
+def _drawing(name: str, width: float, height: float) -> Iterator[_Drawing]:
+    """A figure of this size in inches, drawn with our settings whatever the user's are; `svg` is there after."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_SETTINGS, "svg.hashsalt": name})
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser picks the font, not we
+        drawing = _Drawing(name, Figure(figsize=(width, height)))
+        FigureCanvasSVG(drawing.figure)
+        yield drawing
+        stream = io.StringIO()
+        drawing.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        drawing.svg = stream.getvalue()
+
+
+def _colours(r: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """RGBA of R: the hue says the sign, the opacity the size. On white, this is the scale orange–white–blue."""
+    rgba = np.empty((*r.shape, 4), np.uint8)
+    rgba[..., :3] = np.where((r > 0)[..., None], _POSITIVE, _NEGATIVE)
+    rgba[..., 3] = np.round(255 * np.clip(np.abs(np.nan_to_num(r)), 0, 1))
+    rgba[np.isnan(r)] = _NOT_DEFINED
+    return rgba
+
+
+def _hatch_diagonal(axes: Any, n: int) -> None:
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    squares = [Path([(i, i), (i + 1, i), (i + 1, i + 1), (i, i + 1), (i, i)], closed=True) for i in range(n)]
+    path = Path.make_compound_path(*squares)
+    squares_patch = PathPatch(
+        path, facecolor="none", edgecolor=_MUTED, hatch="/" * max(3, n // 14), linewidth=0
+    )
+    axes.add_patch(squares_patch)
+
+
+def _runs(labels: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Runs of equal labels: `(start, end, label)`."""
+    starts = [i for i in range(len(labels)) if i == 0 or labels[i] != labels[i - 1]]
+    return [(a, b, labels[a]) for a, b in pairwise([*starts, len(labels)])]
+
+
+def _separators(axes: Any, tasks: Sequence[str], groups: Sequence[str]) -> None:
+    for labels, width in ((tasks, 0.5), (groups, 1.4)):
+        runs = _runs(labels)
+        for start, _, _ in runs[1:] if len(runs) <= _SEPARATED_UP_TO else ():
+            axes.axhline(start, color=_INK, linewidth=width)
+            axes.axvline(start, color=_INK, linewidth=width)
+
+
+def _labels(axes: Any, tasks: Sequence[str], groups: Sequence[str], ids: Sequence[str]) -> None:
+    """Names of tasks (or of few queries) on the left, of tasks below, and a band for each group."""
+    n = len(tasks)
+    gap = n / 100
+    rows = [(i, i + 1, name) for i, name in enumerate(ids)] if n <= _IDS_UP_TO else _runs(tasks)
+    rows = [(start, end, _short(name)) for start, end, name in rows if (end - start) / n > 0.028]
+    widest = max((len(name) for _, _, name in rows), default=0)
+    for start, end, group in _runs(groups):
+        colour = _GROUP_INKS.get(group, _INK)
+        bands = {"color": colour, "linewidth": 3.5, "clip_on": False, "solid_capstyle": "butt"}
+        axes.plot([-1.3 * gap, -1.3 * gap], [start + gap / 4, end - gap / 4], **bands)
+        axes.plot([start + gap / 4, end - gap / 4], [n + 1.3 * gap, n + 1.3 * gap], **bands)
+        if (end - start) / n > 0.08:
+            where = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 8, "color": colour}
+            axes.text(-(5 + widest * 1.42) * gap, (start + end) / 2, _short(group), **where)
+    for start, end, name in rows:
+        axes.text(-3 * gap, (start + end) / 2, name, ha="right", va="center", fontsize=8)
+    for start, end, name in _runs(tasks):
+        if (end - start) / n > 0.035:
+            where = {"rotation": 32, "ha": "right", "va": "top", "rotation_mode": "anchor", "fontsize": 8}
+            axes.text((start + end) / 2 + gap, n + 3.4 * gap, _short(name), **where)
+
+
+def _short(name: str) -> str:
+    return plain(name, _LABEL_CHARACTERS) or "(empty)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    runs = _runs(names)
+    text = ", ".join(f"{plain(name, 40)} ({end - start})" for start, end, name in runs[:12])
+    return text + (f" and {len(runs) - 12} more" if len(runs) > 12 else "")
+
+
+def _colour_bar(figure: Figure) -> None:
+    bar = figure.add_axes((0.915, 0.16, 0.022, 0.67 * 6.6 / 5.6))
+    scale = _colours(np.linspace(1, -1, 201)[:, None])
+    bar.imshow(scale, extent=(0, 1, -1, 1), aspect="auto", interpolation="none")
+    bar.set(xticks=[], yticks=[-1, -0.5, 0, 0.5, 1])
+    bar.set_yticklabels(["−1", "−0.5", "0", "+0.5", "+1"])
+    bar.yaxis.tick_right()
+    bar.tick_params(length=2.5, width=0.6, pad=2)
+    for spine in bar.spines.values():
+        spine.set(color=_INK, linewidth=0.6)
+    bar.set_title("R", fontsize=9, pad=6)
+
+
+def _restyle(element: ET.Element, name: str) -> None:
+    style = element.attrib.pop("style", "")
+    for declaration in filter(None, (part.strip() for part in style.split(";"))):
+        key, _, value = (part.strip() for part in declaration.partition(":"))
+        if key == "font":
+            size = re.search(r"([\d.]+)px", value)
+            element.set("font-size", size[1] if size else "8")
+        else:
+            element.set(key, value)
+    for key, value in list(element.attrib.items()):
+        if key == "id":
+            element.set(key, f"{name}-{value}")
+        elif value.startswith("#") and key.endswith("href"):
+            element.set(key, f"#{name}-{value[1:]}")
+        elif "url(#" in value:
+            element.set(key, value.replace("url(#", f"url(#{name}-"))
+        else:
+            element.set(key, _THEME.get(value, value))

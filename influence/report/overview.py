@@ -1,0 +1,169 @@
+"""The figures and tables over all queries: correlation, score curves, sources."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from influence.analysis.correlation import correlation, group_means, task_labels, task_order
+from influence.analysis.ranking import rank_curve
+from influence.analysis.sources import source_shares
+from influence.report.charts import curve_panel, heat_map
+from influence.report.text import count, signed
+from influence.store.scores import Scores
+from influence.types import Reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CURVE_RANKS = 1_000
+MOST_TASKS = 12
+MOST_SOURCES = 20
+MOST_MAPPED = 2_000
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """The heat map, the means of pairs of tasks, and the two extreme pairs of queries."""
+
+    figure: Markup | None
+    tasks: tuple[str, ...]
+    means: tuple[tuple[tuple[str, str], ...], ...]
+    within: str
+    between: str
+    pairs: tuple[tuple[str, str, str, str], ...]
+    undefined: tuple[str, ...]
+    cut: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small multiple of the score curves."""
+
+    label: str
+    group: str
+    queries: int
+    figure: Markup
+
+
+def correlations(scores: Scores, by: Reading) -> Correlations:
+    """The correlation of all pairs of queries, drawn and summed up."""
+    r = correlation(scores, by)
+    order = task_order(scores.queries)
+    labels = task_labels(scores.queries)
+    r_QQ = r.to_numpy(float)
+    ordered_QQ = r_QQ[np.ix_(order, order)]
+    same = np.array([[a == b for b in labels] for a in labels])
+    off = ~np.eye(len(r_QQ), dtype=bool)
+    figure = None
+    if 1 < len(order) <= MOST_MAPPED:
+        names = [scores.queries[i].id for i in order]
+        groups = [scores.queries[i].group for i in order]
+        what = f"Pearson R of {by.replace('_', ' ')} scores over {count(len(scores.documents))} documents"
+        figure = heat_map(ordered_QQ, [labels[i] for i in order], groups, names, what)
+    means = group_means(r, scores.queries)
+    means_TT = means.to_numpy(float)
+    shown = _largest_tasks(labels, list(means.index))
+    places = [list(means.index).index(task) for task in shown]
+    cells = tuple(tuple((signed(means_TT[a, b]), _level(means_TT[a, b])) for b in places) for a in places)
+    return Correlations(
+        figure=figure,
+        tasks=tuple(shown),
+        means=cells,
+        within=_mean(r_QQ[same & off]),
+        between=_mean(r_QQ[~same]),
+        pairs=_extreme_pairs(r_QQ, [query.id for query in scores.queries]),
+        undefined=tuple(scores.queries[i].id for i in order if math.isnan(r_QQ[i, i])),
+        cut=f"the {len(shown)} largest of {len(means)} tasks" if len(shown) < len(means) else "",
+    )
+
+
+def _largest_tasks(labels: Sequence[str], tasks: list[str]) -> list[str]:
+    largest = {task for task, _ in Counter(labels).most_common(MOST_TASKS)}
+    return [task for task in tasks if task in largest]
+
+
+def _level(r: float) -> str:
+    """CSS class of a shaded cell: sign and tenth of |R|."""
+    if math.isnan(r):
+        return "nil"
+    return f"{'p' if r >= 0 else 'n'}{min(10, round(abs(r) * 10))}"
+
+
+def _mean(values: npt.NDArray[np.float64]) -> str:
+    values = values[~np.isnan(values)]
+    return signed(float(values.mean())) if values.size else "not defined"
+
+
+def _extreme_pairs(
+    r_QQ: npt.NDArray[np.float64], ids: Sequence[str]
+) -> tuple[tuple[str, str, str, str], ...]:
+    above = np.where(np.triu(np.ones_like(r_QQ, dtype=bool), 1), r_QQ, np.nan)
+    if np.isnan(above).all():
+        return ()
+    pairs = []
+    for name, place in (("highest", np.nanargmax(above)), ("lowest", np.nanargmin(above))):
+        i, j = (int(x) for x in np.unravel_index(place, above.shape))
+        pairs.append((name, ids[i], ids[j], signed(above[i, j])))
+    return tuple(pairs if pairs[0][1:3] != pairs[1][1:3] else pairs[:1])
+
+
+def curves(scores: Scores, by: Reading) -> list[Panel]:
+    """Score against rank, one panel a task (the largest tasks), on shared axes."""
+    rank_P, values_QP = rank_curve(scores, CURVE_RANKS, by)
+    labels = task_labels(scores.queries)
+    positive = values_QP[values_QP > 0]
+    if len(rank_P) < 3 or not positive.size:
+        return []
+    limits = (float(positive.min()) / 1.3, float(positive.max()) * 1.3)
+    panels: list[Panel] = []
+    ordered = list(dict.fromkeys(labels[i] for i in task_order(scores.queries)))
+    for task in _largest_tasks(labels, ordered):
+        rows = [i for i, label in enumerate(labels) if label == task]
+        if not (values_QP[rows] > 0).any():
+            continue
+        group = scores.queries[rows[0]].group
+        name = f"curve-{len(panels) + 1}"
+        figure = curve_panel(rank_P, values_QP[rows], limits, group, name, task, by.replace("_", " "))
+        panels.append(Panel(task, group, len(rows), figure))
+    return panels
+
+
+def sources(scores: Scores, table: pd.DataFrame, k: int, by: Reading) -> dict[str, Any]:
+    """Source shares of the top `k` against the corpus: `groups`, `rows` (a cell per group), `left` (out)."""
+    shares = source_shares(scores, table, k, by)
+    groups = list(dict.fromkeys(shares["group"]))
+    names = list(dict.fromkeys(shares["source"]))
+    rows = []
+    for name in names[:MOST_SOURCES]:
+        mine = shares[shares["source"] == name].set_index("group")
+        cells = [
+            {
+                "count": count(int(mine.loc[group, "count"])),
+                "of": count(int(mine.loc[group, "of"])),
+                "multiplier": _times(float(mine.loc[group, "multiplier"])),
+            }
+            for group in groups
+        ]
+        first = mine.iloc[0]
+        share = f"{100 * first['share']:.3g} %"
+        rows.append(
+            {"source": name, "documents": count(int(first["documents"])), "share": share, "cells": cells}
+        )
+    return {
+        "groups": groups,
+        "rows": rows,
+        "left": max(0, len(names) - MOST_SOURCES),
+        "only": len(names) == 1,
+    }
+
+
+def _times(multiplier: float) -> str:
+    return f"{multiplier:.2f}×" if multiplier < 10 else f"{multiplier:,.0f}×"
