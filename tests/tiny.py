@@ -43,7 +43,12 @@ def character_tokenizer(bos: bool = False) -> PreTrainedTokenizerFast:
 
 
 def tiny_model(
-    family: str = "llama", *, dtype: torch.dtype = torch.float64, bos: bool = False, seed: int = 0, **settings: Any
+    family: str = "llama",
+    *,
+    dtype: torch.dtype = torch.float64,
+    bos: bool = False,
+    seed: int = 0,
+    **settings: Any,
 ) -> LanguageModel:
     """A random model of two blocks, width 16, in float64."""
     torch.manual_seed(seed)

@@ -121,7 +121,9 @@ def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: i
     tokens = bos + ids
     start = max(len(bos) + prompt_tokens, 1)
     if start >= len(tokens):
-        raise InputError(f"Query {query.id}: the completion has no token to score.", have=repr(query.completion))
+        raise InputError(
+            f"Query {query.id}: the completion has no token to score.", have=repr(query.completion)
+        )
     if len(tokens) > max_length:
         raise InputError(
             f"Query {query.id} has {len(tokens)} tokens, more than --max-length {max_length}.",
