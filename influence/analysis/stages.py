@@ -1,0 +1,166 @@
+"""The same queries and documents scored against several checkpoints: what changes along a training run?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from influence.analysis.columns import same_documents
+from influence.analysis.concentration import concentration, power_law
+from influence.analysis.correlation_blocks import pearson
+from influence.analysis.grouping import Grouping, finite_row, group_rows, summarise
+from influence.analysis.source_curves import source_curves
+from influence.errors import InputError
+from influence.store.scores import Scores
+from influence.types import Reading
+
+#: Stage names and their stores, in the order of training.
+Stages = Sequence[tuple[str, Scores]]
+
+KS = (10, 100, 500)
+PERSISTENCE = 0.98
+
+
+def check_stages(stages: Stages) -> None:
+    """Refuse stages that cannot be compared.
+
+    Raises:
+        InputError: fewer than two stages, a name stands twice, or queries (id and prompt) or documents differ.
+    """
+    if len(stages) < 2:
+        raise InputError("Stages need at least two runs.", have=str(len(stages)))
+    names = [name for name, _ in stages]
+    if len(set(names)) < len(names):
+        raise InputError("Two stages have one name.", have=", ".join(names))
+    first_name, first = stages[0]
+    asked = {query.id: query.prompt for query in first.queries}
+    for name, scores in stages[1:]:
+        if {query.id: query.prompt for query in scores.queries} != asked:
+            raise InputError(
+                f"Stages {first_name} and {name} have different queries.",
+                fix="Score the same query set at each stage; completions may differ, ids and prompts may not.",
+            )
+        if not same_documents(first, scores):
+            raise InputError(f"Stages {first_name} and {name} scored different documents.")
+
+
+def stage_agreement(
+    stages: Stages, by: Reading = "normed", ks: Sequence[int] = KS, persistence: float = PERSISTENCE
+) -> pd.DataFrame:
+    """How alike each query's scores are at different stages.
+
+    Two rows of the matrix are in memory at a time.
+
+    Returns:
+        A row a query and pair of stages, earlier first: query, a, b, versus ("first" | "previous" | "both" | "other":
+        what `a` is to `b`), r (Pearson over all documents), overlap@k (shared part of the two top k, 0 to 1), rbo
+        (rank-biased overlap of the top max(ks), extrapolated).
+    """
+    check_stages(stages)
+    rows = []
+    for query in stages[0][1].queries:
+        depth = max(ks)
+        tops = [scores.ranking(query.id, depth, by) for _, scores in stages]
+        for later in range(1, len(stages)):
+            own = finite_row(stages[later][1], query.id, by)
+            for earlier in range(later):
+                r = pearson(finite_row(stages[earlier][1], query.id, by), own)
+                shared = [overlap(tops[earlier], tops[later], k) for k in ks]
+                rbo = rank_biased_overlap(tops[earlier], tops[later], persistence)
+                names = (stages[earlier][0], stages[later][0])
+                rows.append((query.id, *names, _versus(earlier, later), r, *shared, rbo))
+    columns = ["query", "a", "b", "versus", "r", *(f"overlap@{k}" for k in ks), "rbo"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _versus(earlier: int, later: int) -> str:
+    first, previous = earlier == 0, earlier == later - 1
+    return "both" if first and previous else "first" if first else "previous" if previous else "other"
+
+
+def overlap(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], k: int) -> float:
+    """Part of the first k of one ranking that is among the first k of the other."""
+    k = min(k, len(a), len(b))
+    return len(np.intersect1d(a[:k], b[:k], assume_unique=True)) / k if k else float("nan")
+
+
+def rank_biased_overlap(
+    a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], persistence: float = PERSISTENCE
+) -> float:
+    """RBO_ext of two rankings without ties, cut at their common depth k (Webber, Moffat, Zobel 2010):
+
+        (X_k / k) p^k + (1 − p) / p · Σ_{d ≤ k} (X_d / d) p^d
+
+    with X_d the number of documents that both have among their first d. 1 for equal rankings, 0 for disjoint ones.
+    """
+    k = min(len(a), len(b))
+    if k == 0:
+        return float("nan")
+    _, at_a, at_b = np.intersect1d(a[:k], b[:k], assume_unique=True, return_indices=True)
+    shared = np.bincount(np.maximum(at_a, at_b), minlength=k).cumsum()
+    depth = np.arange(1, k + 1)
+    weight = persistence**depth
+    agreement = shared / depth
+    return float(agreement[-1] * weight[-1] + (1 - persistence) / persistence * (agreement @ weight))
+
+
+def agreement_by_group(agreement: pd.DataFrame, stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
+    """Mean over the queries of each label: label, a, b, versus, measure, n, mean, sd, low, high."""
+    measures = [name for name in agreement if name not in ("query", "a", "b", "versus")]
+    long = agreement.melt(["query", "a", "b", "versus"], measures, "measure", "value")
+    return summarise(long, stages[0][1].queries, "value", ["a", "b", "versus", "measure"], group_by)
+
+
+def stage_facts(stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
+    """Accuracy and −log p of the completions at each stage, as its own query set has them.
+
+    Returns:
+        Columns stage, label, queries, marked (queries marked right or wrong), accuracy (of those; NaN where
+        none), nats (mean −log p(completion | prompt)).
+    """
+    rows = []
+    for name, scores in stages:
+        for label, members in group_rows(scores.queries, group_by).items():
+            marks = [scores.queries[row].correct for row in members]
+            known = [float(mark) for mark in marks if mark is not None]
+            accuracy = float(np.mean(known)) if known else np.nan
+            nats = float(np.mean(scores.query_nll[members], dtype=np.float64))
+            rows.append((name, label, len(members), len(known), accuracy, nats))
+    return pd.DataFrame(rows, columns=["stage", "label", "queries", "marked", "accuracy", "nats"])
+
+
+def stage_concentration(stages: Stages, by: Reading = "per_nat", group_by: Grouping = "task") -> pd.DataFrame:
+    """`concentration` at each stage, averaged over labels: stage, label, side, unit, at, n, mean, sd, low, high."""
+    parts = []
+    for name, scores in stages:
+        part = summarise(
+            concentration(scores, by), scores.queries, "cumulative", ["side", "unit", "at"], group_by
+        )
+        part.insert(0, "stage", name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def stage_slopes(stages: Stages, k: int = 500, group_by: Grouping = "task") -> pd.DataFrame:
+    """Power law slopes at each stage, averaged over labels: stage, label, side, n, mean, sd, low, high."""
+    parts = []
+    for name, scores in stages:
+        part = summarise(power_law(scores, k), scores.queries, "slope", ["side"], group_by)
+        part.insert(0, "stage", name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def stage_sources(
+    stages: Stages, by: Reading = "normed", ks: Sequence[int] | None = None, group_by: Grouping = "task"
+) -> pd.DataFrame:
+    """`source_curves` at each stage, with the stage's name in the first column `stage`."""
+    parts = []
+    for name, scores in stages:
+        part = source_curves(scores, by, ks, group_by)
+        part.insert(0, "stage", name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
