@@ -77,7 +77,7 @@ def encode_documents(
     _require_offsets(tokenizer)
     bos = bos_ids(tokenizer)
     room = max_length - len(bos)
-    if room < 1:
+    if max_length < 2:
         raise InputError(f"--max-length {max_length} leaves no room for text.", fix="Use at least 2.")
     stream = iter(documents)
     while batch := list(islice(stream, _BATCH)):
