@@ -1,0 +1,210 @@
+"""Every analysis as a set of named tables, and those as Parquet files: what a figure is drawn from.
+
+`ANALYSES` is the list behind `influence analyze`. Each function returns `{table name: DataFrame}`; the modules it
+calls say what the columns are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence import __version__
+from influence.analysis.answers import answer_rates, found_answers, judge_hits, keyword_hits
+from influence.analysis.columns import rank_column, top_documents
+from influence.analysis.concentration import concentration, pareto_tail, power_law
+from influence.analysis.corpus_scan import corpus_hits
+from influence.analysis.correlation import correlation
+from influence.analysis.correlation_blocks import (
+    block_table,
+    cross_correlation,
+    cross_summary,
+    largest_pairs,
+    permutation_test,
+)
+from influence.analysis.grouping import Grouping, summarise, welch_tests
+from influence.analysis.judges import Judge, KeptReplies
+from influence.analysis.relations import label_relations, relation_counts
+from influence.analysis.reuse import document_reuse, reuse_counts
+from influence.analysis.sanity import near_copies
+from influence.analysis.source_curves import source_curves
+from influence.analysis.stages import (
+    Stages,
+    agreement_by_group,
+    stage_agreement,
+    stage_concentration,
+    stage_facts,
+    stage_slopes,
+    stage_sources,
+)
+from influence.store.scores import Scores
+from influence.types import Reading
+
+Tables = dict[str, pd.DataFrame]
+
+#: name -> (what it answers, reading by default)
+ANALYSES: Mapping[str, tuple[str, Reading]] = {
+    "correlation": (
+        "Do queries of one kind draw on the same documents? (two runs: do two models?)",
+        "normed",
+    ),
+    "concentration": ("How much influence do the top documents hold, and how fast does it fall?", "per_nat"),
+    "answers": ("Does the answer stand in the top documents? In the corpus?", "normed"),
+    "relations": ("How do the top documents relate to the query? (needs a judge model)", "normed"),
+    "sources": ("Which sources do the top documents come from, against the whole corpus?", "normed"),
+    "reuse": ("Which documents stand in the top of many queries?", "normed"),
+    "stages": ("What changes between checkpoints? (two or more runs)", "normed"),
+    "sanity": ("Which top documents hold a near copy of the completion?", "normed"),
+}
+
+
+def correlation_tables(scores: Scores, by: Reading, group_by: Grouping) -> Tables:
+    """r (a, b, and R of all scores, of positive and of negative parts), blocks, permutation, largest."""
+    whole = correlation(scores, by)
+    names = np.array([query.id for query in scores.queries], object)
+    first, second = np.triu_indices(len(names))
+    r = pd.DataFrame({"a": names[first], "b": names[second], "r": whole.to_numpy()[first, second]})
+    r["r_positive"] = correlation(scores, by, "positive").to_numpy()[first, second]
+    r["r_negative"] = correlation(scores, by, "negative").to_numpy()[first, second]
+    return {
+        "r": r,
+        "blocks": block_table(whole, scores.queries, group_by),
+        "permutation": permutation_test(whole, scores.queries, group_by),
+        "largest": largest_pairs(whole, scores.queries),
+    }
+
+
+def cross_tables(a: Scores, b: Scores, by: Reading) -> Tables:
+    """cross (equal prompts of two runs), cross_by_task."""
+    cross = cross_correlation(a, b, by)
+    return {"cross": cross, "cross_by_task": cross_summary(cross)}
+
+
+def concentration_tables(scores: Scores, by: Reading, group_by: Grouping, k: int) -> Tables:
+    """curves and shares with their means by group, power_law and pareto with theirs, slope_tests."""
+    curves, slopes, tails = concentration(scores, by), power_law(scores, k, by), pareto_tail(scores, k, by)
+    at = ["side", "unit", "at"]
+    return {
+        "curves": curves,
+        "curves_by_group": summarise(curves, scores.queries, "cumulative", at, group_by),
+        "shares_by_group": summarise(curves, scores.queries, "share", at, group_by),
+        "power_law": slopes,
+        "power_law_by_group": summarise(slopes, scores.queries, "slope", ["side"], group_by),
+        "slope_tests": welch_tests(slopes[slopes["side"] == "positive"], scores.queries, "slope", group_by),
+        "pareto": tails,
+        "pareto_by_group": summarise(tails, scores.queries, "alpha", ["side"], group_by),
+    }
+
+
+def answer_tables(
+    scores: Scores,
+    by: Reading,
+    group_by: Grouping,
+    k: int,
+    *,
+    judge: Judge | None = None,
+    kept: KeptReplies | None = None,
+    prompt: Path | None = None,
+    scan: bool = True,
+    progress: Any = None,
+) -> Tables:
+    """hits, found (by query), rates (by group); with a judge also judged; with a scan also corpus."""
+    top = top_documents(scores, k)
+    hits = keyword_hits(scores, k, top)
+    tables: Tables = {}
+    if judge is not None:
+        assert kept is not None, "a judge comes with a place for its replies"
+        more, tables["judged"] = judge_hits(scores, judge, kept, k, top=top, prompt=prompt, progress=progress)
+        hits = pd.concat([hits, more], ignore_index=True)
+    found = found_answers(hits, scores.queries, k, by)
+    tables |= {"hits": hits, "found": found, "rates": answer_rates(found, scores.queries, group_by)}
+    if scan:
+        corpus = corpus_hits(scores)
+        within = hits[(hits["method"] == "keywords") & (hits[rank_column(by)] <= k)]
+        inside = within.groupby(["query", "part"]).size().to_dict()
+        corpus["in_top"] = [inside.get(pair, 0) for pair in zip(corpus["query"], corpus["part"], strict=True)]
+        tables["corpus"] = corpus
+    return tables
+
+
+def relation_tables(
+    scores: Scores,
+    by: Reading,
+    group_by: Grouping,
+    k: int,
+    judge: Judge,
+    kept: KeptReplies,
+    prompt: Path | None = None,
+    progress: Any = None,
+) -> Tables:
+    """relations (a row a query and document), counts (by group and label)."""
+    table = label_relations(scores, judge, kept, k, by, prompt=prompt, progress=progress)
+    return {"relations": table, "counts": relation_counts(table, scores.queries, group_by)}
+
+
+def source_tables(scores: Scores, by: Reading, group_by: Grouping) -> Tables:
+    """curves."""
+    return {"curves": source_curves(scores, by, None, group_by)}
+
+
+def reuse_tables(scores: Scores, by: Reading, group_by: Grouping, k: int) -> Tables:
+    """documents, counts."""
+    documents = document_reuse(scores, k, by, group_by)
+    return {"documents": documents, "counts": reuse_counts(documents)}
+
+
+def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
+    """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources."""
+    agreement = stage_agreement(stages, by, sorted({10, 100, k}))
+    return {
+        "facts": stage_facts(stages, group_by),
+        "agreement": agreement,
+        "agreement_by_group": agreement_by_group(agreement, stages, group_by),
+        "concentration": stage_concentration(stages, group_by=group_by),
+        "slopes": stage_slopes(stages, k, group_by),
+        "sources": stage_sources(stages, by, None, group_by),
+    }
+
+
+def sanity_tables(scores: Scores, k: int) -> Tables:
+    """copies."""
+    return {"copies": near_copies(scores, k)}
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, made_by: Mapping[str, Any]) -> list[Path]:
+    """One Parquet file a table, each whole or absent, with JSON of what made it under the schema key `influence`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    note = json.dumps({"version": __version__, **made_by}, ensure_ascii=False, sort_keys=True).encode()
+    paths = []
+    for name, table in tables.items():
+        path = folder / f"{name}.parquet"
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"influence": note})
+        part = path.with_name(path.name + ".part")
+        try:
+            pq.write_table(arrow, part, compression="zstd")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+def describe_runs(runs: Sequence[Scores]) -> list[dict[str, Any]]:
+    """What the tables were made from: folder, configuration and version of each run."""
+    return [
+        {
+            "folder": scores.folder.as_posix(),
+            "config": scores.manifest["config"],
+            "finished": scores.manifest.get("provenance", {}).get("finished"),
+        }
+        for scores in runs
+    ]

@@ -1,0 +1,164 @@
+"""`influence analyze`: every analysis from the command line to its Parquet tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from stores import make_document, make_query, write_scores
+
+from influence.cli.main import cli
+from influence.errors import InfluenceError, InputError
+
+QUERIES = [make_query(n) for n in range(3)] + [
+    make_query(n, id=f"capital-{n}", task="capital", group="factual", answer="Tamoket", correct=n > 3)
+    for n in range(3, 6)
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    documents = [
+        make_document(n, text="Tamoket is the capital." if n == 7 else f"Text {n}", source="ab"[n % 2])
+        for n in range(60)
+    ]
+    for name in ("run", "later"):
+        write_scores(tmp_path / name, rng.normal(size=(6, 60)), queries=QUERIES, documents=documents)
+    return tmp_path / "run"
+
+
+def analyze(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["analyze", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables"),
+    [
+        ("correlation", {"r", "blocks", "permutation", "largest"}),
+        (
+            "concentration",
+            {"curves", "curves_by_group", "shares_by_group", "power_law", "power_law_by_group", "slope_tests"}
+            | {"pareto", "pareto_by_group"},
+        ),
+        ("answers", {"hits", "found", "rates", "corpus"}),
+        ("sources", {"curves"}),
+        ("reuse", {"documents", "counts"}),
+        ("sanity", {"copies"}),
+    ],
+)
+def test_tables_lie_in_the_run(run: Path, name: str, tables: set[str]) -> None:
+    result = analyze(name, run)
+    assert result.exit_code == 0, result.output
+    folder = run / "analysis" / name
+    assert {path.name for path in folder.iterdir()} == {f"{table}.parquet" for table in tables}
+    note = json.loads(pq.read_schema(folder / f"{min(tables)}.parquet").metadata[b"influence"])
+    assert note["analysis"] == name
+    assert note["by"] == ("per_nat" if name == "concentration" else "normed")
+    assert note["runs"][0]["config"]["damping"] == 0.1
+    assert f"{min(tables)}.parquet" in result.output
+    assert pd.read_parquet(folder / f"{min(tables)}.parquet") is not None
+
+
+def test_answers_say_what_they_found(run: Path, tmp_path: Path) -> None:
+    result = analyze(
+        "answers", run, "--k", 60, "--out", tmp_path / "out", "--group-by", "group", "--by", "dot"
+    )
+    rates = pd.read_parquet(tmp_path / "out" / "rates.parquet").set_index(["label", "completion"])
+    assert rates.loc[("factual", "right"), ["n", "rate"]].tolist() == [2, 1]
+    assert rates.loc[("factual", "wrong"), ["n", "rate"]].tolist() == [1, 1]
+    corpus = pd.read_parquet(tmp_path / "out" / "corpus.parquet").set_index("query")
+    assert corpus.loc["capital-4", ["documents", "in_top", "document"]].tolist() == [1, 1, "doc-7"]
+    assert "factual" in result.output
+    analyze("answers", run, "--no-scan", "--out", tmp_path / "fast")
+    assert not (tmp_path / "fast" / "corpus.parquet").exists()
+
+
+def test_two_runs(run: Path) -> None:
+    later = run.with_name("later")
+    assert analyze("correlation", run, later).exit_code == 0
+    assert len(pd.read_parquet(later / "analysis/correlation/cross.parquet")) == 6
+    result = analyze("stages", f"start={run}", later)
+    assert result.exit_code == 0
+    facts = pd.read_parquet(later / "analysis/stages/facts.parquet")
+    assert facts["stage"].unique().tolist() == ["start", str(later)]
+    agreement = pd.read_parquet(later / "analysis/stages/agreement.parquet")
+    assert {"r", "overlap@10", "overlap@500", "rbo"} <= set(agreement)
+
+
+def test_groups_of_ones_own(run: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({"slopes-00": "x", "capital-4": "x", "slopes-02": "y"}))
+    analyze("sources", run, "--group-by", labels)
+    curves = pd.read_parquet(run / "analysis/sources/curves.parquet")
+    assert dict(zip(curves["label"], curves["n"], strict=True)) == {"x": 2, "y": 1}
+
+
+def test_list() -> None:
+    for arguments in (("--list",), ()):
+        result = analyze(*arguments)
+        assert result.exit_code == 0
+        assert "concentration" in result.output
+        assert "per_nat" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("guess", "RUN"), "no analysis 'guess'"),
+        (("sources",), "takes one run"),
+        (("stages", "RUN"), "two or more"),
+        (("relations", "RUN"), "needs a judge"),
+        (("answers", "RUN", "--judge", "oracle"), "no judge 'oracle'"),
+        (("answers", "RUN", "--judge", "openai:ftp://x"), "not the address"),
+        (("sources", "RUN", "--group-by", "nothing.json"), "neither task nor group"),
+        (("sanity", "RUN", "--by", "dot"), "both rankings"),
+        (("sources", "ABSENT"), "holds no scores"),
+    ],
+)
+def test_what_cannot_be_done_is_said(run: Path, arguments: tuple[str, ...], error: str) -> None:
+    places = {"RUN": str(run), "ABSENT": str(run / "absent")}
+    with pytest.raises(InfluenceError, match=error):
+        analyze(*[places.get(argument, argument) for argument in arguments])
+    assert not (run / "analysis").exists()
+
+
+def test_a_local_model_as_judge(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wiring: hf:PATH loads the model, its replies go into the tables."""
+    from influence.models import load
+    from influence.models.generate import Generator
+
+    seen = []
+    monkeypatch.setattr(load, "load_model", lambda path: seen.append(path) or path)
+    monkeypatch.setattr(Generator, "name", "hf:fake")
+    monkeypatch.setattr(
+        Generator, "__call__", lambda self, prompts: ['{"label": "other maths"}'] * len(prompts)
+    )
+    result = analyze("relations", run, "--judge", "hf:some/model", "--k", 2)
+    assert result.exit_code == 0, result.output
+    assert seen == ["some/model"]
+    table = pd.read_parquet(run / "analysis/relations/relations.parquet")
+    assert len(table) == 12
+    assert set(table["judge"]) == {"hf:fake"}
+    assert (run / "analysis/relations/judge-replies.jsonl").exists()
+
+
+def test_analysis_needs_no_torch(run: Path) -> None:
+    code = (
+        "import sys\nfrom influence.cli.main import cli\n"
+        f"cli(['analyze', 'concentration', {str(run)!r}], standalone_mode=False)\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_empty_list_of_runs_names_the_command() -> None:
+    with pytest.raises(InputError, match="analyze reuse RUN"):
+        analyze("reuse")
