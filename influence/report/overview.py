@@ -153,7 +153,8 @@ def sources(scores: Scores, table: pd.DataFrame, k: int, by: Reading) -> dict[st
             for group in groups
         ]
         first = mine.iloc[0]
-        share = f"{100 * first['share']:.3g} %"
+        percent = 100 * float(first["share"])
+        share = f"{percent:.1f} %" if percent >= 0.05 else f"{percent:.1g} %"
         rows.append(
             {"source": name, "documents": count(int(first["documents"])), "share": share, "cells": cells}
         )
