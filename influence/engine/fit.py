@@ -26,6 +26,7 @@ from influence.curvature.statistics import (
 from influence.engine.batching import BATCH_TOKENS, Columns, TokenBatch, batches, blocks, pad
 from influence.engine.passes import Budget, Labels, backward, describe_documents, progress, run_blocks
 from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.errors import ComputeError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
@@ -65,7 +66,7 @@ def fit_hessian(
     Raises:
         ModelError: no such layers, or layers that cannot be tracked.
         StoreError: `out` holds a fit with other settings, or of another model or corpus.
-        ComputeError: a value is not finite, or a single document does not fit into memory.
+        ComputeError: a value is not finite, a layer has no gradient, or a document does not fit into memory.
     """
     started = time.monotonic()
     config = FitConfig(**settings)
@@ -216,6 +217,13 @@ class Fit:
             sums[layer.name] += squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, self.dtype)
 
         self._accumulate("eigenvalues", 2, sums, reduce)
+        dead = [name for name, tensor in sums.items() if not tensor.any()]
+        if dead:
+            raise ComputeError(
+                f"{dead[0]} has no curvature: its gradient is zero on every document.",
+                have=f"{len(dead)} such layers of {len(sums)}",
+                fix="Leave it out of --layers.",
+            )
         self._store("lambda_matrix", sums)
         count = torch.tensor([len(self.table)])
         self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})

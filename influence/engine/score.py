@@ -72,6 +72,10 @@ def score(
         _check_model(factors, model)
     layers = matching_layers(factors, model)
     query_layers = matching_layers(factors, asked)
+    if [(a.name, a.shape) for a in query_layers] != [(b.name, b.shape) for b in layers]:
+        raise InputError(
+            f"{asked.name} has other layers than {model.name}: it cannot give the queries' gradients."
+        )
     found = survey(corpus)
     identity = {
         **asdict(config),
@@ -79,6 +83,7 @@ def score(
         "model": model.fingerprint,
         "query_model": asked.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
+        "query_tokenizer": asked.tokenizer_fingerprint,
         "dtype": str(model.dtype).removeprefix("torch."),
         "corpus": found.fingerprint,
         "queries": hashlib.blake2b(
@@ -153,6 +158,11 @@ def _check_model(factors: Factors, model: LanguageModel) -> None:
             f"The Hessian in {factors.folder} is of another model than {model.name}.",
             have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
             fix="Score with the model it was fitted on (--query-model is for the tuned one), or fit again.",
+        )
+    elif factors.manifest["config"]["tokenizer"] != model.tokenizer_fingerprint:
+        raise StoreError(
+            f"The Hessian in {factors.folder} was fitted with another tokenizer than that of {model.name}.",
+            fix="Score with the tokenizer it was fitted with, or fit again.",
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -18,7 +19,7 @@ from influence.errors import ModelError
 DType = Literal["float32", "bfloat16", "float64"]
 
 #: Config entries that do not change what the model computes.
-_VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+_VOLATILE = {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "use_cache"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def load_model(
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(name), config=config, dtype=getattr(torch, dtype), **options
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _explain(str(name), error) from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return LanguageModel(model.to(device).eval(), tokenizer, str(name))

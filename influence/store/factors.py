@@ -92,11 +92,21 @@ class Factors:
         return self.manifest["config"] if self.manifest else {"kronfluence": str(self.folder.resolve())}
 
     def layer(self, name: str) -> LayerFactors:
-        """The factors of one layer; `lam` is a mean over documents."""
+        """The factors of one layer; `lam` is a mean over documents.
+
+        Raises:
+            StoreError: they are missing, not finite, or all zero, which leaves nothing to divide by.
+        """
+        lam = self._tensor("lambda_matrix", name).double() / self._tensor("num_lambda_processed", name)
+        if not lam.any():
+            raise StoreError(
+                f"{name} has no curvature in {self.folder}: its gradient was zero on every document of the fit.",
+                fix="Fit the Hessian again, leaving it out of --layers.",
+            )
         return LayerFactors(
             activation_eigenvectors=self._tensor("activation_eigenvectors", name),
             gradient_eigenvectors=self._tensor("gradient_eigenvectors", name),
-            lam=self._tensor("lambda_matrix", name).double() / self._tensor("num_lambda_processed", name),
+            lam=lam,
         )
 
     def shape(self, name: str) -> tuple[int, int]:
