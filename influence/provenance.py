@@ -18,17 +18,22 @@ _LIBRARIES = ("torch", "transformers", "kronfluence", "datasets", "numpy", "pyar
 
 def provenance(seconds: float, **facts: Any) -> dict[str, Any]:
     """A record for a manifest. `seconds` is the wall time of the run that finished it; `facts` are added as given."""
-    program = Path(sys.argv[0]).name
     return {
         "version": __version__,
         "commit": _commit(),
-        "command": shlex.join(["influence", *sys.argv[1:]]) if program == "influence" else "from Python",
+        "command": shlex.join(["influence", *sys.argv[1:]]) if _is_command() else "from Python",
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         **facts,
     }
+
+
+def _is_command() -> bool:
+    """Whether this is the `influence` program, or `python -m influence`."""
+    program = Path(sys.argv[0])
+    return program.stem == "influence" or program.parts[-2:] == ("influence", "__main__.py")
 
 
 def _commit() -> str | None:

@@ -253,12 +253,13 @@ class Fit:
         def save(position: int) -> None:
             save_tensors(self._state(title), sums, {"position": str(position)})
 
-        def run(block: int) -> None:
+        def run(block: int, tick: Callable[[float], Any]) -> None:
             for columns in batches(plan[block], lengths, self.budget.batch_tokens):
                 self._run_batch(title, stream, columns, reduce)
+                tick(int(lengths[columns].sum()))
 
         run_blocks(
-            [len(block) for block in plan],
+            [int(lengths[block].sum()) for block in plan],
             int(lengths.max()),
             self.budget,
             restore=restore,

@@ -118,24 +118,24 @@ def run_blocks(
     budget: Budget,
     *,
     restore: Callable[[], int],
-    run: Callable[[int], Any],
+    run: Callable[[int, Callable[[float], Any]], Any],
     save: Callable[[int], None] | None,
     title: str,
 ) -> None:
     """Run all blocks, resuming where `restore` says, going back there with half the budget when memory runs out.
 
     Args:
-        sizes: Documents of each block, for the progress bar.
+        sizes: Tokens of each block, for the progress bar: documents come longest first, so their rate misleads.
         restore: Bring the state back to what is stored and return the number of finished blocks.
-        run: Run one block.
+        run: Run one block, calling the function it is given with the tokens of each batch done.
         save: Store the state after so many blocks; called each minute and at the end. None: `run` stores by itself.
     """
     position = restore()
     saved = time.monotonic()
-    with progress(title, sum(sizes), sum(sizes[:position])) as bar:
+    with progress(title, sum(sizes), sum(sizes[:position]), unit="tok") as bar:
         while position < len(sizes):
             try:
-                run(position)
+                run(position, bar.update)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -147,7 +147,6 @@ def run_blocks(
                 bar.n = sum(sizes[:position])
                 bar.set_postfix_str(f"out of memory: batches of {budget.batch_tokens} tokens")
                 continue
-            bar.update(sizes[position])
             position += 1
             if save and (position == len(sizes) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
                 save(position)
@@ -157,5 +156,13 @@ def run_blocks(
 @contextmanager
 def progress(title: str, total: int, initial: int = 0, unit: str = "doc") -> Iterator[tqdm[Any]]:
     """A progress bar on stderr with rate and time left."""
-    with tqdm(total=total, initial=initial, desc=title, unit=unit, dynamic_ncols=True, smoothing=0.1) as bar:
+    with tqdm(
+        total=total,
+        initial=initial,
+        desc=title,
+        unit=unit,
+        unit_scale=unit == "tok",
+        dynamic_ncols=True,
+        smoothing=0.1,
+    ) as bar:
         yield bar

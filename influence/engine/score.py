@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -191,13 +191,14 @@ class Scan:
     def run(self) -> None:
         """Score all blocks that are not stored yet, then join them."""
         (self.folder / "blocks").mkdir(exist_ok=True)
-        plan = blocks(self.table.lengths)
+        lengths = self.table.lengths
+        plan = blocks(lengths)
         run_blocks(
-            [len(block) for block in plan],
-            int(self.table.lengths.max()),
+            [int(lengths[block].sum()) for block in plan],
+            int(lengths.max()),
             self.budget,
             restore=lambda: next((n for n in range(len(plan)) if not self._block(n).exists()), len(plan)),
-            run=lambda number: self._run_block(number, plan[number]),
+            run=lambda number, tick: self._run_block(number, plan[number], tick),
             save=None,
             title="scoring",
         )
@@ -206,9 +207,13 @@ class Scan:
     def _block(self, number: int) -> Path:
         return self.folder / "blocks" / f"{number:06d}.safetensors"
 
-    def _run_block(self, number: int, columns: Columns) -> None:
-        plan = batches(columns, self.table.lengths, self.budget.batch_tokens)
-        dots, norms = zip(*map(self._run_batch, plan), strict=True)
+    def _run_block(self, number: int, columns: Columns, tick: Callable[[float], Any]) -> None:
+        dots, norms = [], []
+        for batch_columns in batches(columns, self.table.lengths, self.budget.batch_tokens):
+            dot_BQ, norm_B = self._run_batch(batch_columns)
+            dots.append(dot_BQ)
+            norms.append(norm_B)
+            tick(int(self.table.lengths[batch_columns].sum()))
         arrays = {"dot": torch.cat(dots).mT.numpy(), "gradient_norm": torch.cat(norms).numpy()}
         write_arrays(self._block(number), arrays)
 
