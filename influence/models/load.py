@@ -97,11 +97,19 @@ def load_model(
     try:
         config = AutoConfig.from_pretrained(str(name), **options)
         tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(name), config=config, dtype=getattr(torch, dtype), **options
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(name), config=config, dtype=getattr(torch, dtype), output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _explain(str(name), error) from error
+    model, found = loaded
+    if found["missing_keys"]:  # transformers would go on with random numbers
+        missing = sorted(found["missing_keys"])
+        raise ModelError(
+            f"The checkpoint {name} lacks weights of {type(model).__name__}.",
+            have=f"{len(missing)} missing, first {missing[0]}",
+            fix="Give a checkpoint of a causal language model, head included.",
+        )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return LanguageModel(model.to(device).eval(), tokenizer, str(name))
 
