@@ -86,7 +86,10 @@ def _running_sums(
     sign = 1 if side == "positive" else -1
     chosen = sign * value_D > 0
     own = value_D[chosen]
-    strongest = own[np.argsort(-sign * rank_D[chosen], kind="stable")]
+    # Sorting numbers is several times faster than sorting places by them.
+    strongest = (
+        np.sort(own)[::-sign] if rank_D is value_D else own[np.argsort(-sign * rank_D[chosen], kind="stable")]
+    )
     return np.cumsum(strongest, dtype=np.float64)
 
 

@@ -228,7 +228,7 @@ def _summarise(name: str, tables: Tables) -> None:
         "answers": ("rates",),
         "relations": ("counts",),
         "sources": (),
-        "reuse": ("counts",),
+        "reuse": (),
         "stages": ("facts",),
         "sanity": ("copies",),
     }[name]
@@ -236,7 +236,16 @@ def _summarise(name: str, tables: Tables) -> None:
     if name == "sources":
         curves = tables["curves"]
         near = max((k for k in curves["k"] if k <= 50), default=1)
-        shown[f"multipliers at k = {near}"] = curves[curves["k"] == near].drop(columns=["documents", "share"])
+        top = curves[(curves["end"] == "top") & (curves["k"] == near)]
+        wide = top.pivot(index="label", columns="source", values="multiplier")
+        wide = wide.loc[
+            top["label"].unique(), top["source"].unique()
+        ]  # in the order of the table, not of the alphabet
+        shown[f"times its share of the corpus, top {near}"] = wide.rename_axis(None, axis=1).reset_index()
+    if name == "reuse":
+        shown["most shared"] = tables["documents"][
+            ["document", "source", "queries", "labels", "best_rank"]
+        ].head(10)
     if name == "concentration":
         whole = tables["curves_by_group"]
         shown["sum of all documents of a sign"] = whole[(whole["unit"] == "percent") & (whole["at"] == 100)]
