@@ -25,7 +25,7 @@ from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import allocate_arrays, claim, finish, map_arrays, write_arrays
+from influence.store.artefact import allocate_arrays, claim, finish, map_arrays, whole_file, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
@@ -231,7 +231,6 @@ class Scan:
 
     def _join(self, plan: list[Columns]) -> None:
         """One file of the blocks, columns back in document order."""
-        part = self.folder / (ARRAYS + ".part")
         n_queries, n_documents = len(self.queries.nll), len(self.table)
         kind = "F64" if self.queries.nll.dtype == torch.float64 else "F32"
         shapes = {
@@ -239,18 +238,18 @@ class Scan:
             "gradient_norm": ((n_documents,), kind),
             "query_nll": ((n_queries,), kind),
         }
-        allocate_arrays(part, shapes)
-        joined = map_arrays(part, "r+")
-        joined["query_nll"][:] = self.queries.nll.cpu().numpy()
-        for number, columns in enumerate(plan):
-            block = map_arrays(self._block(number))
-            if block["dot"].shape != (n_queries, len(columns)):
-                raise StoreError(
-                    f"{self._block(number)} is not a block of this run.",
-                    fix="Delete it and run the command again.",
-                )
-            joined["dot"][:, columns] = block["dot"]
-            joined["gradient_norm"][columns] = block["gradient_norm"]
-        for array in joined.values():
-            array.flush()  # type: ignore[attr-defined]
-        part.replace(self.folder / ARRAYS)
+        with whole_file(self.folder / ARRAYS) as part:
+            allocate_arrays(part, shapes)
+            joined = map_arrays(part, "r+")
+            joined["query_nll"][:] = self.queries.nll.cpu().numpy()
+            for number, columns in enumerate(plan):
+                block = map_arrays(self._block(number))
+                if block["dot"].shape != (n_queries, len(columns)):
+                    raise StoreError(
+                        f"{self._block(number)} is not a block of this run.",
+                        fix="Delete it and run the command again.",
+                    )
+                joined["dot"][:, columns] = block["dot"]
+                joined["gradient_norm"][columns] = block["gradient_norm"]
+            for array in joined.values():
+                array.flush()  # type: ignore[attr-defined]

@@ -6,10 +6,13 @@ result; two runs may share a folder only if it is equal) and `provenance` (every
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +26,39 @@ MANIFEST = "manifest.json"
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write to the `.part` file this gives; it becomes `path` when all went well, and is removed when not.
+
+    Raises:
+        OSError: of a full disk with the name of `path`, whichever library met it.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or "os error 28" in str(error):  # safetensors' error is no OSError
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file appears whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, ensure_ascii=False, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write numpy arrays as safetensors, atomically."""
     from safetensors.numpy import save_file
 
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
-        part.replace(path)
-    except Exception as error:
-        part.unlink(missing_ok=True)
-        raise_if_disk_full(error, path)
-        raise
-
-
-def raise_if_disk_full(error: Exception, path: Path) -> None:
-    """Turn a safetensors error about a full disk, which is no OSError, back into one."""
-    if "No space left" in str(error) or "os error 28" in str(error):
-        raise OSError(28, "No space left on device", str(path)) from error
 
 
 def map_arrays(path: Path, mode: str = "r") -> dict[str, npt.NDArray[Any]]:
@@ -94,7 +102,16 @@ def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
+        file.flush()
+        # A file with holes would meet a full disk only while its map is filled, and that kills the process.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 8 + len(text) + end)
+        else:
+            file.flush()
+        if sys.platform == "linux":  # a hole would kill the process, by SIGBUS, on a disk that is full
+            os.posix_fallocate(file.fileno(), 0, 8 + len(text) + end)
+        else:
+            file.truncate(8 + len(text) + end)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

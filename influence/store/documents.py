@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from influence.errors import StoreError
+from influence.store.artefact import whole_file
 from influence.types import Document
 
 FILE = "documents.arrow"
@@ -37,9 +38,12 @@ _SCHEMA = pa.schema(
 
 def write_documents(folder: Path, documents: Iterable[tuple[Document, list[int]]]) -> None:
     """Stream `(document, token ids)` pairs into `folder/documents.arrow`, atomically and with flat memory."""
-    part = folder / (FILE + ".part")
     rows: list[tuple[Document, list[int]]] = []
-    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+    with (
+        whole_file(folder / FILE) as part,
+        pa.OSFile(str(part), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA) as writer,
+    ):
         for row in documents:
             rows.append(row)
             if len(rows) == ROWS_PER_BATCH:
@@ -47,7 +51,6 @@ def write_documents(folder: Path, documents: Iterable[tuple[Document, list[int]]
                 rows = []
         if rows:
             writer.write_batch(_record_batch(rows))
-    part.replace(folder / FILE)
 
 
 def _record_batch(rows: list[tuple[Document, list[int]]]) -> Any:

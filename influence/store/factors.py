@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from influence.errors import StoreError
-from influence.store.artefact import open_complete, raise_if_disk_full, read_manifest, write_json
+from influence.store.artefact import open_complete, read_manifest, whole_file, write_json
 from influence.types import LayerFactors
 
 #: What `load_tensors(folder, name)` may find, in the order a fit makes them.
@@ -46,14 +46,8 @@ LAMBDA = ("lambda_matrix", "num_lambda_processed")
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file atomically."""
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, metadata)
-        part.replace(path)
-    except Exception as error:
-        part.unlink(missing_ok=True)
-        raise_if_disk_full(error, path)
-        raise
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.errors import InputError
-from influence.store.artefact import map_arrays, open_complete, write_json
+from influence.store.artefact import map_arrays, open_complete, whole_file, write_json
 from influence.store.documents import DocumentTable
 from influence.types import Query, Reading, Step
 
@@ -162,13 +163,11 @@ class Scores:
         import pyarrow.parquet as pq
 
         path = Path(path)
-        part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
         ids = pa.array(self.documents.ids, pa.string())
         sources = pa.array(self.documents.sources, pa.string())
-        writer = None
-        for query in self.queries:
-            table = pa.table(
+        tables = (
+            pa.table(
                 {
                     "query": pa.array([query.id] * len(ids), pa.string()),
                     "document": ids,
@@ -178,11 +177,12 @@ class Scores:
                     "normed": self.row(query.id, "normed"),
                 }
             )
-            writer = writer or pq.ParquetWriter(part, table.schema, compression="zstd")
-            writer.write_table(table)
-        assert writer is not None, "a score store has at least one query"
-        writer.close()
-        part.replace(path)
+            for query in self.queries
+        )
+        first = next(tables)  # a score store has at least one query
+        with whole_file(path) as part, pq.ParquetWriter(part, first.schema, compression="zstd") as writer:
+            for table in chain([first], tables):
+                writer.write_table(table)
         return path
 
 

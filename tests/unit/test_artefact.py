@@ -17,8 +17,8 @@ from influence.store.artefact import (
     finish,
     map_arrays,
     open_complete,
-    raise_if_disk_full,
     read_manifest,
+    whole_file,
     write_arrays,
     write_json,
 )
@@ -122,8 +122,26 @@ def test_arrays_appear_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(map_arrays(path)["a"], [0, 1, 2])
 
 
-def test_other_errors_of_a_write_stay_what_they_are() -> None:
-    raise_if_disk_full(RuntimeError("invalid"), Path("x"))
+@pytest.mark.parametrize(
+    "error", [RuntimeError("invalid"), OSError(5, "Input/output error"), KeyboardInterrupt()], ids=repr
+)
+def test_other_errors_stay_what_they_are_and_leave_nothing(tmp_path: Path, error: BaseException) -> None:
+    def write() -> None:
+        with whole_file(tmp_path / "x") as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write()
+    assert caught.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_allocated_arrays_have_their_place_on_the_disk(tmp_path: Path) -> None:
+    """A file with holes would be killed by SIGBUS on a full disk, while it is filled."""
+    path = tmp_path / "x.safetensors"
+    allocate_arrays(path, {"dot": ((1000, 100), "F32")})
+    assert path.stat().st_blocks * 512 >= 400_000
 
 
 def test_arrays_round_trip_as_maps(tmp_path: Path) -> None:
