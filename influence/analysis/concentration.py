@@ -135,7 +135,7 @@ def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float
 
 
 def pareto_tail(scores: Scores, k: int = 500, by: Reading = "per_nat", seed: int = 0) -> pd.DataFrame:
-    """Pareto tail of the top `k` documents: P(score > x) = (x / threshold)^−alpha, as in Grosse et al. (§5.2.1).
+    """Pareto tail of the top `k` documents: P(score > x) = (x / threshold)^−alpha, as in Grosse et al. (2308.03296).
 
     The threshold is the k-th strongest score; alpha is the maximum likelihood over the k − 1 above it (Hill's
     estimator). `p` is the Kolmogorov–Smirnov test by parametric bootstrap, alpha fitted anew in each simulation

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +150,42 @@ def test_a_local_model_as_judge(run: Path, tmp_path: Path, monkeypatch: pytest.M
     assert len(table) == 12
     assert set(table["judge"]) == {"hf:fake"}
     assert (run / "analysis/relations/judge-replies.jsonl").exists()
+
+
+def test_a_server_as_judge_and_its_kept_replies(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None: ...
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            prompt = body["messages"][0]["content"]
+            asked.append(prompt)
+            there = "Tamoket is the" in prompt
+            piece = {"piece": 1, "found": there, "evidence": "TAMOKET" if there else "", "why": "named"}
+            reply = {"choices": [{"message": {"content": json.dumps({"pieces": [piece]})}}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(reply).encode())
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        judge = f"openai:http://127.0.0.1:{server.server_port}/v1#m"
+        for _ in range(2):
+            result = analyze("answers", run, "--k", 60, "--judge", judge, "--no-scan")
+            assert result.exit_code == 0, result.output
+        server.shutdown()
+    assert len(asked) == len(set(asked)) == 6 * 60  # the second time nothing was asked
+    hits = pd.read_parquet(run / "analysis/answers/hits.parquet")
+    judged = hits[hits["method"] == "openai:m:600"]
+    assert set(judged["query"]) == {"capital-3", "capital-4", "capital-5"} | {
+        f"slopes-{n:02d}" for n in range(3)
+    }
+    assert set(judged["evidence"]) == {"Tamoket"}
+    found = pd.read_parquet(run / "analysis/answers/found.parquet")
+    assert set(found["method"]) == {"keywords", "openai:m:600", "either"}
 
 
 def test_analysis_needs_no_torch(run: Path) -> None:
