@@ -22,18 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from influence.report.inks import GROUP_INKS, INK, LINE, MUTED, SERIES_INKS
+from influence.report.paper import export
 from influence.report.text import plain, power
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Ink drawn by matplotlib -> what the page makes of it.
-INK = "#010203"
-LINE = "#040506"
-MUTED = "#070809"
-GROUP_INKS = {"reasoning": "#0a0b0c", "factual": "#0d0e0f", "control": "#101112"}
-#: Lines that are no group of ours: Okabe–Ito blue, vermilion, green, purple.
-SERIES_INKS = ("#131415", "#161718", "#191a1b", "#1c1d1e")
 _THEME = {
     INK: "currentColor",
     LINE: "var(--line)",
@@ -146,7 +141,9 @@ class Drawing:
     figure: Figure
     svg: str = ""
 
-    def inline(self, title: str, description: str, labels: Mapping[str, str] = MappingProxyType({})) -> Markup:
+    def inline(
+        self, title: str, description: str, labels: Mapping[str, str] = MappingProxyType({})
+    ) -> Markup:
         """The figure as an `<svg>` element for a page: themed, without styles, metadata or colliding ids.
 
         `labels` maps the gid of what belongs to a group of queries to its label.
@@ -190,6 +187,7 @@ def drawing_of(name: str, width: float, height: float) -> Iterator[Drawing]:
         stream = io.StringIO()
         drawing.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
         drawing.svg = stream.getvalue()
+        export(drawing.figure, name)
 
 
 def _colours(r: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

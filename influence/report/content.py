@@ -135,7 +135,11 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
     """The blocks of data of a report of this extent."""
     found = lists(scores, extent.k)
     show_texts = texts != "none"
-    pairs = token_pairs(found, prepared.tokens, extent.tokens) if texts == "full" and extent.characters != 0 else set()
+    pairs = (
+        token_pairs(found, prepared.tokens, extent.tokens)
+        if texts == "full" and extent.characters != 0
+        else set()
+    )
     blocks: dict[str, Any] = {}
     queries = query_records(scores, found.order, show_texts)
     for record, more in zip(queries, prepared.values["queries"], strict=True):
@@ -144,7 +148,9 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
     documents = document_records(scores, found, show_texts)
     if texts == "full" and extent.characters != 0:
         strongest = strongest_positions(found, prepared.tokens, pairs) if prepared.tokens else {}
-        shards, documents["cut"], documents["begin"] = text_shards(scores, found, extent.characters, strongest)
+        shards, documents["cut"], documents["begin"] = text_shards(
+            scores, found, extent.characters, strongest
+        )
         blocks |= {f"t-{row}": shard for row, shard in shards.items()}
     else:
         documents["cut"] = documents["begin"] = [0] * len(found.columns)
@@ -160,7 +166,9 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
         "cluster": prepared.values["cluster"],
         "tokens": extent.tokens if pairs else 0,
         "answers": prepared.found is not None,
-        "hits": _by_pair(found, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts),
+        "hits": _by_pair(
+            found, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts
+        ),
         "relations": _by_pair(found, scores, prepared.relations, ("label", "justification"), show_texts),
     }
     return Content(found, blocks)
@@ -188,7 +196,8 @@ def _by_pair(
         if doc is None or record["query"] not in number:
             continue
         values = [
-            str(record[name]) if show_texts or name in ("label", "method", "part") else None for name in fields
+            str(record[name]) if show_texts or name in ("label", "method", "part") else None
+            for name in fields
         ]
         of_query = pairs.setdefault(str(number[record["query"]]), {})
         if "label" in fields:

@@ -61,7 +61,7 @@ def fixed_values(scores: Scores, by: Reading) -> dict[str, Any]:
     order = task_order(scores.queries)
     rank_P, curve_QP = rank_curve(scores, CURVE_RANKS, by)
     slopes = power_law(scores, 500, "dot")
-    slopes = slopes[slopes["side"] == "positive"].set_index("query")
+    fits = {fit["query"]: fit for fit in slopes[slopes["side"] == "positive"].to_dict("records")}
     matrices = {
         name: {part: correlation(scores, reading, part).to_numpy(float) for part in _PARTS}  # type: ignore[arg-type]
         for name, reading in (("norm", "normed"), ("dot", "dot"))
@@ -69,7 +69,7 @@ def fixed_values(scores: Scores, by: Reading) -> dict[str, Any]:
     queries = []
     for row in order:
         query = scores.queries[row]
-        fit = slopes.loc[query.id]
+        fit = fits[query.id]
         values = [fit["slope"], fit["se"], fit["r2"]]
         slope = None
         if np.isfinite(values).all():
@@ -106,14 +106,16 @@ def _whole(r: npt.NDArray[np.float64]) -> list[int | None]:
 
 def _agreement(scores: Scores, query: str) -> tuple[float | None, list[list[float | None]]]:
     """Spearman's ρ between `normed` and `dot` over all documents, and the shared part of their top k."""
-    from scipy.stats import rankdata
-
-    normed, dot = (rankdata(scores.row(query, by)) for by in ("normed", "dot"))
+    normed, dot = (scores.row(query, by) for by in ("normed", "dot"))
     tops = [scores.ranking(query, max(OVERLAPS), by) for by in ("normed", "dot")]
-    shared = [[k, *rounded([overlap(*tops, k)], 4)] for k in OVERLAPS if k <= len(tops[0])]
+    shared = [[k, *rounded([overlap(tops[0], tops[1], k)], 4)] for k in OVERLAPS if k <= len(tops[0])]
     if np.ptp(normed) == 0 or np.ptp(dot) == 0:
         return None, shared
-    return rounded([np.corrcoef(normed, dot)[0, 1]], 4)[0], shared
+    rank_D = np.empty((2, len(dot)))
+    for place, row_D in enumerate((normed, dot)):
+        rank_D[place, np.argsort(-row_D, kind="stable")] = np.arange(len(dot))
+    rank_D -= rank_D.mean(axis=1, keepdims=True)
+    return rounded([rank_D[0] @ rank_D[1] / (rank_D[0] @ rank_D[0])], 4)[0], shared
 
 
 def _clustered(r_QQ: npt.NDArray[np.float64]) -> list[int] | None:
@@ -167,7 +169,7 @@ def list_records(found: Lists, tokens: set[tuple[int, int]]) -> list[dict[str, A
                 "n": rounded(once["normed"]),
                 "s": rounded(once["dot"]),
                 "end": [2 if len(ends[doc]) == 2 else int("bottom" in ends[doc]) for doc in once["doc"]],
-                "tok": [int((row, doc) in tokens) for doc in once["doc"]],  # type: ignore[comparison-overlap]
+                "tok": [int((row, doc) in tokens) for doc in once["doc"]],
             }
         )
     return records
@@ -242,7 +244,7 @@ def token_records(
             "max": rounded([largest])[0],
             "sum": rounded([value_T.sum()])[0],
             "top": [[int(n), rounded([value_T[n]])[0]] for n in order if value_T[n]],
-            "spiky": rounded([np.linalg.norm(value_T) / whole if whole else 0.0], 4)[0],
+            "spiky": rounded([float(np.linalg.norm(value_T)) / whole if whole else 0.0], 4)[0],
         }
     return shards
 

@@ -50,7 +50,9 @@ def cuts(asked: Extent, extent: Extent) -> list[str]:
     """What was cut, in words, in the order of the cuts."""
     said = []
     if extent.tokens != asked.tokens:
-        said.append(f"documents of a list with token values, from {count(asked.tokens)} to {count(extent.tokens)}")
+        said.append(
+            f"documents of a list with token values, from {count(asked.tokens)} to {count(extent.tokens)}"
+        )
     if extent.characters != asked.characters:
         shown = (
             f"{count(extent.characters)} characters (around the strongest token, if it is known)"

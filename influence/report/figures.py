@@ -71,7 +71,13 @@ def cumulative(scores: Scores) -> Figure:
     for side in ("positive", "negative"):
         part = table[(table["side"] == side) & (table["mean"] != 0)]
         series = [
-            Series(str(label), own["at"], own["mean"], own["mean"] - own["sd"].fillna(0), own["mean"] + own["sd"].fillna(0))
+            Series(
+                str(label),
+                own["at"],
+                own["mean"],
+                own["mean"] - own["sd"].fillna(0),
+                own["mean"] + own["sd"].fillna(0),
+            )
             for label, own in part.groupby("label", sort=False)
         ]
         if series:
@@ -104,17 +110,31 @@ def answers(scores: Scores, tables: Mapping[str, pd.DataFrame]) -> Figure:
             rows.append((method, label, k, hits, n, hits / n, *_wilson(hits, n)))
     table = pd.DataFrame(rows, columns=["method", "label", "k", "found", "n", "share", "low", "high"])
     panels = []
-    for number, (method, part) in enumerate(table.groupby("method", sort=False)):
+    for number, method in enumerate(dict.fromkeys(table["method"].astype(str))):
+        part = table[table["method"] == method]
         series = [
-            Series(str(label), own["k"], own["share"], own["low"], own["high"], f"{own['found'].iloc[-1]}/{own['n'].iloc[-1]}")
+            Series(
+                str(label),
+                own["k"],
+                own["share"],
+                own["low"],
+                own["high"],
+                f"{own['found'].iloc[-1]}/{own['n'].iloc[-1]}",
+            )
             for label, own in part.groupby("label", sort=False)
         ]
         axes = Axes("top k documents", "share of queries answered", y_limits=(-0.03, 1.03))
-        panels.append(Panel(f"by {method}", line_chart(f"answers-{number + 1}", f"Answers found by {method}", series, axes)))
+        panels.append(
+            Panel(
+                f"by {method!s}",
+                line_chart(f"answers-{number + 1}", f"Answers found by {method!s}", series, axes),
+            )
+        )
     caption = (
-        f"Share of the queries {'that the model answered right ' if marked else ''}whose whole answer (factual) or whose "
-        "every step (reasoning) stands in their top k documents. Band: 95 % Wilson interval; the count is printed where "
-        f"a line ends. n = {_sizes(asked)} queries. A hit says that the text is there, not that the model used it."
+        f"Share of the queries {'that the model answered right ' if marked else ''}whose whole answer (factual) or "
+        "whose every step (reasoning) stands in their top k documents. Band: 95 % Wilson interval; the count is "
+        f"printed where a line ends. n = {_sizes(asked)} queries. A hit says that the text is there, not that the "
+        "model used it."
     )
     return Figure("answers", tuple(panels), caption, table)
 
@@ -139,16 +159,24 @@ def source_multipliers(scores: Scores, by: Reading) -> Figure | None:
             drawn = own[own["multiplier"] > 0]
             left = len(own) - len(drawn)
             bands = (drawn["low"], drawn["high"])
-            series.append(Series(str(label), drawn["k"], drawn["multiplier"], *bands, f"(0 at {left} k)" if left else ""))
+            series.append(
+                Series(
+                    str(label), drawn["k"], drawn["multiplier"], *bands, f"(0 at {left} k)" if left else ""
+                )
+            )
         share = 100 * float(part["corpus_share"].iloc[0])
         axes = Axes("top k documents", "times its share of the corpus", y_log=True, y_line=1.0)
-        svg = line_chart(f"sources-{number + 1}", f"Multiplier of source {name}", series, axes)
-        panels.append(Panel(f"{name} ({share:.2g} % of the corpus)", svg))
+        svg = line_chart(f"sources-{number + 1}", f"Multiplier of source {name!s}", series, axes)
+        panels.append(Panel(f"{name!s} ({share:.2g} % of the corpus)", svg))
     caption = (
-        f"Share of a source among the top k by {by.replace('_', ' ')}, over its share of the corpus; 1 is the corpus's own "
-        "mixture. Mean over the queries of a group; band: 95 % bootstrap over queries. A multiplier of 0 has no place on a "
-        f"logarithmic axis: how many k have it is printed. n = {_sizes(scores.queries)} queries"
-        + (f"; the {MOST_PANELS} largest of {count(len(names))} sources." if len(names) > MOST_PANELS else ".")
+        f"Share of a source among the top k by {by.replace('_', ' ')}, over its share of the corpus; 1 is the corpus's "
+        "own mixture. Mean over the queries of a group; band: 95 % bootstrap over queries. A multiplier of 0 has no "
+        f"place on a logarithmic axis: how many k have it is printed. n = {_sizes(scores.queries)} queries"
+        + (
+            f"; the {MOST_PANELS} largest of {count(len(names))} sources."
+            if len(names) > MOST_PANELS
+            else "."
+        )
         + " The bottom k are in the data."
     )
     return Figure("source-curves", tuple(panels), caption, table)
@@ -162,8 +190,14 @@ def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
     labels = list(dict.fromkeys(facts["label"]))[:4]
     first = agreement[agreement["a"] == names[0]]
     measures = [m for m in dict.fromkeys(first["measure"]) if m != "rbo"][:3]
-    rows = [("accuracy", s, la, a) for s, la, a in zip(facts["stage"], facts["label"], facts["accuracy"], strict=True)]
-    rows += [(f"{m} with {names[0]}", b, la, v) for m, b, la, v in zip(*(first[c] for c in ("measure", "b", "label", "mean")), strict=True)]
+    rows = [
+        ("accuracy", s, la, a)
+        for s, la, a in zip(facts["stage"], facts["label"], facts["accuracy"], strict=True)
+    ]
+    rows += [
+        (f"{m} with {names[0]}", b, la, v)
+        for m, b, la, v in zip(*(first[c] for c in ("measure", "b", "label", "mean")), strict=True)
+    ]
     table = pd.DataFrame(rows, columns=["measure", "stage", "label", "value"])
     panels = []
     for number, measure in enumerate(["accuracy", *(f"{m} with {names[0]}" for m in measures)]):
@@ -173,13 +207,22 @@ def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
             for label, own in part.groupby("label", sort=False)
         ]
         if series:
-            axes = Axes("stage", "accuracy" if measure == "accuracy" else "mean over queries", x_log=False, names=names, y_limits=(-0.05, 1.05) if part["value"].min() >= 0 else None)
-            panels.append(Panel(measure, line_chart(f"stages-{number + 1}", f"{measure} by stage", series, axes)))
+            axes = Axes(
+                "stage",
+                "accuracy" if measure == "accuracy" else "mean over queries",
+                x_log=False,
+                names=names,
+                y_limits=(-0.05, 1.05) if part["value"].min() >= 0 else None,
+            )
+            panels.append(
+                Panel(measure, line_chart(f"stages-{number + 1}", f"{measure} by stage", series, axes))
+            )
     caption = (
-        f"The same queries at {count(len(names))} stages, in the order given. Accuracy, and for each query the agreement of its "
-        f"scores with the first stage's: Pearson R over all documents, shared part of the top k. Means over n = "
-        f"{_label_sizes(facts)} queries. Scores of different checkpoints have different curvature, so compare ranks and "
-        "normed scores, not raw size." + (" Four of the labels are drawn; all are in the data." if facts["label"].nunique() > 4 else "")
+        f"The same queries at {count(len(names))} stages, in the order given. Accuracy, and for each query the "
+        f"agreement of its scores with the first stage's: Pearson R over all documents, shared part of the top k. Means over n = "
+        f"{_label_sizes(facts)} queries. Scores of different checkpoints have different curvature, so compare ranks "
+        "and normed scores, not raw size."
+        + (" Four of the labels are drawn; all are in the data." if facts["label"].nunique() > 4 else "")
     )
     return Figure("stages", tuple(panels), caption, table)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
-from influence.report.charts import GROUP_INKS, LINE, MUTED, SERIES_INKS, drawing_of
+from influence.report.charts import drawing_of
+from influence.report.inks import GROUP_INKS, LINE, MUTED, SERIES_INKS
 from influence.report.text import plain, power
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
@@ -23,10 +25,10 @@ class Series:
     """One line: its values, and the two ends of its band where it has one."""
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] = field(default=())
-    high: Sequence[float] = field(default=())
+    x: npt.ArrayLike
+    y: npt.ArrayLike
+    low: npt.ArrayLike | None = None
+    high: npt.ArrayLike | None = None
     end: str = ""
 
 
@@ -63,12 +65,14 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
             gids |= {gid: one.label, f"{gid}-band": one.label, f"{gid}-name": one.label}
             style = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
             plot.plot(x[shown], y[shown], linewidth=1.8, gid=gid, **style)
-            if len(one.low):
+            if one.low is not None and one.high is not None:
                 low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]
                 floor = y[shown].min() / 10 if axes.y_log else -np.inf
-                band = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
+                band: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
                 plot.fill_between(x[shown], np.maximum(low, floor), high, **band)
-            ends.append((float(y[shown][-1]), f"{plain(one.label, 18) or '(empty)'} {one.end}".strip(), colour, gid))
+            ends.append(
+                (float(y[shown][-1]), f"{plain(one.label, 18) or '(empty)'} {one.end}".strip(), colour, gid)
+            )
         _dress(plot, axes)
         _name_ends(plot, ends)
     said = "; ".join(_said(one) for one in series)
@@ -82,7 +86,7 @@ def _look(label: str, number: int) -> tuple[str, Any, str]:
 
 
 def _said(one: Series) -> str:
-    values = [f"{value:.3g}" for value in one.y if math.isfinite(value)]
+    values = [f"{value:.3g}" for value in np.asarray(one.y, float) if math.isfinite(value)]
     ends = f"from {values[0]} to {values[-1]}" if values else "no value"
     return f"{plain(one.label, 60)}: {ends}"
 
@@ -132,5 +136,3 @@ def _name_ends(plot: Any, ends: Sequence[tuple[float, str, str, str]]) -> None:
         last = place
         where = {"transform": plot.transAxes, "ha": "left", "va": "center", "fontsize": 8, "color": colour}
         plot.text(1.03, place, text, gid=f"{gid}-name", clip_on=False, **where)
-
-

@@ -23,6 +23,7 @@ from influence.report.content import Content, content, prepare
 from influence.report.extent import Extent, cuts, extents
 from influence.report.facts import model_and_corpus, queries_by_group, run_card, tracked_layers, truncated
 from influence.report.overview import CURVE_RANKS, sources
+from influence.report.paper import exporting
 from influence.report.queries import query_views
 from influence.report.text import breaks, clip, count, pieces, plain
 from influence.store.scores import Scores, open_scores
@@ -59,6 +60,7 @@ def report(
     by: Reading = "normed",
     max_mb: float = MAX_MB,
     format: Format = "html",
+    figures: str | Path | None = None,
 ) -> Path:
     """Write a report of the score store `run` to the HTML file `out`.
 
@@ -73,6 +75,7 @@ def report(
         by: Reading that orders tables and enters correlation, curves and source shares.
         max_mb: Most megabytes (10⁶ bytes) of the page; what is cut to stay below, the page says.
         format: `html`, or `json`: the same data, uncut, for programs.
+        figures: A folder for the figures as SVG and PDF too, for papers.
 
     Returns:
         `out`. The same store and arguments give the same bytes.
@@ -89,7 +92,8 @@ def report(
     scores = open_scores(run)
     rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1)))
     asked = Extent(k, None if texts == "full" else 0, TOKENS, rows)
-    prepared = prepare(scores, by, run_title(scores.folder))
+    with exporting(None if figures is None else Path(figures)):
+        prepared = prepare(scores, by, run_title(scores.folder))
     settings = _Settings(texts, by, asked, max_mb)
     if format == "json":
         made = content(scores, prepared, asked, texts, by)
@@ -153,7 +157,9 @@ def _page(
     import jinja2
     from markupsafe import Markup
 
-    style = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("templates/report.css", "assets/report.css"))
+    style = "".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("templates/report.css", "assets/report.css")
+    )
     script = (_HERE / "assets" / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -240,4 +246,6 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mappi
             "All texts: prompts, completions, answers and documents. The report was made with texts=none, which "
             "keeps them out for licence or privacy; ids lead back to them in the score store."
         )
-    return items + [f"Cut, to stay under {settings.max_mb:g} MB: {cut}." for cut in cuts(settings.asked, extent)]
+    return items + [
+        f"Cut, to stay under {settings.max_mb:g} MB: {cut}." for cut in cuts(settings.asked, extent)
+    ]

@@ -61,7 +61,9 @@ class TaskView:
     queries: tuple[QueryView, ...]
 
 
-def query_views(scores: Scores, table: pd.DataFrame, rows: int, by: Reading, *, show_texts: bool) -> list[TaskView]:
+def query_views(
+    scores: Scores, table: pd.DataFrame, rows: int, by: Reading, *, show_texts: bool
+) -> list[TaskView]:
     """The queries by task, each with its first `rows` documents by this reading; `table` is that of `top_table`."""
     top = table[table["end"] == "top"]
     by_query = dict(tuple(top.groupby("query", sort=False)))

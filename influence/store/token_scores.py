@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +59,7 @@ class TokenScores:
 def write_token_scores(
     folder: Path,
     pairs: Sequence[tuple[int, int, npt.NDArray[np.floating]]],
-    lengths: dict[int, npt.NDArray[np.integer]],
+    lengths: Mapping[int, npt.NDArray[np.integer]],
 ) -> Path:
     """Store `(query row, document column, values [T])` and the token lengths of each document, atomically."""
     path = folder / FILE

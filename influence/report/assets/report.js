@@ -26,7 +26,7 @@
   function show(text, lines) {
     const parts = [];
     let run = "";
-    for (const c of lines ? text.replaceAll("\r\n", "\n") : text) {
+    for (const c of lines ? text.replace(/\r\n/g, "\n") : text) {
       if (HIDDEN.test(c) && !(lines && (c === "\n" || c === "\t"))) {
         if (run) parts.push(run);
         run = "";
@@ -40,7 +40,7 @@
   const plain = (text) => show(text).map((part) => (typeof part === "string" ? part : "⟨" + part.textContent + "⟩")).join("");
   const name = (text, tag) => el(tag || "bdi", null, text ? show(text) : el("span", { class: "muted" }, "(empty)"));
   const clip = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
-  const minus = (text) => text.replaceAll("-", "−");
+  const minus = (text) => text.replace(/-/g, "−");
   const count = (n) => minus(Math.round(n).toLocaleString("en-US"));
   const many = (n, one, more) => count(n) + " " + (n === 1 ? one : more || one + "s");
   const signed = (r, digits) => (r == null ? "not defined" : Number(r.toFixed(digits ?? 2)) === 0 ? (0).toFixed(digits ?? 2) : (r > 0 ? "+" : "") + minus(r.toFixed(digits ?? 2)));
@@ -151,7 +151,7 @@
     if (typeof value === "number" && Number.isFinite(value)) return String(value);
     const text = value == null || typeof value === "number" ? "" : String(value);
     const guarded = /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
-    return /[",\r\n]/.test(guarded) ? '"' + guarded.replaceAll('"', '""') + '"' : guarded;
+    return /[",\r\n]/.test(guarded) ? '"' + guarded.replace(/"/g, '""') + '"' : guarded;
   }
 
   function save(what, type, text) {
@@ -282,7 +282,7 @@
       el("p", { class: "step" }, step(at > 0 ? seen[at - 1] : null, "prev"), el("a", { href: href("q") }, "all queries"), step(at >= 0 && at + 1 < seen.length ? seen[at + 1] : null, "next")),
       el("dl", { class: "exchange" }, text("Prompt", q.prompt), text("Completion", q.completion)),
       el("dl", { class: "facts" }, q.answer ? fact("answer", name(q.answer)) : null, fact("correct", judged(q.correct)), fact("I_q", number(q.nats), " nats"),
-        ...q.overlap.map(([k, share]) => fact(`overlap@${count(k)} of normed and dot`, number(100 * share), " %")), fact("Spearman ρ of normed and dot", signed(q.rho))),
+        ...q.overlap.map(([k, share]) => fact(`overlap@${count(k)} of normed and dot`, (100 * share).toFixed(0), " %")), fact("Spearman ρ of normed and dot", signed(q.rho))),
       ...q.notes.map((note) => el("p", { class: "note warn" }, note)),
       curve(q),
       el("div", { class: "tabs", role: "group", "aria-label": "Documents shown" }, tab("top", "Top"), tab("bottom", "Bottom"), tab("both", "Both"),
@@ -310,7 +310,7 @@
       ...(meta.texts === "none" ? [] : [{ key: "text", title: "text", unit: "beginning", value: (o) => d.snippet[o.doc], draw: (o) => el("span", { dir: "auto" }, show(d.snippet[o.doc])), cls: "snippet", plain: true }]),
       ...(meta.answers ? [{ key: "answer", title: "answer", value: (o) => evidence(i, o.doc).map((h) => h[0]).join(" "), draw: (o) => [...new Set(evidence(i, o.doc).map((h) => h[0]))].map((part) => el("span", { class: "badge" }, plain(part))) }] : []),
       ...(meta.relations ? [{ key: "relation", title: "relation", value: (o) => (relation(i, o.doc) || [""])[0], draw: (o) => plain((relation(i, o.doc) || ["–"])[0]) }] : []),
-      { key: "also", title: "also in", unit: `top ${SHARED} of others`, value: (o) => holding(o.doc).filter((j) => j !== i).length, draw: (o) => count(holding(o.doc).filter((j) => j !== i).length), number: true },
+      { key: "also", title: "also in", unit: "top 50s", value: (o) => holding(o.doc).filter((j) => j !== i).length, draw: (o) => count(holding(o.doc).filter((j) => j !== i).length), number: true },
     ];
     const firstSort = (end === "bottom" ? "-" : "") + (state.rank === "norm" ? "rank_normed" : "rank_dot");
     return sortable({ columns, rows: list, what: `documents-${plain(meta.queries[i].id)}`.replace(/[^\w.-]+/g, "-"), label: "Documents of the query", first: firstSort, open: (o) => docHref(o.doc, i), said: many(list.length, "document") });
@@ -337,17 +337,17 @@
     const X = points.map(([x]) => Math.log10(x)), Y = points.map(([, y]) => Math.log10(y)), W = 420, H = 180, L = 58, B = 34;
     const span = (v) => { const a = Math.min(...v), b = Math.max(...v); return b - a > 1e-9 ? [a, b] : [a - 0.5, b + 0.5]; };
     const [x0, x1] = span(X), [y0, y1] = span(Y);
-    const px = (x) => L + ((x - x0) / (x1 - x0)) * (W - L - 12), py = (y) => H - B - ((y - y0) / (y1 - y0)) * (H - B - 12);
+    const px = (x) => L + ((x - x0) / (x1 - x0)) * (W - L - 24), py = (y) => H - B - ((y - y0) / (y1 - y0)) * (H - B - 12);
     const ticks = (a, b) => { const whole = []; for (let e = Math.ceil(a - 1e-9); e <= b + 1e-9; e++) whole.push(e); return whole.length >= 2 ? whole.filter((_, n) => n % Math.ceil(whole.length / 5) === 0) : [a, b]; };
     const said = (e) => (e >= -3 && e <= 5 ? Number((10 ** e).toPrecision(3)).toLocaleString("en-US") : minus((10 ** e).toExponential(0).replace("e+", "e")));
     const fit = q.slope ? `Slope of the first ${count(q.slope.n)}: ${minus(q.slope.alpha.toFixed(2))} ± ${q.slope.se.toFixed(2)} (R² ${q.slope.r2.toFixed(2)}).` : "No slope: fewer than three positive scores.";
     const what = meta.by.replace("_", " ");
     return el("figure", { class: "curve" }, el("svg:svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${what} score against rank, log-log. ${fit}` },
       ticks(x0, x1).map((e) => [el("svg:line", { class: "grid", x1: px(e), x2: px(e), y1: 12, y2: H - B }), el("svg:text", { x: px(e), y: H - B + 15, "text-anchor": "middle" }, said(e))]),
-      ticks(y0, y1).map((e) => [el("svg:line", { class: "grid", x1: L, x2: W - 12, y1: py(e), y2: py(e) }), el("svg:text", { x: L - 6, y: py(e) + 4, "text-anchor": "end" }, said(e))]),
+      ticks(y0, y1).map((e) => [el("svg:line", { class: "grid", x1: L, x2: W - 24, y1: py(e), y2: py(e) }), el("svg:text", { x: L - 6, y: py(e) + 4, "text-anchor": "end" }, said(e))]),
       el("svg:text", { x: W - 12, y: H - 4, "text-anchor": "end" }, "rank"),
       el("svg:polyline", { points: X.map((x, n) => `${px(x).toFixed(1)},${py(Y[n]).toFixed(1)}`).join(" ") })),
-    el("figcaption", null, `${what[0].toUpperCase() + what.slice(1)} score of the documents at rank 1 to ${count(points.at(-1)[0])}, log-log; positive scores only. ${fit} Neighbouring ranks are not independent, so ± is a lower bound.`));
+    el("figcaption", null, `${what[0].toUpperCase() + what.slice(1)} score of the documents at rank 1 to ${count(points[points.length - 1][0])}, log-log; positive scores only. ${fit} Neighbouring ranks are not independent, so ± is a lower bound.`));
   }
 
   function missing(node, what) {
@@ -482,7 +482,7 @@
     const q = (i) => meta.queries[i];
     const cells = [];
     const trs = list.map((i, a) => el("tr", { class: a && q(i).group !== q(list[a - 1]).group ? "new-group" : a && q(i).task !== q(list[a - 1]).task ? "new-task" : null },
-      el("th", { scope: "row", class: `g-${["reasoning", "factual", "control"].includes(q(i).group) ? q(i).group : "other"}` }, big ? name(clip(q(i).id, 24)) : el("span", { class: "unseen" }, plain(clip(q(i).id, 60)))),
+      el("th", { scope: "row", class: `g-${["reasoning", "factual", "control"].includes(q(i).group) ? q(i).group : "other"}` }, big ? name(clip(q(i).id, 24)) : [el("span", { class: "unseen" }, plain(clip(q(i).id, 60))), !a || q(i).label !== q(list[a - 1]).label ? el("span", { class: "run", "aria-hidden": "true" }, plain(clip(q(i).label, 40))) : null]),
       list.map((j, b) => {
         const value = r(i, j);
         const td = el("td", { role: "gridcell", tabindex: "-1", "data-a": a, "data-b": b, "aria-label": `${plain(clip(q(i).id, 60))} × ${plain(clip(q(j).id, 60))}, ${i === j ? "the same query" : value == null ? "R not defined" : "R " + signed(value)}`, "aria-disabled": i === j ? "true" : null,
@@ -583,7 +583,7 @@
     const list = data.rows.filter((row) => at < 0 || labelPasses(row[at]));
     const columns = data.columns.map((title_, n) => {
       const isNumber = data.rows.some((row) => typeof row[n] === "number");
-      return { key: title_, title: title_.replaceAll("_", " "), value: (row) => row[n], number: isNumber, draw: (row) => (row[n] == null ? "–" : isNumber ? number(row[n]) : name(String(row[n]))) };
+      return { key: title_, title: title_.replace(/_/g, " "), value: (row) => row[n], number: isNumber, draw: (row) => (row[n] == null ? "–" : isNumber ? number(row[n]) : name(String(row[n]))) };
     });
     const svg = details.parentNode.querySelector("svg");
     details.lastElementChild.replaceChildren(
