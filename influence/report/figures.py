@@ -219,8 +219,9 @@ def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
             )
     caption = (
         f"The same queries at {count(len(names))} stages, in the order given. Accuracy, and for each query the "
-        f"agreement of its scores with the first stage's: Pearson R over all documents, shared part of the top k. Means over n = "
-        f"{_label_sizes(facts)} queries. Scores of different checkpoints have different curvature, so compare ranks "
+        f"agreement of its scores with the first stage's: Pearson R over all documents, shared part of the "
+        f"top k. Means over n = {_label_sizes(facts)} queries. Scores of different checkpoints have different "
+        "curvature, so compare ranks "
         "and normed scores, not raw size."
         + (" Four of the labels are drawn; all are in the data." if facts["label"].nunique() > 4 else "")
     )

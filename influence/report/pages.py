@@ -91,9 +91,10 @@ def report(
         raise InputError(f"--out {out} is a folder.", fix=f"Name a .{format} file.")
     scores = open_scores(run)
     rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1)))
-    asked = Extent(k, None if texts == "full" else 0, TOKENS, rows)
     with exporting(None if figures is None else Path(figures)):
         prepared = prepare(scores, by, run_title(scores.folder))
+    tokens = TOKENS if texts == "full" and prepared.tokens is not None else 0
+    asked = Extent(k, None if texts == "full" else 0, tokens, rows)
     settings = _Settings(texts, by, asked, max_mb)
     if format == "json":
         made = content(scores, prepared, asked, texts, by)
