@@ -1,4 +1,4 @@
-"""One browser and one set of reports for all tests; a test that loads anything, logs anything or runs hostile text fails."""
+"""One browser and one set of reports; a test that loads, logs or runs anything it should not fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reports import Made, hostile, ordinary
+from browser_reports import Made, hostile, ordinary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -30,6 +30,11 @@ def made(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="session")
+def small(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return ordinary(tmp_path_factory.mktemp("small"), 10, 120)
+
+
+@pytest.fixture(scope="session")
 def evil(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return hostile(tmp_path_factory.mktemp("evil"))
 
@@ -45,6 +50,7 @@ def visit(browser: Any) -> Iterator[Any]:
         )
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(5_000)
         pages.add(page_file.as_uri())
         page.on("request", lambda request: requests.append(request.url.split("#")[0]))
         page.on("console", lambda message: messages.append(message.text))

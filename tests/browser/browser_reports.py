@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 1500) -> Made
         correct: Any = True if group == "reasoning" else (True, False, None)[n % 3]
         queries.append(make_query(n, id=f"q{n:03d}", task=task, group=group, correct=correct))
     queries[3] = make_query(3, id="q003", prompt="=1+1", completion='-0.5, "quoted"\nand a second line')
-    words = np.array("the slope of a line is rise over run so divide 12 by 4 Paris river tower".split())
+    words = np.array(
+        re.findall(r"\w+", "the slope of a line is rise over run so divide 12 by 4 Paris river tower")
+    )
     texts = [" ".join(words[rng.integers(0, len(words), 250)]) for _ in range(n_documents)]
     sources = ("wiki", "code", "math_and_trivia", "stackexchange", "webdata")
     documents = [
