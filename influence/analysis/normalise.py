@@ -149,46 +149,53 @@ def _operators(items: list[Token], text: str) -> list[Token]:
     result: list[Token] = []
     place = 0
     while place < len(items):
-        token = items[place]
-        place += 1
-        operator = _OPERATORS.get(token.key) or ("*" if token.key == "**" else None)
-        before = result[-1] if result else None
-        if operator is None:
-            unit = _UNITS.get(token.key)
-            key = unit if unit and before and before.is_number else token.key
-            result.append(Token(key, token.start, token.end))
-            continue
-        while key_at(items, place) in _COMPLETIONS.get(operator, ()):  # divided by
-            place += 1
-        spelled = token.key[0].isalpha()
-        after = items[place] if place < len(items) else None
-        signed = (
-            after is not None and _OPERATORS.get(after.key) == "-" and key_at(items, place + 1)[:1] == "#"
-        )
-        operand_after = after is not None and (_is_operand(after) or signed)
-        operand_before = (
-            before is not None
-            and (_is_operand(before) or before.key in _UNITS.values())
-            and _APART.search(text, before.end, token.start) is None
-        )
-        if token.key == "**":  # a power, or bold
-            if operand_before and operand_after and text[token.end : token.end + 1] in " 0123456789":
-                result.append(Token("^", token.start, token.end))
-        elif operator == "-" and not operand_before and after is not None and after.is_number:
-            if _is_sign(token, after, text, before):
-                result.append(Token("#-" + after.key[1:], token.start, after.end))
-                place += 1
-        elif operand_before and operand_after:
-            numbers = before is not None and before.is_number and (signed or (after and after.is_number))
-            if spelled and not numbers and not (operator == "=" and before and len(before.key) == 1):
-                result.append(Token(token.key, token.start, token.end))
-            else:
-                result.append(Token(operator, token.start, token.end))
-        elif spelled:
-            result.append(Token(token.key, token.start, token.end))
-        elif operator == "=":
-            result.append(Token("=", token.start, token.end))
+        key, taken = _reading(items, place, result[-1] if result else None, text)
+        if key:
+            result.append(Token(key, items[place].start, items[place + taken - 1].end))
+        place += taken
     return result
+
+
+def _reading(items: list[Token], place: int, before: Token | None, text: str) -> tuple[str, int]:
+    """What the token at a place is after `before`: its key, empty if it is nothing, and how many tokens it takes."""
+    token = items[place]
+    operator = _OPERATORS.get(token.key)
+    if operator is None and token.key != "**":
+        unit = _UNITS.get(token.key)
+        return (unit if unit and before and before.is_number else token.key), 1
+    taken = 1
+    while key_at(items, place + taken) in _COMPLETIONS.get(operator or "", ()):  # divided by
+        taken += 1
+    after = items[place + taken] if place + taken < len(items) else None
+    signed = (
+        _OPERATORS.get(key_at(items, place + taken)) == "-" and key_at(items, place + taken + 1)[:1] == "#"
+    )
+    operand_after = after is not None and (_is_operand(after) or signed)
+    left = before
+    if left is not None and (not _ends_operand(left) or _APART.search(text, left.end, token.start)):
+        left = None
+    if token.key == "**":  # a power, or bold
+        power = left and operand_after and text[token.end : token.end + 1] in " 0123456789"
+        return ("^" if power else ""), 1
+    spelled = token.key[0].isalpha()
+    alone = token.key if spelled else "=" if operator == "=" else ""
+    if (
+        left is None
+        and operator == "-"
+        and after
+        and after.is_number
+        and _is_sign(token, after, text, before)
+    ):
+        return "#-" + after.key[1:], 2
+    if left is None or after is None or not operand_after:
+        return alone, 1
+    of_numbers = left.is_number and (signed or after.is_number)
+    of_a_variable = operator == "=" and len(left.key) == 1
+    return (operator or "", taken) if not spelled or of_numbers or of_a_variable else (alone, 1)
+
+
+def _ends_operand(token: Token) -> bool:
+    return _is_operand(token) or token.key in _UNITS.values()
 
 
 def _is_operand(token: Token) -> bool:

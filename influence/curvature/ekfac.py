@@ -1,7 +1,7 @@
 """The EK-FAC inverse: damping and the preconditioned gradient.
 
 Per layer, `H = (Q_S ⊗ Q_A) diag(lam) (Q_S ⊗ Q_A)ᵀ` acts on the gradient matrix `G [O, I]` (vec is row-major).
-Source: George et al., arXiv 1806.03884; damping as in Grosse et al., arXiv 2308.03296, section 3.2.
+Source: George et al., arXiv 1806.03884; damping as in Grosse et al., arXiv 2308.03296.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def squared_rotated_gradients(
     """`Σ_documents (Q_Sᵀ G Q_A)²`, elementwise: `[O, I]`, the sum behind the corrected eigenvalues.
 
     Rotates tokens, `T (I² + O²)` products a document, or gradients, `I O (I + O)`, whichever is cheaper.
-    Source: George et al., arXiv 1806.03884, eq. 10.
+    Source: George et al., arXiv 1806.03884.
     """
     tokens, outputs, inputs = s_BTO.shape[1], s_BTO.shape[2], a_BTI.shape[2]
     s_BTO, a_BTI = s_BTO.to(dtype), a_BTI.to(dtype)

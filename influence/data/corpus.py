@@ -18,15 +18,13 @@ go to `Document.metadata`; a null field is the same as a missing one.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import decimal
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from influence.data.records import Fields, row_id, to_document
 from influence.data.rows import (
     SHARD_SUFFIXES,
     TEXT_SUFFIXES,
@@ -44,13 +42,6 @@ if TYPE_CHECKING:
     import datasets
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
-
-
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    text: str
-    id: str
-    source: str
 
 
 class Corpus:
@@ -71,7 +62,7 @@ class Corpus:
         origin: str,
         split: str | None,
         rows: Callable[[], Iterator[Row]],
-        fields: _Fields,
+        fields: Fields,
     ) -> None:
         self.name = name
         self._kind = kind
@@ -83,7 +74,7 @@ class Corpus:
     def __iter__(self) -> Iterator[Document]:
         seen: set[bytes] = set()
         for row in self._rows():
-            document = _to_document(row, self._fields)
+            document = to_document(row, self._fields)
             key = hashlib.blake2b(document.id.encode(), digest_size=8).digest()
             if key in seen:
                 self._refuse_duplicate(document.id, row.where)
@@ -100,7 +91,7 @@ class Corpus:
         for row in self._rows():
             if row.where == where:
                 return
-            if _row_id(row, self._fields) == id_:
+            if row_id(row, self._fields) == id_:
                 raise InputError(
                     f"Two documents of the corpus {self._origin} have the id {id_!r}.",
                     have=f"{row.where} and {where}",
@@ -141,7 +132,7 @@ def read_corpus(
     Raises:
         InputError: The source does not exist, is of no known format, or the hub cannot be reached.
     """
-    fields = _Fields(text_field, id_field, source_field)
+    fields = Fields(text_field, id_field, source_field)
     if not isinstance(source, str | Path):
         return _from_object(source, fields)
     path = Path(source).expanduser()
@@ -169,7 +160,7 @@ def read_corpus(
 # -- the kinds of source
 
 
-def _from_folder(folder: Path, split: str, fields: _Fields) -> Corpus:
+def _from_folder(folder: Path, split: str, fields: Fields) -> Corpus:
     name, origin = folder.resolve().name, str(folder)
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         return _from_saved(folder, split, fields)
@@ -203,7 +194,7 @@ def _from_folder(folder: Path, split: str, fields: _Fields) -> Corpus:
     )
 
 
-def _from_saved(folder: Path, split: str, fields: _Fields) -> Corpus:
+def _from_saved(folder: Path, split: str, fields: Fields) -> Corpus:
     import datasets
 
     try:
@@ -225,7 +216,7 @@ def _from_saved(folder: Path, split: str, fields: _Fields) -> Corpus:
     return Corpus(name, "saved dataset", str(folder), used, lambda: dataset_rows(data, name), fields)
 
 
-def _from_object(data: Any, fields: _Fields) -> Corpus:
+def _from_object(data: Any, fields: Fields) -> Corpus:
     import datasets
 
     if not isinstance(data, datasets.Dataset | datasets.IterableDataset):
@@ -239,7 +230,7 @@ def _from_object(data: Any, fields: _Fields) -> Corpus:
     return Corpus(name, "datasets object", name, split, lambda: dataset_rows(data, name), fields)
 
 
-def _from_hub(text: str, split: str, fields: _Fields) -> Corpus:
+def _from_hub(text: str, split: str, fields: Fields) -> Corpus:
     import datasets
 
     name, _, config = text.partition(":")
@@ -277,72 +268,3 @@ def _hub_errors(text: str) -> Iterator[None]:
 
 
 # -- one row to one document
-
-
-def _to_document(row: Row, names: _Fields) -> Document:
-    text = row.fields.get(names.text)
-    if not isinstance(text, str):
-        have = f"a {names.text!r} of type {type(text).__name__}" if names.text in row.fields else "fields "
-        raise InputError(
-            f"{row.where} has no text in the field {names.text!r}.",
-            have=have if names.text in row.fields else have + ", ".join(map(str, row.fields)),
-            fix="Name the text field (text_field), or give each record a string there.",
-        )
-    source = row.fields.get(names.source)
-    if source is not None and not isinstance(source, str):
-        raise InputError(
-            f"{row.where} has a source that is not a string.",
-            have=type(source).__name__,
-            fix="Write the source as a string, or name another source_field.",
-        )
-    _encodable(text, row.where, names.text)
-    metadata = {
-        name: _plain(value, row.where, name)
-        for name, value in row.fields.items()
-        if value is not None and name not in (names.text, names.id, names.source)
-    }
-    return Document(_row_id(row, names), text, "unknown" if source is None else source, metadata)
-
-
-def _row_id(row: Row, names: _Fields) -> str:
-    value = row.fields.get(names.id)
-    if value is None:
-        return row.fallback_id
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise InputError(
-            f"{row.where} has an id that is neither a string nor an integer.",
-            have=repr(value)[:80],
-            fix="Write the id as a non-empty string, or name another id_field.",
-        )
-    _encodable(str(value), row.where, names.id)
-    return str(value)
-
-
-def _encodable(text: str, where: str, name: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} has half a surrogate pair in the field {name!r}, which no UTF-8 file can hold.",
-            have=first_line(error),
-            fix="Remove that character.",
-        ) from error
-
-
-def _plain(value: Any, where: str, name: str) -> Any:
-    """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, where, name) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, where, name) for item in value]
-    raise InputError(
-        f"{where} has a field {name!r} that JSON cannot hold.",
-        have=type(value).__name__,
-        fix="Drop that field from the corpus.",
-    )

@@ -31,6 +31,7 @@ class Row:
 
 
 def shard_rows(path: Path, stem: str) -> Iterator[Row]:
+    """Rows of one JSONL or Parquet file."""
     return _parquet_rows(path, stem) if path.suffix == ".parquet" else _jsonl_rows(path, stem)
 
 
@@ -146,6 +147,7 @@ def _parquet_rows(path: Path, stem: str) -> Iterator[Row]:
 
 
 def text_rows(folder: Path, files: list[str], text_field: str, source_field: str) -> Iterator[Row]:
+    """A row a text file, named by its path in the folder; its first sub-folder is its source."""
     for file in files:
         path = folder / file
         try:
@@ -160,6 +162,7 @@ def text_rows(folder: Path, files: list[str], text_field: str, source_field: str
 
 
 def dataset_rows(data: Any, stem: str) -> Iterator[Row]:
+    """Rows of a `datasets` dataset, in memory or streamed."""
     for number, fields in enumerate(data.with_format(None)):
         yield Row(f"{stem}:row {number}", f"{stem}-{number}", fields)
 
@@ -171,4 +174,5 @@ def stem_of(file: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

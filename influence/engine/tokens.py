@@ -25,7 +25,8 @@ def token_scores(
     """`s_tᵀ P_q a_t` for each layer, query, document and position: `[L, Q, B, T]`, zero at padding.
 
     Sums over positions give a layer's score, sums over layers a token's, both together `score[q, d]`. Position `t` is
-    where the computation runs, one before the token it helps to predict (Grosse et al., arXiv 2308.03296, §5.1.2).
+    where the computation runs, one before the token it helps to predict (Grosse et al., arXiv 2308.03296, token-wise
+    attribution).
     """
     batch = pad(documents, model.device)
     result = torch.zeros(len(layers), len(queries.nll), *batch.input_ids.shape, dtype=queries.nll.dtype)

@@ -26,6 +26,10 @@ MANIFEST = "manifest.json"
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
 
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Write to the `.part` file this gives; it becomes `path` when all went well, and is removed when not.
@@ -36,6 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     try:
         yield part
+        part.chmod(0o666 & ~_UMASK)  # safetensors writes files that only their owner reads
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)
@@ -114,6 +119,10 @@ def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]
             file.truncate(8 + len(text) + end)
 
 
+def _named(kind: str) -> str:
+    return {"hessian": "a Hessian", "scores": "a score store"}.get(kind, f"a {kind}")
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of an artefact folder, or None where there is none."""
     path = folder / MANIFEST
@@ -166,11 +175,13 @@ def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
         write_json(folder / MANIFEST, manifest)
         return manifest
     if manifest["kind"] != kind:
-        raise StoreError(f"{folder} holds a {manifest['kind']}, not a {kind}.", fix="Choose another --out.")
+        raise StoreError(
+            f"{folder} holds {_named(manifest['kind'])}, not {_named(kind)}.", fix="Choose another --out."
+        )
     changed = differences(manifest["config"], config)
     if changed:
         raise StoreError(
-            f"{folder} holds a {kind} made with other arguments.",
+            f"{folder} holds {_named(kind)} made with other arguments.",
             have="; ".join(changed),
             fix="Choose another --out, delete the folder, or run with the arguments it was made with.",
         )
@@ -190,7 +201,9 @@ def open_complete(folder: Path, kind: str) -> dict[str, Any]:
     if manifest is None:
         raise StoreError(f"{folder} holds no {kind}: there is no {MANIFEST}.", fix="Check the path.")
     if manifest["kind"] != kind:
-        raise StoreError(f"{folder} holds a {manifest['kind']}, not a {kind}.", fix="Check the path.")
+        raise StoreError(
+            f"{folder} holds {_named(manifest['kind'])}, not {_named(kind)}.", fix="Check the path."
+        )
     if manifest["status"] != "complete":
         raise StoreError(
             f"The {kind} in {folder} is unfinished.",

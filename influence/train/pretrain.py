@@ -60,10 +60,10 @@ SIZES = {
         heads=2,
         mlp=256,
         vocab=1024,
-        max_length=128,
+        max_length=512,
         batch_tokens=2048,
         lr=4e-3,
-        epochs=12,
+        epochs=10,
     ),
     # real text: 6.3 million parameters
     "small": Size(

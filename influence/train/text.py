@@ -42,6 +42,7 @@ class Rows:
 
     @property
     def tokens(self) -> int:
+        """Tokens of all windows together."""
         return sum(len(window) for window in self.windows)
 
     def digest(self) -> str:

@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--documents", type=int, default=500)
+    parser.add_argument("--documents", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--corpus", help="Any corpus the program reads; needs --tokenizer.")
     parser.add_argument("--tokenizer", help="A model folder whose tokenizer to use.")

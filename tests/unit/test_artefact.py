@@ -56,9 +56,9 @@ def test_other_arguments_are_refused_and_named(tmp_path: Path) -> None:
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:
     claim(tmp_path, "hessian", CONFIG)
-    with pytest.raises(StoreError, match="holds a hessian, not a scores"):
+    with pytest.raises(StoreError, match="holds a Hessian, not a score store"):
         claim(tmp_path, "scores", CONFIG)
-    with pytest.raises(StoreError, match="holds a hessian, not a scores"):
+    with pytest.raises(StoreError, match="holds a Hessian, not a score store"):
         open_complete(tmp_path, "scores")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from influence.analysis.keywords import KeywordIndex, find
 from influence.analysis.normalise import tokens
+from influence.data.queries import read_queries
 from influence.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,10 @@ def keys(text: str) -> list[str]:
         ("Zoró Zoro\u0301 ZORO Stra\u00dfe", ["zoro", "zoro", "zoro", "strasse"]),
         ("a\n\nb", ["a", "¶", "b"]),
         ("(100,200) and 100,200", ["#100", "#200", "and", "#100200"]),
+        (
+            "divided by none; 8 divided by 2 is equal to 4",
+            ["divided", "by", "none", "#8", "/", "#2", "=", "#4"],
+        ),
         ("x is 4; life is 4", ["x", "=", "#4", "life", "is", "#4"]),
     ],
 )
@@ -169,3 +174,16 @@ def test_labelled_sample_as_documented() -> None:
     assert f"{len(pairs)} pairs" in told
     assert precision > 0.9
     assert recall > 0.85
+
+
+def test_every_statement_of_a_fact_in_the_miniworld_and_nothing_else() -> None:
+    queries = read_queries("factual")
+    index = KeywordIndex([[query.answer, *query.keywords] for query in queries])
+    lines = (ROOT / "corpora/miniworld/documents.jsonl").read_text(encoding="utf-8").splitlines()
+    found = {
+        (queries[needle].id, document["id"])
+        for document in map(json.loads, lines)
+        for needle in index.find(document["text"])
+    }
+    assert found == {(query.id, document) for query in queries for document in query.gold}
+    assert f"all {len(found)}\nstatements" in (ROOT / "docs/keyword-judge.md").read_text(encoding="utf-8")

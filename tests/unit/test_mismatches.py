@@ -189,7 +189,7 @@ def test_a_fit_and_scores_do_not_share_a_folder(factors: Factors, tmp_path: Path
     refused(
         lambda: score(MODEL, factors, QUERIES, CORPUS, factors.folder),
         StoreError,
-        "holds a hessian, not a scores",
+        "holds a Hessian, not a score store",
     )
 
 

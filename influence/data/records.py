@@ -1,0 +1,93 @@
+"""One record of a corpus as a `Document`, or one error that says which record is none, and why."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from influence.data.rows import Row, first_line
+from influence.errors import InputError
+from influence.types import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Names of the fields that hold text, id and source."""
+
+    text: str
+    id: str
+    source: str
+
+
+def to_document(row: Row, names: Fields) -> Document:
+    """The document of a row; InputError where text, id or source is not what it must be."""
+    text = row.fields.get(names.text)
+    if not isinstance(text, str):
+        have = f"a {names.text!r} of type {type(text).__name__}" if names.text in row.fields else "fields "
+        raise InputError(
+            f"{row.where} has no text in the field {names.text!r}.",
+            have=have if names.text in row.fields else have + ", ".join(map(str, row.fields)),
+            fix="Name the text field (text_field), or give each record a string there.",
+        )
+    source = row.fields.get(names.source)
+    if source is not None and not isinstance(source, str):
+        raise InputError(
+            f"{row.where} has a source that is not a string.",
+            have=type(source).__name__,
+            fix="Write the source as a string, or name another source_field.",
+        )
+    _encodable(text, row.where, names.text)
+    metadata = {
+        name: _plain(value, row.where, name)
+        for name, value in row.fields.items()
+        if value is not None and name not in (names.text, names.id, names.source)
+    }
+    return Document(row_id(row, names), text, "unknown" if source is None else source, metadata)
+
+
+def row_id(row: Row, names: Fields) -> str:
+    """The id a row brings, else the one made from its place in the corpus."""
+    value = row.fields.get(names.id)
+    if value is None:
+        return row.fallback_id
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(
+            f"{row.where} has an id that is neither a string nor an integer.",
+            have=repr(value)[:80],
+            fix="Write the id as a non-empty string, or name another id_field.",
+        )
+    _encodable(str(value), row.where, names.id)
+    return str(value)
+
+
+def _encodable(text: str, where: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} has half a surrogate pair in the field {name!r}, which no UTF-8 file can hold.",
+            have=first_line(error),
+            fix="Remove that character.",
+        ) from error
+
+
+def _plain(value: Any, where: str, name: str) -> Any:
+    """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, where, name) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, where, name) for item in value]
+    raise InputError(
+        f"{where} has a field {name!r} that JSON cannot hold.",
+        have=type(value).__name__,
+        fix="Drop that field from the corpus.",
+    )

@@ -1,0 +1,139 @@
+"""Run `influence …` as processes of their own without paying for the import of torch each time.
+
+A server process imports everything once and forks a child for each command: the child has its own pid, signals,
+exit code, standard output and standard error. Blocks are small and sums are saved after each, so that there is
+something to resume even on a tiny corpus. Started as `python program.py`; requests and replies are lines of JSON.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK_TOKENS = 300
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: its exit code (negative: the signal that killed it) and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Server:
+    """The client's side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.commands = 0
+        self.process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(
+        self, *arguments: object, signal_at: tuple[signal.Signals, Path] | None = None, times: int = 1
+    ) -> Result:
+        """Run to the end.
+
+        Args:
+            signal_at: Send the process this signal the moment this file appears.
+            times: How often it must appear before, counting this one.
+        """
+        self.commands += 1
+        output, errors = (self.folder / f"{self.commands}.{name}" for name in ("out", "err"))
+        number, path = signal_at or (0, "")
+        request = {
+            "arguments": [str(argument) for argument in arguments],
+            "stdout": str(output),
+            "stderr": str(errors),
+            "signal_at": (int(number), str(path), times),
+        }
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        exit_code = int(self.process.stdout.readline())
+        return Result(exit_code, output.read_text(), errors.read_text())
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+def serve() -> None:
+    """The server's side."""
+    import transformers  # noqa: F401
+    from transformers import LlamaForCausalLM  # noqa: F401
+
+    import influence.cli.fit
+    import influence.cli.score
+    import influence.data.corpus
+    import influence.data.queries
+    import influence.engine.fit
+    import influence.engine.passes
+    import influence.engine.score
+    from influence.engine.batching import blocks
+
+    small_blocks = functools.partial(blocks, block_tokens=BLOCK_TOKENS)
+    influence.engine.fit.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.score.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.passes._SECONDS_BETWEEN_SAVES = -1.0
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            run_as_child(**json.loads(line))
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def run_as_child(arguments: list[str], stdout: str, stderr: str, signal_at: tuple[int, str, int]) -> None:
+    from influence.cli.main import main
+
+    code = 1
+    try:
+        for number, path in ((1, stdout), (2, stderr)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        send_signal_when_file_appears(*signal_at)
+        sys.argv = ["influence", *arguments]
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def send_signal_when_file_appears(number: int, path: str, times: int) -> None:
+    """Every file of an artefact appears by `Path.replace`."""
+    replace = Path.replace
+    left = times
+
+    def watched(part: Path, target: Path) -> Path:
+        nonlocal left
+        result = replace(part, target)
+        if str(target) == path:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), number)
+        return result
+
+    Path.replace = watched  # type: ignore[assignment,method-assign]
+
+
+if __name__ == "__main__":
+    serve()
