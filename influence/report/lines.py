@@ -130,9 +130,14 @@ def _name_ends(plot: Any, ends: Sequence[tuple[float, str, str, str]]) -> None:
         ((transform.transform((plot.get_xlim()[1], y))[1] - low) / (high - low), text, colour, gid)
         for y, text, colour, gid in ends
     ]
-    last = -1.0
-    for place, text, colour, gid in sorted(places):
-        place = min(max(place, last + height, 0.02), 1.2)
-        last = place
+    places.sort()
+    heights = [max(place[0], 0.02) for place in places]
+    for number in range(1, len(heights)):
+        heights[number] = max(heights[number], heights[number - 1] + height)
+    limit = 1.05
+    for number in range(len(heights) - 1, -1, -1):
+        heights[number] = min(heights[number], limit)
+        limit = heights[number] - height
+    for at, (_, text, colour, gid) in zip(heights, places, strict=True):
         where = {"transform": plot.transAxes, "ha": "left", "va": "center", "fontsize": 8, "color": colour}
-        plot.text(1.03, place, text, gid=f"{gid}-name", clip_on=False, **where)
+        plot.text(1.03, at, text, gid=f"{gid}-name", clip_on=False, **where)
