@@ -70,22 +70,29 @@ def test_1_loads_offline_without_a_request_or_a_message(visit: Any, made: Made) 
     )
 
 
-def test_2_opens_fast_and_stays_small(visit: Any, made: Made) -> None:
+def test_2_opens_fast_and_stays_small(visit: Any, browser: Any, made: Made) -> None:
     assert made.page.stat().st_size <= 10_000_000
-    started = time.monotonic()
     page = visit(made.page)
-    ready = time.monotonic() - started
-    assert ready < 3, ready  # the 1.5 s of the design, and the start of a context on a busy machine
-    assert page.evaluate("performance.now()") < 3000
     assert page.evaluate("document.querySelectorAll('*').length") < 20_000
     assert page.evaluate("performance.memory.usedJSHeapSize") < 100e6
-    page.goto(made.page.as_uri() + "#/q/q010")
-    page.wait_for_selector("#app h2 code")
+    ready: dict[int, list[float]] = {1: [], 4: []}
+    for slower, limit in ((1, 1.5), (4, 3.0)):
+        for _ in range(3):  # the best of three: other programs run on this machine
+            fresh = browser.new_page()
+            fresh.context.new_cdp_session(fresh).send("Emulation.setCPUThrottlingRate", {"rate": slower})
+            started = time.monotonic()
+            fresh.goto(made.page.as_uri(), wait_until="commit")
+            fresh.wait_for_selector("body[data-ready='1']")
+            ready[slower].append(time.monotonic() - started)
+            fresh.close()
+        assert min(ready[slower]) < limit, ready
     spent = page.evaluate(
-        """() => new Promise(done => { const t = performance.now(); location.hash = '#/q/q011';
-           addEventListener('hashchange', () => done(performance.now() - t), {once: true}) })"""
+        """async () => { const times = [];
+           for (const at of ['#/q/q010', '#/q/q011', '#/q/q012', '#/q/q013']) { const t = performance.now();
+             await new Promise(done => { addEventListener('hashchange', done, {once: true}); location.hash = at });
+             document.body.offsetHeight; times.push(performance.now() - t) } return times }"""
     )
-    assert spent < 300, spent
+    assert min(spent[1:]) < 100, spent
 
 
 # -- 3 to 7: hostile text
@@ -459,7 +466,7 @@ def test_15_csv(visit: Any, made: Made) -> None:
     page.wait_for_selector("#app .documents")
     with page.expect_download() as download:
         page.locator("#app [data-csv^=documents]").click()
-    text = Path(download.value.path()).read_text(encoding="utf-8-sig", newline="")
+    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
     lowest = next(csv.DictReader(io.StringIO(text, newline="")))
     column = int(made.scores.ranking("q001", 1, bottom=True)[0])
     assert float(lowest["dot"]) == pytest.approx(float(made.scores.dot[1, column]), rel=1e-8)
@@ -468,7 +475,7 @@ def test_15_csv(visit: Any, made: Made) -> None:
     page.locator("figure[data-figure=cumulative] summary").click()
     with page.expect_download() as download:
         page.locator("figure[data-figure=cumulative] [data-csv]").click()
-    text = Path(download.value.path()).read_text(encoding="utf-8-sig", newline="")
+    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
     assert len(list(csv.reader(io.StringIO(text, newline="")))) == 1 + 3 * 2 * 13
 
 
