@@ -63,7 +63,7 @@ SIZES = {
         max_length=512,
         batch_tokens=2048,
         lr=4e-3,
-        epochs=10,
+        epochs=5,
     ),
     # real text: 6.3 million parameters
     "small": Size(
