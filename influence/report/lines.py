@@ -99,7 +99,7 @@ def _dress(plot: Any, axes: Axes) -> None:
         plot.set_yscale("log")
         plot.yaxis.set_major_formatter(lambda value, _position: _log_tick(value))
     else:
-        plot.yaxis.set_major_formatter(lambda value, _position: f"{value:.10g}".replace("-", "−"))
+        plot.yaxis.set_major_formatter(lambda value, _position: f"{value:,.10g}".replace("-", "−"))
     if axes.names:
         plot.set_xticks(range(len(axes.names)), [plain(name, 14) for name in axes.names])
         plot.set_xlim(-0.2, max(len(axes.names) - 0.8, 0.2))
