@@ -25,7 +25,7 @@ from influence.engine.tokens import token_scores
 from influence.models.layers import find_layers
 from influence.store.factors import Factors, load_tensors, open_factors, save_tensors
 from influence.store.scores import Scores
-from influence.types import Query
+from influence.types import Document, Query
 
 QUERIES = random_queries(4)
 Run = Callable[..., Scores]
@@ -38,7 +38,8 @@ def run(dense: World, factors: Factors, tmp_path: Path) -> Run:
     def run(hessian: Factors | None = factors, queries: list[Query] = QUERIES, **settings: object) -> Scores:
         corpus = settings.pop("corpus", dense.corpus)
         folder = tmp_path / f"scores-{len(list(tmp_path.iterdir()))}"
-        return score(dense.model, hessian, queries, corpus, folder, max_length=MAX_LENGTH, **settings)
+        settings = {"max_length": MAX_LENGTH, **settings}
+        return score(dense.model, hessian, queries, corpus, folder, **settings)
 
     return run
 
@@ -155,6 +156,22 @@ def test_batches_change_nothing(run: Run, batch_tokens: int) -> None:
     np.testing.assert_allclose(other.dot, one.dot, rtol=1e-10, atol=1e-12 * largest)
     np.testing.assert_allclose(other.gradient_norm, one.gradient_norm, rtol=1e-10)
     np.testing.assert_allclose(other.query_nll, one.query_nll, rtol=1e-12)
+
+
+def test_windows_are_documents_of_their_own(dense: World, run: Run) -> None:
+    room = 7
+    pieces = [
+        Document(f"{d.id}#{n}" if len(d.text) > room else d.id, d.text[n * room : (n + 1) * room])
+        for d in dense.corpus
+        for n in range(-(-len(d.text) // room))
+    ]
+    pieces = [piece for piece in pieces if len(piece.text) > 1]
+    queries = [Query("q", "task", "control", "ab", "cde")]
+    cut = run(queries=queries, windows=True, max_length=room)
+    expected = run(queries=queries, corpus=MemoryCorpus(pieces))
+    assert list(cut.documents.ids) == [piece.id for piece in pieces]
+    assert [cut.documents.text(i) for i in range(len(pieces))] == [piece.text for piece in pieces]
+    np.testing.assert_allclose(cut.dot, expected.dot, rtol=1e-10, atol=1e-10)
 
 
 def test_token_and_layer_scores_sum_to_the_documents(dense: World, factors: Factors, run: Run) -> None:
