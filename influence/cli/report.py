@@ -10,16 +10,20 @@ import click
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The HTML file to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
 @click.option(
     "--texts",
     type=click.Choice(["full", "snippet", "none"]),
-    default="snippet",
+    default="full",
     show_default=True,
     help="Documents in full, their first 160 characters, or no text at all (no prompts and completions either).",
 )
 @click.option(
-    "--k", default=10, show_default=True, type=click.IntRange(1), help="Documents of each list of a query."
+    "--k",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Documents of each list of a query: top and bottom, by normed and by dot.",
 )
 @click.option(
     "--by",
@@ -28,8 +32,33 @@ import click
     show_default=True,
     help="Reading that orders tables and enters correlation, curves and source shares.",
 )
-def report(run: Path, out: Path, texts: Any, k: int, by: Any) -> None:
+@click.option(
+    "--max-mb",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Most megabytes of the page; what is cut to stay below, the page says.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["html", "json"]),
+    default="html",
+    show_default=True,
+    help="json: the same data, uncut, for programs.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path),
+    help="Write the figures to this folder too, as SVG and PDF.",
+)
+def report(
+    run: Path, out: Path, texts: Any, k: int, by: Any, max_mb: float, format_: Any, figures: Path | None
+) -> None:
     """Render the score store RUN as one self-contained HTML file, and print its path.
+
+    Answers, relations and stages are shown if influence analyze left their tables in RUN/analysis, and the influence
+    of single tokens if influence tokens computed it.
 
     A score is POSITIVE when adding the document is predicted to RAISE log p(completion | prompt), negative when it
     is predicted to lower it. dot is in nats, summed over tokens; per nat is dot / −log p(completion | prompt);
@@ -37,4 +66,4 @@ def report(run: Path, out: Path, texts: Any, k: int, by: Any) -> None:
     """
     from influence.report.pages import report as render
 
-    click.echo(render(run, out, texts=texts, k=k, by=by))
+    click.echo(render(run, out, texts=texts, k=k, by=by, max_mb=max_mb, format=format_, figures=figures))

@@ -1,6 +1,6 @@
 """Figures of a report as inline SVG that follows the page's theme and passes a strict content security policy.
 
-matplotlib draws; `_Drawing.inline` then turns style attributes into presentation attributes, inks into `currentColor`
+matplotlib draws; `Drawing.inline` then turns style attributes into presentation attributes, inks into `currentColor`
 and CSS variables, prefixes ids, and removes metadata. Same input, same bytes.
 """
 
@@ -11,31 +11,30 @@ import math
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from influence.report.inks import GROUP_INKS, INK, LINE, MUTED, SERIES_INKS
+from influence.report.paper import export
 from influence.report.text import plain, power
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Ink drawn by matplotlib -> what the page makes of it.
-_INK = "#010203"
-_LINE = "#040506"
-_MUTED = "#070809"
-_GROUP_INKS = {"reasoning": "#0a0b0c", "factual": "#0d0e0f", "control": "#101112"}
 _THEME = {
-    _INK: "currentColor",
-    _LINE: "var(--line)",
-    _MUTED: "var(--muted)",
-    **{ink: f"var(--{group})" for group, ink in _GROUP_INKS.items()},
+    INK: "currentColor",
+    LINE: "var(--line)",
+    MUTED: "var(--muted)",
+    **{ink: f"var(--{group})" for group, ink in GROUP_INKS.items()},
+    **{ink: f"var(--s{number})" for number, ink in enumerate(SERIES_INKS, 1)},
 }
 #: R = −1 and R = +1; 0 is the page itself, so the scale holds in both themes.
 _NEGATIVE, _POSITIVE = (0xB3, 0x58, 0x06), (0x21, 0x66, 0xAC)
@@ -47,11 +46,11 @@ _SETTINGS: Any = {
     "axes.formatter.use_mathtext": False,
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "hatch.linewidth": 0.6,
@@ -76,7 +75,7 @@ def heat_map(
     """
     n = len(r_QQ)
     description = f"{label}. Rows and columns by task: {_listed(tasks)}."
-    with _drawing("correlation", 6.6, 5.6) as drawing:
+    with drawing_of("correlation", 6.6, 5.6) as drawing:
         axes = drawing.figure.add_axes((0.215, 0.16, 0.67, 0.67 * 6.6 / 5.6))
         hatched = n <= _HATCH_UP_TO
         image = _colours(np.where(np.eye(n, dtype=bool), 0.0 if hatched else np.nan, r_QQ))
@@ -85,7 +84,7 @@ def heat_map(
             _hatch_diagonal(axes, n)
         axes.set(xlim=(0, n), ylim=(n, 0), xticks=[], yticks=[])
         for spine in axes.spines.values():
-            spine.set(color=_INK, linewidth=0.8)
+            spine.set(color=INK, linewidth=0.8)
         _separators(axes, tasks, groups)
         _labels(axes, tasks, groups, ids)
         _colour_bar(drawing.figure)
@@ -111,16 +110,16 @@ def curve_panel(
     """
     shown = np.where(values_QP > 0, values_QP, np.nan)
     median = np.median(values_QP, axis=0)
-    with _drawing(name, 3.5, 2.45) as drawing:
+    with drawing_of(name, 3.5, 2.45) as drawing:
         axes = drawing.figure.add_axes((0.12, 0.17, 0.81, 0.74))
         for row in shown:
-            axes.plot(rank_P, row, color=_INK, alpha=0.22, linewidth=0.7)
-        colour = _GROUP_INKS.get(group, _INK)
+            axes.plot(rank_P, row, color=INK, alpha=0.22, linewidth=0.7)
+        colour = GROUP_INKS.get(group, INK)
         axes.plot(rank_P, np.where(median > 0, median, np.nan), color=colour, linewidth=2.2)
         axes.set(xscale="log", yscale="log", ylim=limits, xlim=(1, max(int(rank_P[-1]), 2)))
         axes.set_xlabel("rank", labelpad=2)
         axes.set_title(f"{unit} score", loc="left", fontsize=8, pad=6, x=-0.135)
-        axes.grid(color=_LINE, linewidth=0.6)
+        axes.grid(color=LINE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0, pad=4)
         axes.minorticks_off()
@@ -135,22 +134,30 @@ def curve_panel(
 
 
 @dataclass
-class _Drawing:
+class Drawing:
     """A figure while matplotlib draws it, then its SVG text."""
 
     name: str
     figure: Figure
     svg: str = ""
 
-    def inline(self, title: str, description: str) -> Markup:
-        """The figure as an `<svg>` element for a page: themed, without styles, metadata or colliding ids."""
+    def inline(
+        self, title: str, description: str, labels: Mapping[str, str] = MappingProxyType({})
+    ) -> Markup:
+        """The figure as an `<svg>` element for a page: themed, without styles, metadata or colliding ids.
+
+        `labels` maps the gid of what belongs to a group of queries to its label.
+        """
         root = ET.fromstring(self.svg)
         for parent in list(root.iter()):
             for child in list(parent):
                 if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
                     parent.remove(child)
         for element in root.iter():
+            label = labels.get(element.get("id", ""))
             _restyle(element, self.name)
+            if label is not None:
+                element.set("data-label", plain(label, 1000))
         del root.attrib["version"]
         for place, (tag, text) in enumerate((("title", title), ("desc", description))):
             node = ET.Element(f"{{{_SVG}}}{tag}", id=f"{self.name}-{tag}")
@@ -164,7 +171,7 @@ class _Drawing:
 
 
 @contextmanager
-def _drawing(name: str, width: float, height: float) -> Iterator[_Drawing]:
+def drawing_of(name: str, width: float, height: float) -> Iterator[Drawing]:
     """A figure of this size in inches, drawn with our settings whatever the user's are; `svg` is there after."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -174,12 +181,13 @@ def _drawing(name: str, width: float, height: float) -> Iterator[_Drawing]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_SETTINGS, "svg.hashsalt": name})
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser picks the font, not we
-        drawing = _Drawing(name, Figure(figsize=(width, height)))
+        drawing = Drawing(name, Figure(figsize=(width, height)))
         FigureCanvasSVG(drawing.figure)
         yield drawing
         stream = io.StringIO()
         drawing.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
         drawing.svg = stream.getvalue()
+        export(drawing.figure, name)
 
 
 def _colours(r: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
@@ -198,7 +206,7 @@ def _hatch_diagonal(axes: Any, n: int) -> None:
     squares = [Path([(i, i), (i + 1, i), (i + 1, i + 1), (i, i + 1), (i, i)], closed=True) for i in range(n)]
     path = Path.make_compound_path(*squares)
     squares_patch = PathPatch(
-        path, facecolor="none", edgecolor=_MUTED, hatch="/" * max(3, n // 14), linewidth=0
+        path, facecolor="none", edgecolor=MUTED, hatch="/" * max(3, n // 14), linewidth=0
     )
     axes.add_patch(squares_patch)
 
@@ -213,8 +221,8 @@ def _separators(axes: Any, tasks: Sequence[str], groups: Sequence[str]) -> None:
     for labels, width in ((tasks, 0.5), (groups, 1.4)):
         runs = _runs(labels)
         for start, _, _ in runs[1:] if len(runs) <= _SEPARATED_UP_TO else ():
-            axes.axhline(start, color=_INK, linewidth=width)
-            axes.axvline(start, color=_INK, linewidth=width)
+            axes.axhline(start, color=INK, linewidth=width)
+            axes.axvline(start, color=INK, linewidth=width)
 
 
 def _labels(axes: Any, tasks: Sequence[str], groups: Sequence[str], ids: Sequence[str]) -> None:
@@ -225,7 +233,7 @@ def _labels(axes: Any, tasks: Sequence[str], groups: Sequence[str], ids: Sequenc
     rows = [(start, end, _short(name)) for start, end, name in rows if (end - start) / n > 0.028]
     widest = max((len(name) for _, _, name in rows), default=0)
     for start, end, group in _runs(groups):
-        colour = _GROUP_INKS.get(group, _INK)
+        colour = GROUP_INKS.get(group, INK)
         bands = {"color": colour, "linewidth": 3.5, "clip_on": False, "solid_capstyle": "butt"}
         axes.plot([-1.3 * gap, -1.3 * gap], [start + gap / 4, end - gap / 4], **bands)
         axes.plot([start + gap / 4, end - gap / 4], [n + 1.3 * gap, n + 1.3 * gap], **bands)
@@ -259,7 +267,7 @@ def _colour_bar(figure: Figure) -> None:
     bar.yaxis.tick_right()
     bar.tick_params(length=2.5, width=0.6, pad=2)
     for spine in bar.spines.values():
-        spine.set(color=_INK, linewidth=0.6)
+        spine.set(color=INK, linewidth=0.6)
     bar.set_title("R", fontsize=9, pad=6)
 
 

@@ -1,7 +1,8 @@
-"""Render a score store as one self-contained HTML file: no script, no request, a strict content security policy.
+"""Render a score store as one self-contained HTML file: no request, a strict content security policy.
 
-Every text of a run is untrusted: jinja escapes it, and characters that would not show are named (`report.text`).
-Only two strings enter the page unescaped, both made here: the style sheet and the figures.
+Every text of a run is untrusted: jinja escapes it in the static part, `textContent` in the interactive one, and
+characters that would not show are named (`report.text`). Only what is made here enters the page unescaped: the style
+sheet, the script, the blocks of data (base64) and the figures.
 """
 
 from __future__ import annotations
@@ -9,127 +10,160 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from influence import __version__
+from influence.analysis.correlation import task_labels
 from influence.errors import InputError
+from influence.report.blocks import encode, script_tags
+from influence.report.content import Content, content, prepare
+from influence.report.extent import Extent, cuts, extents
 from influence.report.facts import model_and_corpus, queries_by_group, run_card, tracked_layers, truncated
-from influence.report.overview import CURVE_RANKS, correlations, curves, sources
-from influence.report.queries import TaskView, query_views
+from influence.report.overview import CURVE_RANKS, sources
+from influence.report.paper import exporting
+from influence.report.queries import query_views
 from influence.report.text import breaks, clip, count, pieces, plain
 from influence.store.scores import Scores, open_scores
 from influence.types import READING_UNITS, SIGN_STATEMENT, Reading
 
 Texts = Literal["full", "snippet", "none"]
+Format = Literal["html", "json"]
 
 #: A report larger than this is cut, and says what was cut.
-MAX_BYTES = 10_000_000
+MAX_MB = 10.0
 PROVENANCE_CHARACTERS = 200_000
+#: Rows of all tables without scripts together, and the most for one query.
+STATIC_ROWS, STATIC_ROWS_OF_A_QUERY = 800, 10
+#: First documents of a query and ranking whose token values a report holds, if they were computed.
+TOKENS = 10
 
-_TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much of the store a page shows: documents of each list, queries, characters of a full text (None: all)."""
-
-    k: int
-    queries: int
-    characters: int | None
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class DocumentView:
-    """A document in full, as far as the page holds it."""
-
-    column: int
-    id: str
-    source: str
-    tokens: str
-    text: str
-    left: str
+class _Settings:
+    texts: Texts
+    by: Reading
+    asked: Extent
+    max_mb: float
 
 
 def report(
-    run: str | Path, out: str | Path, *, texts: Texts = "snippet", k: int = 10, by: Reading = "normed"
+    run: str | Path,
+    out: str | Path,
+    *,
+    texts: Texts = "full",
+    k: int = 50,
+    by: Reading = "normed",
+    max_mb: float = MAX_MB,
+    format: Format = "html",
+    figures: str | Path | None = None,
 ) -> Path:
     """Write a report of the score store `run` to the HTML file `out`.
 
-    Positive scores: adding the document is predicted to raise log p(completion | prompt).
+    Positive scores: adding the document is predicted to raise log p(completion | prompt). Answers, relations and
+    stages are shown if `influence analyze` left their tables in `run/analysis`, and the influence of single tokens if
+    `influence tokens` computed it.
 
     Args:
         texts: What to show of documents: `full` texts, `snippet` (the first 160 characters), or `none`, which
             shows no prompt and no completion either, for corpora that may not be copied.
         k: Documents of each list of a query: top and bottom, by `normed` and by `dot`.
         by: Reading that orders tables and enters correlation, curves and source shares.
+        max_mb: Most megabytes (10⁶ bytes) of the page; what is cut to stay below, the page says.
+        format: `html`, or `json`: the same data, uncut, for programs.
+        figures: A folder for the figures as SVG and PDF too, for papers.
 
     Returns:
         `out`. The same store and arguments give the same bytes.
 
     Raises:
-        StoreError: no finished score store lies at `run`.
-        InputError: an argument is not usable.
+        StoreError: no finished score store lies at `run`, or a table of an analysis is damaged.
+        InputError: an argument is not usable, or the page does not fit into `max_mb`.
         ComputeError: a score is not finite.
     """
-    _check(texts, k, by)
+    _check(texts, k, by, format)
     out = Path(out)
     if out.is_dir():
-        raise InputError(f"--out {out} is a folder.", fix="Name an .html file.")
+        raise InputError(f"--out {out} is a folder.", fix=f"Name a .{format} file.")
     scores = open_scores(run)
-    asked = Extent(k, len(scores.queries), None if texts == "full" else 0)
-    overview = {"correlation": correlations(scores, by), "curves": curves(scores, by)}
-    for extent in _extents(asked):
-        page = _page(scores, texts, by, asked, extent, overview).encode("utf-8")
-        if len(page) <= MAX_BYTES:
+    rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1)))
+    with exporting(None if figures is None else Path(figures)):
+        prepared = prepare(scores, by, run_title(scores.folder))
+    tokens = TOKENS if texts == "full" and prepared.tokens is not None else 0
+    asked = Extent(k, None if texts == "full" else 0, tokens, rows)
+    settings = _Settings(texts, by, asked, max_mb)
+    if format == "json":
+        made = content(scores, prepared, asked, texts, by)
+        data = {"schema": 1, "version": __version__, "manifest": scores.manifest, **made.as_json()}
+        _write(out, json.dumps(data, sort_keys=True, allow_nan=False).encode("ascii"))
+        return out
+    limit = int(max_mb * 1_000_000)
+    for extent in extents(asked):
+        made = content(scores, prepared, extent, texts, by)
+        blocks = {key: encode(value) for key, value in made.blocks.items()}
+        page = _page(scores, prepared.static, made, blocks, settings, extent).encode("utf-8")
+        if len(page) <= limit:
             break
     else:
         raise InputError(
-            f"A report of {run} does not fit into {count(MAX_BYTES)} bytes even when cut to one query.",
-            fix="Use --texts none.",
+            f"A report of {run} does not fit into {max_mb:g} MB even when cut as far as it can be.",
+            have=_parts(page, blocks),
+            fix="Raise --max-mb, or use --texts none.",
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(page)
-    part.replace(out)
+    _write(out, page)
     return out
 
 
-def _check(texts: str, k: int, by: str) -> None:
+def _write(out: Path, data: bytes) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_bytes(data)
+    part.replace(out)
+
+
+def _parts(page: bytes, blocks: Mapping[str, str]) -> str:
+    """Sizes of the parts of a page, the largest first."""
+    sizes = {"texts": 0, "token values": 0, "queries and lists": 0, "data of figures": 0}
+    names = {"t-": "texts", "k-": "token values", "f-": "data of figures"}
+    for key, block in blocks.items():
+        sizes[names.get(key[:2], "queries and lists")] += len(block)
+    sizes["static page"] = len(page) - sum(sizes.values())
+    listed = sorted(sizes.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {count(size)} bytes" for name, size in listed if size)
+
+
+def _check(texts: str, k: int, by: str, format: str) -> None:
     if texts not in get_args(Texts):
         raise InputError(f"There is no way {texts!r} to show texts.", fix="Use full, snippet or none.")
     if by not in get_args(Reading):
         raise InputError(f"There is no reading {by!r} of a score.", fix="Use dot, per_nat or normed.")
+    if format not in get_args(Format):
+        raise InputError(f"There is no format {format!r} of a report.", fix="Use html or json.")
     if k < 1:
         raise InputError("k must be at least 1.", have=str(k))
 
 
-def _extents(asked: Extent) -> Iterator[Extent]:
-    """Ever smaller extents, to be tried until the page fits: texts first, then documents, then queries."""
-    extent = asked
-    yield extent
-    for characters in (2_000, 500, 0) if asked.characters is None else ():
-        extent = replace(extent, characters=characters)
-        yield extent
-    while extent.k > 3:
-        extent = replace(extent, k=max(3, extent.k // 2))
-        yield extent
-    while extent.queries > 1:
-        extent = replace(extent, queries=extent.queries // 2)
-        yield extent
-
-
 def _page(
-    scores: Scores, texts: Texts, by: Reading, asked: Extent, extent: Extent, overview: dict[str, Any]
+    scores: Scores,
+    static: Mapping[str, Any],
+    made: Content,
+    blocks: Mapping[str, str],
+    settings: _Settings,
+    extent: Extent,
 ) -> str:
     import jinja2
     from markupsafe import Markup
 
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style = "".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("templates/report.css", "assets/report.css")
+    )
+    script = (_HERE / "assets" / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -137,12 +171,15 @@ def _page(
     )
     environment.globals.update(breaks=breaks, clip=clip, pieces=pieces, plain=plain)
     environment.filters["count"] = count
-    tasks, table = query_views(scores, extent.k, by, show_texts=texts != "none", limit=extent.queries)
+    texts, by = settings.texts, settings.by
     model, corpus = model_and_corpus(scores)
     return environment.get_template("report.html").render(
         style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        title=_title(scores.folder),
+        style_hash=_sha256(style),
+        script=Markup(script),
+        script_hash=_sha256(script),
+        blocks=Markup(script_tags(blocks)),
+        title=run_title(scores.folder),
         model=model,
         corpus=corpus,
         version=__version__,
@@ -150,52 +187,34 @@ def _page(
         units=READING_UNITS,
         by=by,
         k=extent.k,
+        rows=extent.rows,
         texts=texts,
         n_documents=len(scores.documents),
         n_queries=len(scores.queries),
+        n_tasks=len(set(task_labels(scores.queries))),
         groups=queries_by_group(scores),
         curve_ranks=min(CURVE_RANKS, len(scores.documents)),
         card=run_card(scores),
         layers=tracked_layers(scores),
-        tasks=tasks,
-        shared=_mean_shared(tasks, extent.k, len(scores.documents)),
-        sources=sources(scores, table, extent.k, by),
-        documents=_documents(scores, tasks, extent.characters) if texts == "full" else [],
-        left_out=_left_out(scores, texts, asked, extent),
-        provenance=_provenance(scores),
-        **overview,
+        tasks=query_views(scores, made.found.table, extent.rows, by, show_texts=texts != "none"),
+        sources=sources(scores, made.found.table, extent.k, by),
+        left_out=_left_out(scores, settings, extent, static),
+        provenance=clip(json.dumps(scores.manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
+        **static,
     )
 
 
-def _title(folder: Path) -> str:
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def run_title(folder: Path) -> str:
     """The run's name: its folder, with the folder above where that is only called `scores`."""
     folder = folder.resolve()
     return f"{folder.parent.name} / scores" if folder.name == "scores" else folder.name
 
 
-def _mean_shared(tasks: list[TaskView], k: int, n_documents: int) -> str:
-    """Share of the top `k` that both readings have in common, over the queries shown."""
-    shared = [int(query.shared.split()[0]) for task in tasks for query in task.queries]
-    return f"{100 * sum(shared) / len(shared) / min(k, n_documents):.0f} %"
-
-
-def _documents(scores: Scores, tasks: list[TaskView], characters: int | None) -> list[DocumentView]:
-    """Each listed document once, in column order."""
-    if characters == 0:
-        return []
-    rows = (row for task in tasks for query in task.queries for row in (*query.top, *query.bottom))
-    views = []
-    for column in sorted({row.column for row in rows}):
-        text = scores.documents.text(column)
-        shown = text if characters is None else text[:characters]
-        left = f"{count(len(text) - len(shown))} more characters not shown" if len(shown) < len(text) else ""
-        name, source = str(scores.documents.ids[column]), str(scores.documents.sources[column])
-        tokens = count(int(scores.documents.lengths[column]))
-        views.append(DocumentView(column, name, source, tokens, shown, left))
-    return views
-
-
-def _left_out(scores: Scores, texts: Texts, asked: Extent, extent: Extent) -> list[str]:
+def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mapping[str, Any]) -> list[str]:
     """What a reader could expect here and does not find, and what was cut for size."""
     layers = tracked_layers(scores)
     n_truncated, limit = truncated(scores)
@@ -206,37 +225,28 @@ def _left_out(scores: Scores, texts: Texts, asked: Extent, extent: Extent) -> li
         f"What a document changes outside the {count(len(layers))} tracked layers."
         if layers
         else "What a document changes outside the tracked layers.",
-        "Which tokens of a document carry its score.",
-        "Whether a document contains the answer, and what kind of document it is.",
-        "Significance: R comes without a permutation of query labels and without an interval.",
-        "Sorting and filtering: the page holds no script.",
+        "Significance: R comes without a permutation of query labels and without an interval; "
+        "influence analyze correlation computes both.",
     ]
+    absent = {"answers": "answers", "relations": "kinds of documents", "stages": "stages of training"}
+    items += [
+        f"Analysis of {what}: influence analyze {name} was not run for it."
+        for name, what in absent.items()
+        if static[name] is None
+    ]
+    if not static["has_tokens"]:
+        items.append("Which tokens of a document carry its score: influence tokens was not run for it.")
     if n_truncated:
         items.append(
             f"Text beyond the first {limit} tokens of {count(n_truncated)} documents: it was not scored."
         )
-    if texts == "snippet":
+    if settings.texts == "snippet":
         items.append("Texts of documents beyond their first 160 characters.")
-    if texts == "none":
+    if settings.texts == "none":
         items.append(
             "All texts: prompts, completions, answers and documents. The report was made with texts=none, which "
             "keeps them out for licence or privacy; ids lead back to them in the score store."
         )
-    return items + [f"Cut, to stay under {count(MAX_BYTES)} bytes: {cut}." for cut in _cuts(asked, extent)]
-
-
-def _cuts(asked: Extent, extent: Extent) -> list[str]:
-    cuts = []
-    if extent.characters != asked.characters:
-        shown = f"the first {count(extent.characters)} characters" if extent.characters else "160 characters"
-        cuts.append(f"full texts of documents, to {shown}")
-    if extent.k != asked.k:
-        cuts.append(f"documents of each list, from {count(asked.k)} to {count(extent.k)}")
-    if extent.queries != asked.queries:
-        cuts.append(f"queries with tables, from {count(asked.queries)} to {count(extent.queries)}")
-    return cuts
-
-
-def _provenance(scores: Scores) -> str:
-    """The manifest as JSON; every character outside ASCII is escaped, so what is shown is what is meant."""
-    return clip(json.dumps(scores.manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS)
+    return items + [
+        f"Cut, to stay under {settings.max_mb:g} MB: {cut}." for cut in cuts(settings.asked, extent)
+    ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from influence.analysis.correlation import task_labels, task_order
-from influence.analysis.ranking import top_table
 from influence.report.text import clip, column, count, number, one_line
 from influence.store.scores import Scores
 from influence.types import Query, Reading
@@ -27,21 +25,18 @@ class Row:
 
     rank_normed: str
     rank_dot: str
-    in_normed: bool
-    in_dot: bool
     normed: str
     dot: str
     per_nat: str
     sign: str
     source: str
     document: str
-    column: int
     snippet: str
 
 
 @dataclass(frozen=True)
 class QueryView:
-    """A query with its tables; texts are None where the report must not show any."""
+    """A query with its table; texts are None where the report must not show any."""
 
     number: int
     id: str
@@ -53,10 +48,8 @@ class QueryView:
     prompt: str | None
     completion: str | None
     answer: str | None
-    shared: str
     notes: tuple[str, ...]
     top: tuple[Row, ...]
-    bottom: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -65,37 +58,28 @@ class TaskView:
 
     label: str
     group: str
-    total: int
     queries: tuple[QueryView, ...]
 
 
 def query_views(
-    scores: Scores, k: int, by: Reading, *, show_texts: bool, limit: int
-) -> tuple[list[TaskView], pd.DataFrame]:
-    """The first `limit` queries by task with their tables, and the table of all top documents."""
-    table = top_table(scores, k, bottom=True)
-    by_query = dict(tuple(table.groupby("query", sort=False)))
+    scores: Scores, table: pd.DataFrame, rows: int, by: Reading, *, show_texts: bool
+) -> list[TaskView]:
+    """The queries by task, each with its first `rows` documents by this reading; `table` is that of `top_table`."""
+    top = table[table["end"] == "top"]
+    by_query = dict(tuple(top.groupby("query", sort=False)))
     labels = task_labels(scores.queries)
     tasks: dict[str, list[QueryView]] = {}
-    for place, row in enumerate(task_order(scores.queries)):
-        if place < limit:
-            query = scores.queries[row]
-            view = _query_view(scores, row, by_query[query.id], k, by, labels[row], show_texts)
-            tasks.setdefault(labels[row], []).append(view)
-    totals = Counter(labels)
-    views = [TaskView(task, q[0].group, totals[task], tuple(q)) for task, q in tasks.items()]
-    return views, table
+    for row in task_order(scores.queries):
+        query = scores.queries[row]
+        view = _query_view(scores, row, by_query[query.id], rows, by, labels[row], show_texts)
+        tasks.setdefault(labels[row], []).append(view)
+    return [TaskView(task, queries[0].group, tuple(queries)) for task, queries in tasks.items()]
 
 
 def _query_view(
-    scores: Scores, row: int, table: pd.DataFrame, k: int, by: Reading, label: str, show_texts: bool
+    scores: Scores, row: int, table: pd.DataFrame, rows: int, by: Reading, label: str, show_texts: bool
 ) -> QueryView:
     query = scores.queries[row]
-    top, bottom = (table[table["end"] == end] for end in ("top", "bottom"))
-    if by != "normed":
-        top, bottom = top.sort_values("rank_dot"), bottom.sort_values("rank_dot", ascending=False)
-    n_documents = len(scores.documents)
-    shared = ((top["rank_normed"] <= k) & (top["rank_dot"] <= k)).sum()
     return QueryView(
         number=row + 1,
         id=query.id,
@@ -107,21 +91,13 @@ def _query_view(
         prompt=clip(query.prompt, PROMPT_CHARACTERS) if show_texts else None,
         completion=clip(query.completion, PROMPT_CHARACTERS) if show_texts else None,
         answer=clip(query.answer, PROMPT_CHARACTERS) if show_texts else None,
-        shared=f"{shared} of {min(k, n_documents)}",
-        notes=tuple(_notes(scores, row, query, show_texts)),
-        top=_rows(top, top["rank_normed"] <= k, top["rank_dot"] <= k, show_texts),
-        bottom=_rows(
-            bottom,
-            bottom["rank_normed"] > n_documents - k,
-            bottom["rank_dot"] > n_documents - k,
-            show_texts,
-        )
-        if n_documents > len(top)
-        else (),
+        notes=tuple(query_notes(scores, row, query, show_texts)),
+        top=_rows(table.sort_values("rank_normed" if by == "normed" else "rank_dot").head(rows), show_texts),
     )
 
 
-def _notes(scores: Scores, row: int, query: Query, show_texts: bool) -> list[str]:
+def query_notes(scores: Scores, row: int, query: Query, show_texts: bool) -> list[str]:
+    """What a reader of this query's documents must know."""
     dot_D = np.asarray(scores.dot[row])
     notes = []
     if len(dot_D) > 1 and dot_D.min() == dot_D.max():
@@ -138,20 +114,15 @@ def _notes(scores: Scores, row: int, query: Query, show_texts: bool) -> list[str
     return notes
 
 
-def _rows(
-    table: pd.DataFrame, in_normed: pd.Series[bool], in_dot: pd.Series[bool], show_texts: bool
-) -> tuple[Row, ...]:
+def _rows(table: pd.DataFrame, show_texts: bool) -> tuple[Row, ...]:
     numbers = {name: column(table[name].to_list()) for name in ("normed", "dot", "per_nat")}
     return tuple(
         Row(
             rank_normed=count(record["rank_normed"]),
             rank_dot=count(record["rank_dot"]),
-            in_normed=bool(in_normed.iloc[i]),
-            in_dot=bool(in_dot.iloc[i]),
             sign="up" if record["dot"] > 0 else "down" if record["dot"] < 0 else "zero",
             source=record["source"],
             document=record["document"],
-            column=record["column"],
             snippet=record["snippet"] if show_texts else "",
             **{name: values[i] for name, values in numbers.items()},
         )

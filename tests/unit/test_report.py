@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import itertools
 import json
@@ -22,9 +23,11 @@ from hypothesis import strategies as st
 from stores import CONFIG, PROVENANCE, make_document, make_query, write_scores
 
 import influence.report
+from influence.analysis.concentration import concentration
 from influence.analysis.ranking import top_table
+from influence.analysis.tables import answer_tables, stage_tables, write_tables
 from influence.errors import ComputeError, InputError
-from influence.report import pages
+from influence.report.inks import PAPER
 from influence.report.pages import report
 from influence.report.text import breaks, column, number, pieces, plain, signed
 from influence.store.artefact import claim
@@ -61,6 +64,15 @@ def text_of(element: ET.Element) -> str:
 
 def find(tree: ET.Element, tag: str, css: str | None = None) -> list[ET.Element]:
     return [e for e in tree.iter(HTML + tag) if css is None or css in e.get("class", "").split()]
+
+
+def blocks_of(tree: ET.Element) -> dict[str, Any]:
+    """The data of a page, by key."""
+    scripts = [e for e in find(tree, "script") if e.get("type") == "text/plain"]
+    return {
+        e.get("id", "")[2:]: json.loads(gzip.decompress(base64.b64decode(e.text or "", validate=True)))
+        for e in scripts
+    }
 
 
 def hostile_store(folder: Path) -> Scores:
@@ -106,7 +118,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ET.Element]
 def test_hostile_text_makes_no_element_and_no_attribute(hostile: tuple[Path, ET.Element]) -> None:
     _, tree = hostile
     tags = {element.tag.split("}")[1] for element in tree.iter() if isinstance(element.tag, str)}
-    assert not tags & {"script", "img", "iframe", "object", "embed", "form", "input", "base", "b"}
+    assert not tags & {"img", "iframe", "object", "embed", "form", "input", "base", "b"}
+    (program,) = [e for e in find(tree, "script") if e.get("type") != "text/plain"]
+    assert program.text == (Path(influence.report.__file__).parent / "assets" / "report.js").read_text()
+    assert program.attrib == {}
+    assert len(blocks_of(tree)) == len(find(tree, "script")) - 1
     assert [e for e in tree.iter() if not isinstance(e.tag, str)] == []  # no comments
     for element in tree.iter():
         for name, value in element.attrib.items():
@@ -120,7 +136,12 @@ def test_hostile_text_reads_back_character_for_character(hostile: tuple[Path, ET
     _, tree = hostile
     bodies = [text_of(e) for e in find(tree, "div", "text") + find(tree, "dd", "text")]
     assert bodies.count(SURROGATE) == 6  # prompt and completion of three queries
-    assert bodies.count(HOSTILE) == len(bodies) - 6 > 0
+    assert len(bodies) == 6
+    blocks = blocks_of(tree)
+    texts = [text for key, shard in blocks.items() if key.startswith("t-") for text in shard.values()]
+    assert texts == [HOSTILE] * 30
+    assert {query["prompt"] for query in blocks["meta"]["queries"]} == {SURROGATE}
+    assert {query["task"] for query in blocks["meta"]["queries"]} == {HOSTILE}
     snippets = [text_of(e) for e in find(tree, "td", "snippet")]
     assert all(snippet.startswith("<script>window.PWN=1</script><img src=x") for snippet in snippets)
     assert len(snippets) >= 30
@@ -135,15 +156,18 @@ def test_nothing_invisible_is_left_in_the_file(hostile: tuple[Path, ET.Element])
     assert "{{7*7}}" in page
 
 
-def test_policy_allows_the_style_sheet_and_nothing_else(hostile: tuple[Path, ET.Element]) -> None:
+def test_policy_allows_one_style_sheet_one_script_and_nothing_else(hostile: tuple[Path, ET.Element]) -> None:
     _, tree = hostile
     metas = find(tree, "meta")
     assert metas[0].get("charset") == "utf-8"
     assert metas[1].get("http-equiv") == "Content-Security-Policy"
     (style,) = find(tree, "style")
     digest = base64.b64encode(hashlib.sha256((style.text or "").encode()).digest()).decode()
+    (program,) = [e for e in find(tree, "script") if e.get("type") != "text/plain"]
+    program_digest = base64.b64encode(hashlib.sha256((program.text or "").encode()).digest()).decode()
     assert metas[1].get("content") == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{program_digest}'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
     assert not re.search(r"url\(|@import|https?:", style.text or "")
 
@@ -256,16 +280,26 @@ def test_shows_what_the_store_holds(tmp_path: Path) -> None:
     first = find(tree, "details", "query")[0]
     assert first.get("open") is not None
     assert all(e.get("open") is None for e in find(tree, "details", "query")[1:])
-    expected = top_table(scores, 5, bottom=True)
-    expected = expected[expected["query"] == "slopes-00"]
+    table = top_table(scores, 5, bottom=True)
+    expected = table[(table["query"] == "slopes-00") & (table["end"] == "top")].head(5)
     rows = [[text_of(cell).strip() for cell in row] for row in find(first, "tr") if find(row, "td")]
-    assert len(rows) == len(expected)
+    assert len(rows) == 5
     for row, (_, record) in zip(rows, expected.iterrows(), strict=True):
         assert [row[0], row[1]] == [str(record["rank_normed"]), str(record["rank_dot"])]
         for cell, name in zip(row[2:5], ("normed", "dot", "per_nat"), strict=True):
             assert float(cell.replace("−", "-")) == pytest.approx(record[name], rel=2e-3, abs=6e-4)
         assert row[5] == ("▲raises" if record["dot"] > 0 else "▼lowers")
         assert row[6:] == [record["source"], record["document"], record["snippet"]]
+    meta = blocks_of(tree)["meta"]
+    assert len(meta["lists"]) == 2
+    for place, listed in enumerate(meta["lists"]):
+        own = table[table["query"] == meta["queries"][place]["id"]].sort_values("rank_normed")
+        own = own.drop_duplicates("document")
+        assert [meta["docs"]["id"][doc] for doc in listed["d"]] == own["document"].to_list()
+        assert listed["rn"] == own["rank_normed"].to_list()
+        assert listed["rd"] == own["rank_dot"].to_list()
+        assert listed["n"] == pytest.approx(own["normed"].to_list(), rel=1e-8)
+        assert listed["s"] == pytest.approx(own["dot"].to_list(), rel=1e-8)
     manifest = json.loads((scores.folder / "manifest.json").read_text())
     assert json.loads(find(tree, "pre")[0].text or "") == manifest
 
@@ -275,7 +309,8 @@ def test_the_order_follows_the_reading(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "run", np.linspace(1, 2, 50)[None], gradient_norm=norm)
     for by, place in (("normed", 0), ("dot", 1), ("per_nat", 1)):
         tree = parse(report(scores.folder, tmp_path / "r.html", k=4, by=by))  # type: ignore[arg-type]
-        ranks = [int(text_of(row[place])) for row in find(tree, "tr") if find(row, "td", "snippet")][:8]
+        ranks = [int(text_of(row[place])) for row in find(tree, "tr") if find(row, "td", "snippet")]
+        assert len(ranks) == 4
         assert ranks == sorted(ranks)
 
 
@@ -291,10 +326,15 @@ def test_texts_none_shows_no_text(tmp_path: Path) -> None:
     )
     path = report(scores.folder, tmp_path / "none.html", texts="none")
     assert secret not in path.read_text()
+    assert secret not in json.dumps(blocks_of(parse(path)))
     shown = visible(parse(path))
     for said in ("doc-3", "slopes-01", "licence or privacy"):
         assert said in shown
-    assert secret in report(scores.folder, tmp_path / "snippet.html").read_text()
+    for texts in ("full", "snippet"):
+        tree = parse(report(scores.folder, tmp_path / "r.html", texts=texts))  # type: ignore[arg-type]
+        assert secret in visible(tree)
+        shards = [key for key in blocks_of(tree) if key.startswith("t-")]
+        assert bool(shards) == (texts == "full")
 
 
 def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -311,33 +351,112 @@ def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
 
 
-def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
     run = write_scores(
         tmp_path / "run",
-        np.random.default_rng(0).normal(size=(12, 200)),
-        documents=[make_document(n, text="long text " * 3_000) for n in range(200)],
+        rng.normal(size=(6, 80)),
+        documents=[make_document(n, text=rng.bytes(9_000).hex()) for n in range(80)],
     ).folder
-    whole = report(run, tmp_path / "whole.html", texts="full", k=20)
-    assert whole.stat().st_size > 1_000_000
-    cuts = {
-        1_000_000: ["full texts of documents, to the first 2,000 characters"],
-        360_000: ["full texts of documents, to 160 characters"],
-        150_000: ["full texts of documents", "documents of each list, from 20 to"],
-        90_000: ["full texts", "documents of each list, from 20 to 3", "queries with tables, from 12 to"],
-    }
-    for limit, sentences in cuts.items():
-        monkeypatch.setattr(pages, "MAX_BYTES", limit)
-        path = report(run, tmp_path / "cut.html", texts="full", k=20)
-        assert path.stat().st_size <= limit
-        left_out = [
-            text_of(item) for item in find(parse(path), "li") if "Cut, to stay under" in text_of(item)
-        ]
-        assert len(left_out) == len(sentences)
-        assert all(said in item for said, item in zip(sentences, left_out, strict=True))
-    monkeypatch.setattr(pages, "MAX_BYTES", 10_000)
-    with pytest.raises(InputError, match="does not fit"):
-        report(run, tmp_path / "none.html")
+    sizes = [report(run, tmp_path / "whole.html", k=30).stat().st_size]
+    assert sizes[0] > 600_000
+    assert "Cut, to stay under" not in visible(parse(tmp_path / "whole.html"))
+    said = []
+    for _ in range(5):
+        path = report(run, tmp_path / "cut.html", k=30, max_mb=(sizes[-1] - 1) / 1e6)
+        assert path.stat().st_size < sizes[-1]
+        sizes.append(path.stat().st_size)
+        items = [text_of(item) for item in find(parse(path), "li")]
+        said.append([item.split(": ", 1)[1] for item in items if "Cut, to stay under" in item])
+    around = "(around the strongest token, if it is known)"
+    assert [cut[0] for cut in said] == [
+        f"texts of documents, to 2,000 characters {around}.",
+        f"texts of documents, to 500 characters {around}.",
+        *["texts of documents, to their first 160 characters."] * 3,
+    ]
+    assert [cut[1:] for cut in said] == [
+        [],
+        [],
+        [],
+        ["documents of each list, from 30 to 20."],
+        ["documents of each list, from 30 to 10."],
+    ]
+    with pytest.raises(InputError, match="does not fit") as caught:
+        report(run, tmp_path / "none.html", max_mb=0.01)
+    assert "static page" in str(caught.value)
+    assert "queries and lists" in str(caught.value)
     assert not (tmp_path / "none.html").exists()
+
+
+def test_json_holds_what_the_page_shows(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60)))
+    page = blocks_of(parse(report(scores.folder, tmp_path / "r.html")))
+    data = json.loads(report(scores.folder, tmp_path / "r.json", format="json").read_text())
+    assert data["schema"] == 1
+    assert data["manifest"] == json.loads((scores.folder / "manifest.json").read_text())
+    assert data["queries"] == page["meta"]["queries"]
+    assert data["lists"] == page["meta"]["lists"]
+    assert data["figures"]["cumulative"] == page["f-cumulative"]
+    assert data["texts"] == {
+        k: v for key, shard in page.items() if key.startswith("t-") for k, v in shard.items()
+    }
+
+
+def test_figures_for_papers(tmp_path: Path) -> None:
+    run = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60))).folder
+    report(run, tmp_path / "r.html", figures=tmp_path / "figures")
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"correlation.svg", "correlation.pdf", "cumulative-positive.svg", "curve-1.pdf"} <= names
+    drawn = (tmp_path / "figures" / "cumulative-positive.svg").read_text()
+    assert "#0072b2" in drawn
+    assert not [ink for ink in PAPER if ink in drawn]
+
+
+def test_figures_show_their_tables(tmp_path: Path) -> None:
+    scores = write_scores(
+        tmp_path / "run",
+        np.random.default_rng(0).normal(size=(6, 300)),
+        queries=[make_query(n, **tasks(n)) for n in range(6)],
+        documents=[make_document(n, source=f"s{n % 3}") for n in range(300)],
+        query_nll=np.arange(1.0, 7.0),
+    )
+    tables = {
+        "answers": answer_tables(scores, "normed", "task", 100, scan=False),
+        "stages": stage_tables([("a", scores), ("b", scores)], "normed", "task", 50),
+    }
+    for name, made in tables.items():
+        write_tables(made, scores.folder / "analysis" / name, {})
+    tree = parse(report(scores.folder, tmp_path / "r.html"))
+    blocks = blocks_of(tree)
+    for figure in find(tree, "figure"):
+        (caption,) = find(figure, "figcaption")
+        assert re.search(r"\bn[ :=]", text_of(caption)), text_of(caption)
+        key = figure.get("data-figure")
+        assert key is None or f"f-{key}" in blocks
+    keys = {key for key in blocks if key.startswith("f-")}
+    assert keys == {"f-cumulative", "f-source-curves", "f-answers", "f-stages", "f-curves"}
+    curves = concentration(scores, "per_nat")
+    for side, unit, at, label in (
+        ("positive", "percent", 10.0, "reasoning"),
+        ("negative", "percent", 100.0, "factual"),
+    ):
+        ids = [query.id for query in scores.queries if query.group == label]
+        part = curves[(curves["side"] == side) & (curves["unit"] == unit) & (curves["at"] == at)]
+        wanted = part[part["query"].isin(ids)]["cumulative"].mean()
+        columns, rows = blocks["f-cumulative"]["columns"], blocks["f-cumulative"]["rows"]
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        (record,) = [r for r in records if (r["side"], r["at"], r["label"]) == (side, at, label)]
+        assert record["mean"] == pytest.approx(wanted)
+        assert record["n"] == 3
+    found = tables["answers"]["found"]
+    ids = [query.id for query in scores.queries if query.group == "reasoning"]
+    rate = (found[found["query"].isin(ids)]["rank"] <= 20).mean()
+    records = [
+        dict(zip(blocks["f-answers"]["columns"], row, strict=True)) for row in blocks["f-answers"]["rows"]
+    ]
+    (record,) = [r for r in records if r["k"] == 20 and r["label"] == "reasoning"]
+    assert record["share"] == pytest.approx(rate)
+    assert record["low"] <= record["share"] <= record["high"]
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -357,19 +476,34 @@ def test_refusals(tmp_path: Path) -> None:
 def test_only_two_places_trust_a_string() -> None:
     folder = Path(influence.report.__file__).parent
     sources = {
-        path.name: path.read_text() for path in folder.rglob("*") if path.suffix in (".py", ".html", ".css")
+        path.name: path.read_text()
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".html", ".css", ".js")
     }
     assert len(sources) > 8
     trusted = [name for name, text in sources.items() for _ in re.findall(r"\bMarkup\(", text)]
-    assert sorted(trusted) == ["charts.py", "pages.py"]
+    assert sorted(set(trusted)) == ["charts.py", "pages.py"]
+    assert trusted.count("charts.py") == 1
+    program = (folder / "assets" / "report.js").read_text()
+    for sink in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval",
+        "new Function",
+        "</",
+    ):
+        assert sink not in program
+    assert "DOMParser" not in program
     for name, text in sources.items():
         assert not re.search(
             r"\|\s*safe\b|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|autoescape false",
             text,
         ), name
-        assert not re.search(r"=\{\{|<script|\son\w+=", text), (
-            name
-        )  # attributes are quoted; no script, no handler
+        if name.endswith(".html"):  # attributes are quoted; one script, no handler
+            assert not re.search(r"=\{\{|\son\w+=", text), name
+            assert text.count("<script") == (name == "report.html")
 
 
 @given(st.text(max_size=60))

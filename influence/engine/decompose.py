@@ -1,0 +1,125 @@
+"""The token scores of a finished run: a second, cheap pass over the few documents that a report opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from influence.data.tokens import bos_ids, encode
+from influence.engine.batching import BATCH_TOKENS
+from influence.engine.passes import Budget, progress
+from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.score import matching_layers
+from influence.engine.tokens import token_scores
+from influence.errors import InputError, StoreError
+from influence.models.load import LanguageModel
+from influence.store.factors import Factors
+from influence.store.scores import Scores
+from influence.store.token_scores import write_token_scores
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """What a pass over tokens found.
+
+    Attributes:
+        pairs: Queries and documents decomposed.
+        worst: Largest |sum of tokens − score|, over the largest |score| of its query.
+        left_out: Documents whose text alone does not give their tokens, such as windows cut inside a word.
+    """
+
+    path: Path
+    pairs: int
+    worst: float
+    left_out: int
+
+
+def decompose(
+    scores: Scores,
+    model: LanguageModel,
+    factors: Factors | None,
+    *,
+    query_model: LanguageModel | None = None,
+    k: int = 10,
+) -> Decomposition:
+    """Influence of each token of the top `k` documents of each query, by `normed` and by `dot`, stored with the run.
+
+    A token's value is what its position adds to `dot`, in nats; the values of a document add up to its score.
+
+    Raises:
+        StoreError: model, tokenizer or Hessian are not those that made the scores.
+        InputError: `k` is not positive, or no document could be decomposed.
+        ComputeError: a value is not finite, or a document does not fit into memory.
+    """
+    if k < 1:
+        raise InputError("k must be at least 1.", have=str(k))
+    asked = query_model or model
+    config = scores.manifest["config"]
+    _check(scores, model, asked, factors)
+    layers = matching_layers(factors, model)
+    prepared = query_gradients(
+        asked, matching_layers(factors, asked), scores.queries, config["max_length"], Budget(BATCH_TOKENS)
+    )
+    if factors is not None:
+        precondition_queries(prepared, layers, factors, config["damping"])
+    rows_of = _wanted(scores, k)
+    lengths: dict[int, npt.NDArray[np.int64]] = {}
+    found: list[tuple[int, int, npt.NDArray[np.floating]]] = []
+    with progress("tokens", len(rows_of)) as bar:
+        for column, rows in rows_of.items():
+            tokens = scores.documents.tokens(column)
+            length_T = _lengths(model, scores.documents.text(column), tokens.tolist())
+            if length_T is not None:
+                part = PreconditionedQueries([g[rows] for g in prepared.gradients], prepared.nll[rows])
+                value_QT = token_scores(model, layers, part, [tokens]).double().sum(0)[:, 0].numpy()
+                lengths[column] = length_T
+                found += [(row, column, value_QT[place]) for place, row in enumerate(rows)]
+            bar.update()
+    if not found:
+        raise InputError(f"No document of {scores.folder} gives its tokens from its text alone.")
+    found.sort(key=lambda pair: pair[:2])
+    largest_Q = [max(float(np.abs(scores.dot[row]).max()), 1e-30) for row in range(len(scores.queries))]
+    worst = max(abs(float(v.sum()) - float(scores.dot[row, c])) / largest_Q[row] for row, c, v in found)
+    path = write_token_scores(scores.folder, found, lengths)
+    return Decomposition(path, len(found), worst, len(rows_of) - len(lengths))
+
+
+def _wanted(scores: Scores, k: int) -> dict[int, list[int]]:
+    """Queries in whose top `k` each document stands, by column."""
+    rows_of: dict[int, list[int]] = {}
+    for row, query in enumerate(scores.queries):
+        both = np.union1d(scores.ranking(query.id, k, "normed"), scores.ranking(query.id, k, "dot"))
+        for column in both.tolist():
+            rows_of.setdefault(column, []).append(row)
+    return dict(sorted(rows_of.items()))
+
+
+def _lengths(model: LanguageModel, text: str, tokens: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    """Characters of the text that each token covers; None if the text alone does not give these tokens."""
+    bos = bos_ids(model.tokenizer)
+    ((ids, ends),) = encode(model.tokenizer, [text])
+    if bos + ids != list(tokens) or not ends:
+        return None
+    reached = np.maximum.accumulate([*([0] * len(bos)), *ends])
+    reached[-1] = len(text)
+    return np.diff(reached, prepend=0)
+
+
+def _check(scores: Scores, model: LanguageModel, asked: LanguageModel, factors: Factors | None) -> None:
+    config = scores.manifest["config"]
+    now = {
+        "model": model.fingerprint,
+        "query_model": asked.fingerprint,
+        "tokenizer": model.tokenizer_fingerprint,
+        "hessian": factors.identity if factors else "identity",
+    }
+    for name, value in now.items():
+        if config.get(name) != value:
+            raise StoreError(
+                f"The scores in {scores.folder} were made with another {name.replace('_', ' ')}.",
+                fix="Name the model, query model and Hessian that the scores were made with.",
+            )

@@ -1,0 +1,207 @@
+"""What goes into a report: prepared once (figures, correlations), then cut to an extent (documents, texts, tokens)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.report.data import (
+    Lists,
+    document_records,
+    facts,
+    fixed_values,
+    list_records,
+    lists,
+    query_records,
+    strongest_positions,
+    text_shards,
+    token_pairs,
+    token_records,
+)
+from influence.report.extent import Extent
+from influence.report.figures import (
+    Figure,
+    analysis,
+    answers,
+    cumulative,
+    figure_data,
+    source_multipliers,
+    stages,
+)
+from influence.report.overview import correlations, curves
+from influence.report.text import signed
+from influence.store.scores import Scores
+from influence.store.token_scores import TokenScores, open_token_scores
+from influence.types import Reading
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What does not depend on the extent.
+
+    Attributes:
+        title: Of the run.
+        static: Values of the static page: figures and tables.
+        values: What the interactive part takes as it is.
+        figures: Data of the figures.
+        found: Table of the queries answered, and `hits` of what was found, if that analysis ran.
+        relations: Table of the labels given, if that analysis ran.
+        tokens: Token values, if they were computed.
+    """
+
+    title: str
+    static: dict[str, Any]
+    values: dict[str, Any]
+    figures: dict[str, pd.DataFrame]
+    found: pd.DataFrame | None
+    hits: pd.DataFrame | None
+    relations: pd.DataFrame | None
+    tokens: TokenScores | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """The documents a report lists, and its blocks of data."""
+
+    found: Lists
+    blocks: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs: texts and token values in one object each, figures by name."""
+        rest = {key: value for key, value in self.blocks.items() if key[:2] not in ("t-", "k-", "f-")}
+        texts = [value for key, value in self.blocks.items() if key.startswith("t-")]
+        return {
+            **rest.pop("meta"),
+            "texts": {doc: text for shard in texts for doc, text in shard.items()},
+            "token_values": {key[2:]: value for key, value in self.blocks.items() if key.startswith("k-")},
+            "figures": {key[2:]: value for key, value in self.blocks.items() if key.startswith("f-")},
+        }
+
+
+def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
+    """Compute and draw what every extent shares.
+
+    Raises:
+        StoreError: a table of an analysis is damaged.
+        ComputeError: a score is not finite.
+    """
+    static: dict[str, Any] = {"correlation": correlations(scores, by), "curves": curves(scores, by)}
+    answered = analysis(scores.folder, "answers", ("hits", "found"))
+    related = analysis(scores.folder, "relations", ("relations", "counts"))
+    staged = analysis(scores.folder, "stages", ("facts", "agreement_by_group"))
+    static["cumulative"] = cumulative(scores)
+    static["source_curves"] = source_multipliers(scores, by)
+    static["answers"] = answers(scores, answered) if answered is not None else None
+    static["stages"] = stages(staged) if staged is not None else None
+    counts = related["counts"] if related is not None else None
+    static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
+    tokens = open_token_scores(scores.folder)
+    static["has_tokens"] = tokens is not None
+    values = fixed_values(scores, by)
+    static["shared"] = _shared(values["queries"])
+    drawn = [static[name] for name in ("cumulative", "source_curves", "answers", "stages")]
+    data = {figure.key: figure.table for figure in drawn if isinstance(figure, Figure)}
+    data["curves"] = _curve_table(scores, values)
+    if counts is not None:
+        data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
+    hits = answered["hits"] if answered is not None else None
+    found = answered["found"] if answered is not None else None
+    labels = related["relations"] if related is not None else None
+    return Prepared(title, static, values, data, found, hits, labels, tokens)
+
+
+def _shared(queries: list[dict[str, Any]]) -> str:
+    """Mean overlap of the two rankings at the smallest depth, in per cent."""
+    shares = [query["overlap"][0][1] for query in queries if query["overlap"]]
+    return f"{100 * float(np.mean(shares)):.0f} %" if shares else signed(float("nan"))
+
+
+def _curve_table(scores: Scores, values: dict[str, Any]) -> pd.DataFrame:
+    from influence.analysis.correlation import task_labels, task_order
+
+    labels, rows = task_labels(scores.queries), []
+    for row, query in zip(task_order(scores.queries), values["queries"], strict=True):
+        one = scores.queries[row]
+        fit = query["slope"] or {}
+        for rank, value in query["curve"]:
+            rows.append((labels[row], one.id, rank, value, fit.get("alpha"), fit.get("se")))
+    return pd.DataFrame(rows, columns=["label", "query", "rank", "score", "slope", "slope_se"])
+
+
+def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: Reading) -> Content:
+    """The blocks of data of a report of this extent."""
+    found = lists(scores, extent.k)
+    show_texts = texts != "none"
+    pairs = (
+        token_pairs(found, prepared.tokens, extent.tokens)
+        if texts == "full" and extent.characters != 0
+        else set()
+    )
+    blocks: dict[str, Any] = {}
+    queries = query_records(scores, found.order, show_texts)
+    for record, more in zip(queries, prepared.values["queries"], strict=True):
+        record |= more
+        record["answered"] = _answered(prepared.found, record["id"])
+    documents = document_records(scores, found, show_texts)
+    if texts == "full" and extent.characters != 0:
+        strongest = strongest_positions(found, prepared.tokens, pairs) if prepared.tokens else {}
+        shards, documents["cut"], documents["begin"] = text_shards(
+            scores, found, extent.characters, strongest
+        )
+        blocks |= {f"t-{row}": shard for row, shard in shards.items()}
+    else:
+        documents["cut"] = documents["begin"] = [0] * len(found.columns)
+    if prepared.tokens is not None and pairs:
+        blocks |= {f"k-{row}": shard for row, shard in token_records(found, prepared.tokens, pairs).items()}
+    blocks |= {f"f-{key}": figure_data(table) for key, table in prepared.figures.items()}
+    blocks["meta"] = {
+        **facts(scores, prepared.title, by, texts, extent.k),
+        "queries": queries,
+        "docs": documents,
+        "lists": list_records(found, pairs),
+        "r": prepared.values["r"],
+        "cluster": prepared.values["cluster"],
+        "tokens": extent.tokens if pairs else 0,
+        "answers": prepared.found is not None,
+        "hits": _by_pair(
+            found, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts
+        ),
+        "relations": _by_pair(found, scores, prepared.relations, ("label", "justification"), show_texts),
+    }
+    return Content(found, blocks)
+
+
+def _answered(found: pd.DataFrame | None, query: str) -> int | None:
+    """Best rank at which any way of looking found the whole answer."""
+    if found is None:
+        return None
+    ranks = found.loc[(found["query"] == query) & found["answered"], "rank"]
+    return int(ranks.min()) if len(ranks) else None
+
+
+def _by_pair(
+    found: Lists, scores: Scores, table: pd.DataFrame | None, fields: tuple[str, ...], show_texts: bool
+) -> dict[str, dict[str, Any]] | None:
+    """Rows of an analysis by query and document of the report; texts are left out where none may be shown."""
+    if table is None:
+        return None
+    number = {scores.queries[row].id: place for place, row in enumerate(found.order)}
+    doc_of = {int(column): doc for doc, column in enumerate(found.columns)}
+    pairs: dict[str, dict[str, Any]] = {}
+    for record in table.to_dict("records"):
+        doc = doc_of.get(int(record["column"]))
+        if doc is None or record["query"] not in number:
+            continue
+        values = [
+            str(record[name]) if show_texts or name in ("label", "method", "part") else None
+            for name in fields
+        ]
+        of_query = pairs.setdefault(str(number[record["query"]]), {})
+        if "label" in fields:
+            of_query[str(doc)] = values
+        else:
+            of_query.setdefault(str(doc), []).append(values)
+    return pairs

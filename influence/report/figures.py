@@ -1,0 +1,254 @@
+"""The figures over groups of queries, each with the table it is drawn from: F2 cumulative, F4 answers, F5 sources,
+F7 stages, and the counts of relations. Answers, relations and stages are read from what `influence analyze` wrote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from influence.analysis.concentration import concentration
+from influence.analysis.grouping import summarise
+from influence.analysis.source_curves import source_curves
+from influence.errors import StoreError
+from influence.report.lines import Axes, Series, line_chart
+from influence.report.text import count
+from influence.store.scores import Scores
+from influence.types import Query, Reading
+
+MOST_PANELS = 8
+_ANSWER_KS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a figure, under its own title (untrusted text, such as a source)."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts, what they show, and their data."""
+
+    key: str
+    panels: tuple[Panel, ...]
+    caption: str
+    table: pd.DataFrame
+
+
+def analysis(folder: Path, name: str, tables: Sequence[str]) -> dict[str, pd.DataFrame] | None:
+    """Tables that `influence analyze NAME` left with the run; None if it did not run."""
+    paths = {table: folder / "analysis" / name / f"{table}.parquet" for table in tables}
+    if not any(path.exists() for path in paths.values()):
+        return None
+    try:
+        return {table: pd.read_parquet(path) for table, path in paths.items()}
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"The tables in {folder / 'analysis' / name} cannot be read.",
+            have=str(error).splitlines()[0],
+            fix=f"Run influence analyze {name} again, or delete the folder.",
+        ) from error
+
+
+def cumulative(scores: Scores) -> Figure:
+    """F2: influence summed over the top documents of each sign, mean ± SD over the queries of a group."""
+    by: Reading = "per_nat" if bool((np.asarray(scores.query_nll) > 0).all()) else "dot"
+    curves = concentration(scores, by)
+    table = summarise(curves, scores.queries, "cumulative", ["side", "unit", "at"], "group")
+    table = table[table["unit"] == "percent"].drop(columns=["unit", "low", "high"]).reset_index(drop=True)
+    panels = []
+    for side in ("positive", "negative"):
+        part = table[(table["side"] == side) & (table["mean"] != 0)]
+        series = [
+            Series(
+                str(label),
+                own["at"],
+                own["mean"],
+                own["mean"] - own["sd"].fillna(0),
+                own["mean"] + own["sd"].fillna(0),
+            )
+            for label, own in part.groupby("label", sort=False)
+        ]
+        if series:
+            unit = "dot / nats" if by == "per_nat" else "dot"
+            axes = Axes(f"top % of the {side} documents", f"summed score ({unit})")
+            svg = line_chart(f"cumulative-{side}", f"Cumulative influence, {side} documents", series, axes)
+            panels.append(Panel(f"{side} documents", svg))
+    caption = (
+        f"Influence summed over the strongest documents of each sign, in rank order, by {by.replace('_', ' ')}. "
+        f"Line: mean over the queries of a group; band: ± 1 SD. n = {_sizes(scores.queries)} queries, "
+        f"{count(len(scores.documents))} documents each. The end of a line is the sum of all documents of that sign; "
+        "influence is a first-order prediction, and sums of many small scores carry its errors."
+    )
+    return Figure("cumulative", tuple(panels), caption, table)
+
+
+def answers(scores: Scores, tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """F4: share of the queries whose answer stands in the top k, for each way of looking."""
+    marked = [query for query in scores.queries if query.correct]
+    asked = marked or list(scores.queries)
+    found = tables["found"]
+    groups = {query.id: query.group for query in asked}
+    found = found[found["query"].isin(list(groups))].assign(label=lambda t: t["query"].map(groups))
+    n_documents = len(scores.documents)
+    rows = []
+    for (method, label), own in found.groupby(["method", "label"], sort=False):
+        deepest = max(_ANSWER_KS)
+        for k in [k for k in _ANSWER_KS if k <= min(deepest, n_documents)]:
+            hits, n = int((own["rank"] <= k).sum()), len(own)
+            rows.append((method, label, k, hits, n, hits / n, *_wilson(hits, n)))
+    table = pd.DataFrame(rows, columns=["method", "label", "k", "found", "n", "share", "low", "high"])
+    panels = []
+    for number, method in enumerate(dict.fromkeys(table["method"].astype(str))):
+        part = table[table["method"] == method]
+        series = [
+            Series(
+                str(label),
+                own["k"],
+                own["share"],
+                own["low"],
+                own["high"],
+                f"{own['found'].iloc[-1]}/{own['n'].iloc[-1]}",
+            )
+            for label, own in part.groupby("label", sort=False)
+        ]
+        axes = Axes("top k documents", "share of queries answered", y_limits=(-0.03, 1.03))
+        panels.append(
+            Panel(
+                f"by {method!s}",
+                line_chart(f"answers-{number + 1}", f"Answers found by {method!s}", series, axes),
+            )
+        )
+    caption = (
+        f"Share of the queries {'that the model answered right ' if marked else ''}whose whole answer (factual) or "
+        "whose every step (reasoning) stands in their top k documents. Band: 95 % Wilson interval; the count is "
+        f"printed where a line ends. n = {_sizes(asked)} queries. A hit says that the text is there, not that the "
+        "model used it."
+    )
+    return Figure("answers", tuple(panels), caption, table)
+
+
+def _wilson(hits: int, n: int) -> tuple[float, float]:
+    centre, spread = (hits + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2)
+    half = spread * math.sqrt(hits * (n - hits) / n + _Z**2 / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def source_multipliers(scores: Scores, by: Reading) -> Figure | None:
+    """F5: share of each source among the top k over its share of the corpus; None with a single source."""
+    table = source_curves(scores, by, None, "group")
+    names = list(dict.fromkeys(table["source"]))
+    if len(names) < 2:
+        return None
+    panels = []
+    for number, name in enumerate(names[:MOST_PANELS]):
+        part = table[(table["source"] == name) & (table["end"] == "top")]
+        series = []
+        for label, own in part.groupby("label", sort=False):
+            drawn = own[own["multiplier"] > 0]
+            left = len(own) - len(drawn)
+            bands = (drawn["low"], drawn["high"])
+            series.append(
+                Series(
+                    str(label), drawn["k"], drawn["multiplier"], *bands, f"(0 at {left} k)" if left else ""
+                )
+            )
+        share = 100 * float(part["corpus_share"].iloc[0])
+        axes = Axes("top k documents", "times its share of the corpus", y_log=True, y_line=1.0)
+        svg = line_chart(f"sources-{number + 1}", f"Multiplier of source {name!s}", series, axes)
+        panels.append(Panel(f"{name!s} ({share:.2g} % of the corpus)", svg))
+    caption = (
+        f"Share of a source among the top k by {by.replace('_', ' ')}, over its share of the corpus; 1 is the corpus's "
+        "own mixture. Mean over the queries of a group; band: 95 % bootstrap over queries. A multiplier of 0 has no "
+        f"place on a logarithmic axis: how many k have it is printed. n = {_sizes(scores.queries)} queries"
+        + (
+            f"; the {MOST_PANELS} largest of {count(len(names))} sources."
+            if len(names) > MOST_PANELS
+            else "."
+        )
+        + " The bottom k are in the data."
+    )
+    return Figure("source-curves", tuple(panels), caption, table)
+
+
+def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """F7: accuracy at each stage, and how like the first stage's its scores are."""
+    facts, agreement = tables["facts"], tables["agreement_by_group"]
+    names = tuple(dict.fromkeys(facts["stage"]))
+    place = {name: number for number, name in enumerate(names)}
+    labels = list(dict.fromkeys(facts["label"]))[:4]
+    first = agreement[agreement["a"] == names[0]]
+    measures = [m for m in dict.fromkeys(first["measure"]) if m != "rbo"][:3]
+    rows = [
+        ("accuracy", s, la, a)
+        for s, la, a in zip(facts["stage"], facts["label"], facts["accuracy"], strict=True)
+    ]
+    rows += [
+        (f"{m} with {names[0]}", b, la, v)
+        for m, b, la, v in zip(*(first[c] for c in ("measure", "b", "label", "mean")), strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["measure", "stage", "label", "value"])
+    panels = []
+    for number, measure in enumerate(["accuracy", *(f"{m} with {names[0]}" for m in measures)]):
+        part = table[(table["measure"] == measure) & table["label"].isin(labels) & table["value"].notna()]
+        series = [
+            Series(str(label), [place[s] for s in own["stage"]], own["value"])
+            for label, own in part.groupby("label", sort=False)
+        ]
+        if series:
+            axes = Axes(
+                "stage",
+                "accuracy" if measure == "accuracy" else "mean over queries",
+                x_log=False,
+                names=names,
+                y_limits=(-0.05, 1.05) if part["value"].min() >= 0 else None,
+            )
+            panels.append(
+                Panel(measure, line_chart(f"stages-{number + 1}", f"{measure} by stage", series, axes))
+            )
+    caption = (
+        f"The same queries at {count(len(names))} stages, in the order given. Accuracy, and for each query the "
+        f"agreement of its scores with the first stage's: Pearson R over all documents, shared part of the "
+        f"top k. Means over n = {_label_sizes(facts)} queries. Scores of different checkpoints have different "
+        "curvature, so compare ranks "
+        "and normed scores, not raw size."
+        + (" Four of the labels are drawn; all are in the data." if facts["label"].nunique() > 4 else "")
+    )
+    return Figure("stages", tuple(panels), caption, table)
+
+
+def _sizes(queries: Sequence[Query]) -> str:
+    groups: dict[str, int] = {}
+    for query in queries:
+        groups[query.group] = groups.get(query.group, 0) + 1
+    return ", ".join(f"{count(n)} {group}" for group, n in groups.items())
+
+
+def _label_sizes(facts: pd.DataFrame) -> str:
+    sizes = facts.drop_duplicates("label")
+    return ", ".join(f"{count(n)} {label}" for label, n in zip(sizes["label"], sizes["queries"], strict=True))
+
+
+def figure_data(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as columns and rows of JSON: numbers as they are, None for what is not defined."""
+    rows = [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    return {"columns": [str(column) for column in table.columns], "rows": rows}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if math.isfinite(value) else None

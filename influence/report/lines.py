@@ -1,0 +1,143 @@
+"""Line charts of a report: a line a group with its band, marker and dash, and its name where the line ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from influence.report.charts import drawing_of
+from influence.report.inks import GROUP_INKS, LINE, MUTED, SERIES_INKS
+from influence.report.text import plain, power
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_MARKERS = ("o", "s", "^", "D")
+_GROUPS = tuple(GROUP_INKS)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: its values, and the two ends of its band where it has one."""
+
+    label: str
+    x: npt.ArrayLike
+    y: npt.ArrayLike
+    low: npt.ArrayLike | None = None
+    high: npt.ArrayLike | None = None
+    end: str = ""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Scales and words of a chart; `names` replace the ticks of x where it is a list of stages."""
+
+    x: str
+    y: str
+    x_log: bool = True
+    y_log: bool = False
+    y_limits: tuple[float, float] | None = None
+    y_line: float | None = None
+    names: tuple[str, ...] = ()
+
+
+def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> Markup:
+    """The chart as one `<svg>`; a value that a logarithmic axis cannot show is left out of its line.
+
+    Args:
+        name: Makes the ids of this figure unique.
+    """
+    gids: dict[str, str] = {}
+    with drawing_of(name, 4.4, 2.9) as drawing:
+        plot = drawing.figure.add_axes((0.13, 0.17, 0.66, 0.72))
+        ends = []
+        for number, one in enumerate(series):
+            colour, dash, marker = _look(one.label, number)
+            x, y = np.asarray(one.x, float), np.asarray(one.y, float)
+            shown = np.isfinite(y) & ((y > 0) | (not axes.y_log))
+            if not shown.any():
+                continue
+            gid = f"label-{number}"
+            gids |= {gid: one.label, f"{gid}-band": one.label, f"{gid}-name": one.label}
+            style = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
+            plot.plot(x[shown], y[shown], linewidth=1.8, gid=gid, **style)
+            if one.low is not None and one.high is not None:
+                low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]
+                floor = y[shown].min() / 10 if axes.y_log else -np.inf
+                band: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
+                plot.fill_between(x[shown], np.maximum(low, floor), high, **band)
+            ends.append(
+                (float(y[shown][-1]), f"{plain(one.label, 18) or '(empty)'} {one.end}".strip(), colour, gid)
+            )
+        _dress(plot, axes)
+        _name_ends(plot, ends)
+    said = "; ".join(_said(one) for one in series)
+    return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.", gids)
+
+
+def _look(label: str, number: int) -> tuple[str, Any, str]:
+    place = _GROUPS.index(label) if label in _GROUPS else number % 4
+    colour = GROUP_INKS.get(label, SERIES_INKS[number % 4])
+    return colour, _DASHES[place], _MARKERS[place]
+
+
+def _said(one: Series) -> str:
+    values = [f"{value:.3g}" for value in np.asarray(one.y, float) if math.isfinite(value)]
+    ends = f"from {values[0]} to {values[-1]}" if values else "no value"
+    return f"{plain(one.label, 60)}: {ends}"
+
+
+def _dress(plot: Any, axes: Axes) -> None:
+    if axes.x_log:
+        plot.set_xscale("log")
+        plot.xaxis.set_major_formatter(lambda value, _position: power(round(math.log10(value))))
+    if axes.y_log:
+        plot.set_yscale("log")
+        plot.yaxis.set_major_formatter(lambda value, _position: _log_tick(value))
+    else:
+        plot.yaxis.set_major_formatter(lambda value, _position: f"{value:,.10g}".replace("-", "−"))
+    if axes.names:
+        plot.set_xticks(range(len(axes.names)), [plain(name, 14) for name in axes.names])
+        plot.set_xlim(-0.2, max(len(axes.names) - 0.8, 0.2))
+    if axes.y_limits:
+        plot.set_ylim(axes.y_limits)
+    if axes.y_line is not None:
+        plot.axhline(axes.y_line, color=MUTED, linewidth=0.9)
+    plot.set_xlabel(axes.x, labelpad=2)
+    plot.set_title(axes.y, loc="left", fontsize=8, pad=6, x=-0.13)
+    plot.grid(color=LINE, linewidth=0.6)
+    plot.set_axisbelow(True)
+    plot.tick_params(length=0, pad=4)
+    plot.minorticks_off()
+    for side in ("top", "right"):
+        plot.spines[side].set_visible(False)
+
+
+def _log_tick(value: float) -> str:
+    exponent = math.log10(value)
+    return power(round(exponent)) if abs(exponent - round(exponent)) < 1e-9 else f"{value:.2g}"
+
+
+def _name_ends(plot: Any, ends: Sequence[tuple[float, str, str, str]]) -> None:
+    """Names at the right of the lines, pushed apart where they would overlap."""
+    transform, height = plot.transData, 0.085
+    low, high = plot.transAxes.transform([(0, 0), (0, 1)])[:, 1]
+    places = [
+        ((transform.transform((plot.get_xlim()[1], y))[1] - low) / (high - low), text, colour, gid)
+        for y, text, colour, gid in ends
+    ]
+    places.sort()
+    heights = [max(place[0], 0.02) for place in places]
+    for number in range(1, len(heights)):
+        heights[number] = max(heights[number], heights[number - 1] + height)
+    limit = 1.05
+    for number in range(len(heights) - 1, -1, -1):
+        heights[number] = min(heights[number], limit)
+        limit = heights[number] - height
+    for at, (_, text, colour, gid) in zip(heights, places, strict=True):
+        where = {"transform": plot.transAxes, "ha": "left", "va": "center", "fontsize": 8, "color": colour}
+        plot.text(1.03, at, text, gid=f"{gid}-name", clip_on=False, **where)
