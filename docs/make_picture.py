@@ -17,7 +17,8 @@ if __name__ == "__main__":
     browser_path = next(path for name in BROWSERS if (path := shutil.which(name)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 760})
-        page.goto(REPORT.as_uri())
+        page = browser.new_page(viewport={"width": 1200, "height": 1300})
+        page.goto(REPORT.as_uri() + "#/q/slopes-07")
+        page.wait_for_selector("body[data-ready='1']")
         page.screenshot(path=PICTURE)
         browser.close()
