@@ -17,7 +17,7 @@ if __name__ == "__main__":
     browser_path = next(path for name in BROWSERS if (path := shutil.which(name)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 1300})
+        page = browser.new_page(viewport={"width": 1440, "height": 1240})
         page.goto(REPORT.as_uri() + "#/q/slopes-07")
         page.wait_for_selector("body[data-ready='1']")
         page.screenshot(path=PICTURE)
