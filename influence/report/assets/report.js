@@ -111,7 +111,8 @@
 
   function put(changes, quietly) {
     const target = same(changes);
-    if (quietly) { history.replaceState(null, "", target); render(); } else location.hash = target;
+    if (target !== location.hash) history[quietly ? "replaceState" : "pushState"](null, "", target);
+    render();
   }
 
   // -- filters
