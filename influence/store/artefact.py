@@ -108,11 +108,6 @@ def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.flush()
-        # A file with holes would meet a full disk only while its map is filled, and that kills the process.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, 8 + len(text) + end)
-        else:
-            file.flush()
         if sys.platform == "linux":  # a hole would kill the process, by SIGBUS, on a disk that is full
             os.posix_fallocate(file.fileno(), 0, 8 + len(text) + end)
         else:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from dense_world import MAX_LENGTH, World, dense_gradients, negative_log_likelihood
+from dense_world import MAX_LENGTH, World, dense_gradients, negative_log_likelihood, world
 from texts import random_queries
 from torch import Tensor
 
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
-from influence.engine.batching import pad
+from influence.engine import precondition
+from influence.engine.batching import TokenBatch, pad
 from influence.engine.passes import Budget, backward
 from influence.engine.precondition import query_gradients
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
+from influence.types import Query
 
 
 def captured(
@@ -70,3 +74,18 @@ def test_query_gradients_and_information_count_completion_tokens_only(dense: Wor
         torch.testing.assert_close(g_QOI, expected[layer.name], rtol=1e-9, atol=1e-12)
     nll = [negative_log_likelihood(dense.model, tokens, start) for tokens, start in encoded]
     torch.testing.assert_close(found.nll, torch.tensor(nll, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_queries_run_longest_first_in_batches_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense, sizes = world("llama"), []
+
+    def watched(
+        model: LanguageModel, layers: list[TrackedLayer], batch: TokenBatch, *args: Any, **named: Any
+    ) -> Tensor:
+        sizes.append(tuple(batch.input_ids.shape))
+        return backward(model, layers, batch, *args, **named)
+
+    monkeypatch.setattr(precondition, "backward", watched)
+    queries = [Query(str(n), "task", "control", "a" * n, "bc") for n in (3, 20, 1, 8, 12, 2)]
+    query_gradients(dense.model, dense.layers, queries, MAX_LENGTH, Budget(30))
+    assert sizes == [(1, 22), (2, 14), (3, 5)]
