@@ -308,22 +308,22 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("stage", ["fit", "score"])
+@pytest.mark.parametrize(("stage", "step"), [("fit", 40), ("score", 4)])
 def test_a_full_disk_is_said_and_survived(
-    program: Server, inputs: Inputs, done: Done, small_disk: SmallDisk, stage: str
+    program: Server, inputs: Inputs, done: Done, small_disk: SmallDisk, stage: str, step: int
 ) -> None:
     """The disk grows a little after each failure, so that it is full at one place of the run after another."""
     out = small_disk.folder / "run"
     arguments = inputs.fit(out) if stage == "fit" else inputs.score(done.hessian, out)
     full_at = set()
-    for kilobytes in range(16, 2000, 40):
+    for kilobytes in range(16, 2000, step):
         result = program.run(*arguments)
         if result.exit_code == 0:
             break
         assert_error(result, 4, "Error: the disk is full while writing ", "run the same command again")
         full_at.add(re.findall(r"while writing (\S+)\.\n", result.stderr)[0])
         assert not list(small_disk.folder.rglob("*.part"))
-        small_disk.resize(kilobytes + 40)
+        small_disk.resize(kilobytes + step)
     else:
         pytest.fail("it never had room enough")
     assert len(full_at) > 2
