@@ -62,8 +62,8 @@ def top_table(scores: Scores, k: int, *, bottom: bool = False) -> pd.DataFrame:
                 "normed": scores.row(query.id, "normed"),
             }
         for end in ("top", "bottom")[: 1 + bottom]:
-            take = _first if end == "top" else _last
-            columns = np.union1d(take(readings["normed"], k), take(readings["dot"], k))
+            bottom_end = end == "bottom"
+            columns = np.union1d(*(scores.ranking(query.id, k, by, bottom_end) for by in ("normed", "dot")))
             rank_normed = ranks(readings["normed"], columns)
             order = np.argsort(rank_normed if end == "top" else -rank_normed)
             part = {"rank_normed": rank_normed[order], "rank_dot": ranks(readings["dot"], columns)[order]}
@@ -73,24 +73,10 @@ def top_table(scores: Scores, k: int, *, bottom: bool = False) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     columns = table["column"].to_numpy()
     table["query"] = [scores.queries[row].id for row in table["row"]]
-    table["document"] = scores.documents.ids[columns]
-    table["source"] = scores.documents.sources[columns]
+    table["document"] = scores.documents.take("id", columns)
+    table["source"] = scores.documents.take("source", columns)
     table["snippet"] = [scores.documents.snippet(int(column)) for column in columns]
     return table[list(COLUMNS)]
-
-
-def _first(row_D: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
-    """Columns of the `k` highest scores; of equal ones the first in document order."""
-    return len(row_D) - 1 - _last(-row_D[::-1], k)
-
-
-def _last(row_D: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
-    """Columns of the `k` lowest scores; of equal ones the last in document order, as in `ranks`."""
-    k = min(k, len(row_D))
-    if k == 0:
-        return np.zeros(0, np.int64)
-    candidates = np.flatnonzero(row_D <= np.partition(row_D, k - 1)[k - 1])[::-1]
-    return candidates[np.argsort(row_D[candidates], kind="stable")][:k]
 
 
 def ranks(row_D: npt.NDArray[np.floating], columns: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

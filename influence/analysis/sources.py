@@ -24,20 +24,21 @@ def source_shares(scores: Scores, top: pd.DataFrame, k: int, by: Reading = "norm
     """
     import pandas as pd
 
-    corpus = pd.Series(scores.documents.sources, dtype=object).value_counts(sort=False)
-    order = sorted(corpus.index, key=lambda source: (-corpus[source], source))
-    total = int(corpus.sum())
+    counted = scores.documents.column("source").value_counts()
+    corpus = {str(pair["values"]): int(pair["counts"]) for pair in counted.to_pylist()}
+    order = sorted(corpus, key=lambda source: (-corpus[source], source))
+    total = sum(corpus.values())
     rank = top["rank_normed"] if by == "normed" else top["rank_dot"]
     listed = top[(top["end"] == "top") & (rank <= k)]
     group_of = {query.id: query.group for query in scores.queries}
     counts = listed.groupby([listed["query"].map(group_of), "source"]).size().to_dict()
     rows = []
     for source in order:
-        share = int(corpus[source]) / total
+        share = corpus[source] / total
         for group in dict.fromkeys(query.group for query in scores.queries):
             queries = sum(query.group == group for query in scores.queries)
             of = queries * min(k, total)
             count = int(counts.get((group, source), 0))
-            rows.append((source, int(corpus[source]), share, group, count, of, count / of / share))
+            rows.append((source, corpus[source], share, group, count, of, count / of / share))
     columns = ["source", "documents", "share", "group", "count", "of", "multiplier"]
     return pd.DataFrame(rows, columns=columns)

@@ -181,8 +181,8 @@ def document_records(scores: Scores, found: Lists, show_texts: bool) -> dict[str
     first = found.table.drop_duplicates("doc").sort_values("doc")
     texts = [table.text(int(column)) for column in found.columns]
     return {
-        "id": [str(table.ids[column]) for column in found.columns],
-        "source": [str(table.sources[column]) for column in found.columns],
+        "id": table.take("id", found.columns).tolist(),
+        "source": table.take("source", found.columns).tolist(),
         "tokens": [int(table.lengths[column]) for column in found.columns],
         "sha": [hashlib.sha256(t.encode("utf-8", "surrogatepass")).hexdigest()[:12] for t in texts],
         "snippet": first["snippet"].tolist() if show_texts else [""] * len(texts),

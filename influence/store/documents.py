@@ -94,13 +94,23 @@ class DocumentTable:
 
     @cached_property
     def ids(self) -> npt.NDArray[np.object_]:
-        """Document ids, `[D]`."""
+        """Document ids, `[D]`; a Python string each, so for a few documents of many `take` is the way."""
         return self._strings("id")
 
     @cached_property
     def sources(self) -> npt.NDArray[np.object_]:
         """Source label of each document, `[D]`."""
         return self._strings("source")
+
+    def column(self, name: str) -> Any:
+        """A column of the file as an Arrow chunked array, memory-mapped: no Python object a document."""
+        return pa.chunked_array([batch.column(name) for batch in self._batches], _SCHEMA.field(name).type)
+
+    def take(self, name: str, columns: npt.ArrayLike) -> npt.NDArray[np.object_]:
+        """The `id`, `source` or `text` of a few documents, by their column number in a score matrix."""
+        values = np.empty(len(np.asarray(columns)), object)
+        values[:] = [self._cell(name, int(index)).as_py() for index in np.asarray(columns)]
+        return values
 
     def _strings(self, column: str) -> npt.NDArray[np.object_]:
         parts = [batch.column(column).to_numpy(zero_copy_only=False) for batch in self._batches]

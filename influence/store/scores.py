@@ -127,15 +127,13 @@ class Scores:
     def ranking(
         self, query: str, k: int, by: Reading = "normed", bottom: bool = False
     ) -> npt.NDArray[np.int64]:
-        """Columns of the `k` highest (`bottom`: lowest) documents, best first; ties in document order."""
+        """Columns of the first (`bottom`: last) `k` documents of the ranking, the strongest first.
+
+        One ranking from the highest score to the lowest, ties in document order; `bottom` reads it backwards, so of
+        equal documents the later one comes first.
+        """
         row = self.row(query, by)
-        key = row if bottom else -row
-        k = min(k, len(row))
-        if k == 0:
-            return np.zeros(0, np.int64)
-        threshold = np.partition(key, k - 1)[k - 1]
-        candidates = np.flatnonzero(key <= threshold)
-        return candidates[np.argsort(key[candidates], kind="stable")][:k]
+        return lowest(row, k) if bottom else len(row) - 1 - lowest(-row[::-1], k)
 
     def top(self, query: str, k: int = 20, by: Reading = "normed", bottom: bool = False) -> pd.DataFrame:
         """The `k` documents that raise (`bottom`: lower) log p(completion | prompt) most.
@@ -148,8 +146,8 @@ class Scores:
         return pd.DataFrame(
             {
                 "rank": np.arange(1, len(columns) + 1),
-                "document": self.documents.ids[columns],
-                "source": self.documents.sources[columns],
+                "document": self.documents.take("id", columns),
+                "source": self.documents.take("source", columns),
                 "dot": self.row(query, "dot")[columns],
                 "per_nat": self.row(query, "per_nat")[columns],
                 "normed": self.row(query, "normed")[columns],
@@ -164,8 +162,7 @@ class Scores:
 
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        ids = pa.array(self.documents.ids, pa.string())
-        sources = pa.array(self.documents.sources, pa.string())
+        ids, sources = self.documents.column("id"), self.documents.column("source")
         tables = (
             pa.table(
                 {
@@ -184,6 +181,15 @@ class Scores:
             for table in chain([first], tables):
                 writer.write_table(table)
         return path
+
+
+def lowest(row_D: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
+    """Places of the `k` lowest values, the lowest first; of equal ones the last."""
+    k = min(k, len(row_D))
+    if k == 0:
+        return np.zeros(0, np.int64)
+    candidates = np.flatnonzero(row_D <= np.partition(row_D, k - 1)[k - 1])[::-1]
+    return candidates[np.argsort(row_D[candidates], kind="stable")][:k]
 
 
 def open_scores(folder: str | Path) -> Scores:

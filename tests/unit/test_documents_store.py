@@ -47,6 +47,8 @@ def test_numpy_columns_address_rows(table: DocumentTable) -> None:
     columns = np.array([9, 0, 5])
     assert [table.text(column) for column in columns] == [ROWS[i][0].text for i in (9, 0, 5)]
     assert table.ids[columns].tolist() == ["d9", "d0", "d5"]
+    assert table.take("id", columns).tolist() == ["d9", "d0", "d5"]
+    assert table.column("id").to_pylist() == table.ids.tolist()
 
 
 def test_snippets_are_one_short_line(tmp_path: Path) -> None:

@@ -101,3 +101,14 @@ def test_source_shares_are_multiples_of_the_corpus_share(tmp_path: Path) -> None
     assert shares.loc[("maths", "reasoning"), ["count", "of", "multiplier"]].tolist() == [2, 2, 4.0]
     assert shares.loc[("maths", "factual"), "multiplier"] == 0
     assert shares.loc[("web", "factual"), "multiplier"] == pytest.approx(1 / 0.75)
+
+
+def test_both_ends_of_the_table_are_one_ranking_with_ties(tmp_path: Path) -> None:
+    dot = np.array([[1.0, 0, 1, 0, 0, 1, 0]])
+    scores = write_scores(tmp_path / "run", dot)
+    table = top_table(scores, 2, bottom=True)
+    for end, ranked in (("top", [1, 2]), ("bottom", [7, 6])):
+        own = table[table["end"] == end]
+        for by in ("normed", "dot"):
+            assert own["column"].tolist() == scores.ranking("slopes-00", 2, by, end == "bottom").tolist()  # type: ignore[arg-type]
+            assert own[f"rank_{by}"].tolist() == ranked
