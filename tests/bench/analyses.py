@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--documents", type=int, default=5_000_000)
     parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--only", help="the name of one analysis")
     parser.add_argument("--folder", type=Path, help="where the store is made; by default a temporary folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -53,6 +54,8 @@ def main() -> None:
         print(f"{arguments.queries} queries × {arguments.documents:,} documents")
         results = {}
         for name, work in jobs(scores).items():
+            if arguments.only not in (None, name):
+                continue
             results[name] = measured(work)
             print(
                 f"{name:<16} {results[name]['seconds']:8.1f} s {results[name]['megabytes']:8.0f} MB",

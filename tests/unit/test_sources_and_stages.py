@@ -78,6 +78,22 @@ def test_shares_add_up_and_ends_mirror(seed: int) -> None:
     assert top.equals(bottom)
 
 
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(-2, 2), st.sampled_from("abc")), min_size=1, max_size=40),
+    st.sets(st.integers(1, 45), min_size=1),
+)
+def test_counts_are_those_of_the_rankings_with_ties_in_document_order(made, ks) -> None:
+    documents = [make_document(n, source=source) for n, (_, source) in enumerate(made)]
+    with tempfile.TemporaryDirectory() as folder:
+        scores = write_scores(Path(folder) / "a", [[value for value, _ in made]], documents=documents)
+        names, used, counts = source_counts(scores, ks=sorted(ks))
+        for end, bottom in enumerate((False, True)):
+            for place, k in enumerate(used):
+                listed = scores.documents.sources[scores.ranking("slopes-00", k, bottom=bottom)].tolist()
+                assert counts[0, end, place].tolist() == [listed.count(name) for name in names]
+
+
 def test_reuse(tmp_path: Path) -> None:
     dot = np.zeros((3, 10))
     dot[0, [3, 4]] = dot[1, [4, 3]] = dot[2, [3, 9]] = [2, 1]
