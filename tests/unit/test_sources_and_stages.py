@@ -86,7 +86,7 @@ def test_shares_add_up_and_ends_mirror(seed: int) -> None:
 def test_counts_are_those_of_the_rankings_with_ties_in_document_order(made, ks) -> None:
     documents = [make_document(n, source=source) for n, (_, source) in enumerate(made)]
     with tempfile.TemporaryDirectory() as folder:
-        scores = write_scores(Path(folder) / "a", [[value for value, _ in made]], documents=documents)
+        scores = write_scores(Path(folder) / "a", [[float(value) for value, _ in made]], documents=documents)
         names, used, counts = source_counts(scores, ks=sorted(ks))
         for end, bottom in enumerate((False, True)):
             for place, k in enumerate(used):
