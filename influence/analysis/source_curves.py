@@ -46,15 +46,15 @@ def source_counts(
     counts = np.zeros((len(scores.queries), len(ENDS), len(ks), len(names)), np.int64)
     for row, query in enumerate(scores.queries):
         value_D = finite_row(scores, query.id, by)
-        for end, key_D in enumerate((-value_D, value_D)):
-            counts[row, end] = _counts_of_lowest(key_D, code_D, ks, len(names))
+        counts[row, 0] = _counts_of_lowest(-value_D[::-1], code_D[::-1], ks, len(names))
+        counts[row, 1] = _counts_of_lowest(value_D, code_D, ks, len(names))
     return names, ks, counts
 
 
 def _counts_of_lowest(
     key_D: npt.NDArray[np.floating], code_D: npt.NDArray[np.int16], ks: Sequence[int], n_sources: int
 ) -> npt.NDArray[np.int64]:
-    """Sources of the k documents of lowest key, for each k `[K, sources]`; ties in document order.
+    """Sources of the k documents of lowest key, for each k `[K, sources]`; of equal ones the last, as `lowest`.
 
     From the largest k down, each within the documents of the one before: nothing is sorted.
     """
@@ -65,7 +65,7 @@ def _counts_of_lowest(
             threshold = np.partition(key_D, k - 1)[k - 1]
             chosen = key_D < threshold
             ties = np.flatnonzero(key_D == threshold)
-            chosen[ties[: k - np.count_nonzero(chosen)]] = True
+            chosen[ties[len(ties) - k + np.count_nonzero(chosen) :]] = True
             kept = np.flatnonzero(chosen)  # several times faster than by the mask itself
             key_D, code_D = key_D[kept], code_D[kept]
         counts[place] = np.bincount(code_D, minlength=n_sources)

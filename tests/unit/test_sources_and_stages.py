@@ -83,7 +83,7 @@ def test_shares_add_up_and_ends_mirror(seed: int) -> None:
     st.lists(st.tuples(st.integers(-2, 2), st.sampled_from("abc")), min_size=1, max_size=40),
     st.sets(st.integers(1, 45), min_size=1),
 )
-def test_counts_are_those_of_the_rankings_with_ties_in_document_order(made, ks) -> None:
+def test_counts_are_those_of_the_rankings_also_with_ties(made, ks) -> None:
     documents = [make_document(n, source=source) for n, (_, source) in enumerate(made)]
     with tempfile.TemporaryDirectory() as folder:
         scores = write_scores(Path(folder) / "a", [[float(value) for value, _ in made]], documents=documents)
