@@ -7,7 +7,6 @@ and CSS variables, prefixes ids, and removes metadata. Same input, same bytes.
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
 import xml.etree.ElementTree as ET
@@ -24,7 +23,7 @@ from markupsafe import Markup
 
 from influence.report.inks import GROUP_INKS, INK, LINE, MUTED, SERIES_INKS
 from influence.report.paper import export
-from influence.report.text import plain, power
+from influence.report.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,48 +90,6 @@ def heat_map(
     return drawing.inline(f"Heat map of Pearson R between {n} queries", description)
 
 
-def curve_panel(
-    rank_P: npt.NDArray[np.int64],
-    values_QP: npt.NDArray[np.float64],
-    limits: tuple[float, float],
-    group: str,
-    name: str,
-    title: str,
-    unit: str,
-) -> Markup:
-    """Score against rank of the queries of one task, both axes logarithmic; a bold line joins the medians.
-
-    Args:
-        rank_P: Ranks from 1.
-        values_QP: Score at each rank; what is not positive is not drawn.
-        limits: Of the score axis, shared by all panels.
-        name: Makes the ids of this figure unique.
-    """
-    shown = np.where(values_QP > 0, values_QP, np.nan)
-    median = np.median(values_QP, axis=0)
-    with drawing_of(name, 3.5, 2.45) as drawing:
-        axes = drawing.figure.add_axes((0.12, 0.17, 0.81, 0.74))
-        for row in shown:
-            axes.plot(rank_P, row, color=INK, alpha=0.22, linewidth=0.7)
-        colour = GROUP_INKS.get(group, INK)
-        axes.plot(rank_P, np.where(median > 0, median, np.nan), color=colour, linewidth=2.2)
-        axes.set(xscale="log", yscale="log", ylim=limits, xlim=(1, max(int(rank_P[-1]), 2)))
-        axes.set_xlabel("rank", labelpad=2)
-        axes.set_title(f"{unit} score", loc="left", fontsize=8, pad=6, x=-0.135)
-        axes.grid(color=LINE, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0, pad=4)
-        axes.minorticks_off()
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _position: power(round(math.log10(value))))
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    description = (
-        f"Scores of {len(values_QP)} queries from rank 1 to {rank_P[-1]:,}, log-log, with their median."
-    )
-    return drawing.inline(f"Score against rank: {title}", description)
-
-
 @dataclass
 class Drawing:
     """A figure while matplotlib draws it, then its SVG text."""
@@ -142,22 +99,32 @@ class Drawing:
     svg: str = ""
 
     def inline(
-        self, title: str, description: str, labels: Mapping[str, str] = MappingProxyType({})
+        self,
+        title: str,
+        description: str,
+        labels: Mapping[str, str] = MappingProxyType({}),
+        queries: Mapping[str, str] = MappingProxyType({}),
     ) -> Markup:
         """The figure as an `<svg>` element for a page: themed, without styles, metadata or colliding ids.
 
-        `labels` maps the gid of what belongs to a group of queries to its label.
+        `labels` maps the gid of what belongs to a group of queries to its label, `queries` the gid of what belongs
+        to one query to its id, which is shown where the pointer is.
         """
         root = ET.fromstring(self.svg)
         for parent in list(root.iter()):
             for child in list(parent):
                 if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
                     parent.remove(child)
-        for element in root.iter():
-            label = labels.get(element.get("id", ""))
+        for element in list(root.iter()):
+            label, query = (of.get(element.get("id", "")) for of in (labels, queries))
             _restyle(element, self.name)
             if label is not None:
                 element.set("data-label", plain(label, 1000))
+            if query is not None:
+                element.set("data-query", plain(query, 1000))
+                tip = ET.Element(f"{{{_SVG}}}title")
+                tip.text = plain(query, 1000)
+                element.insert(0, tip)
         del root.attrib["version"]
         for place, (tag, text) in enumerate((("title", title), ("desc", description))):
             node = ET.Element(f"{{{_SVG}}}{tag}", id=f"{self.name}-{tag}")

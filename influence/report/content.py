@@ -22,16 +22,11 @@ from influence.report.data import (
     token_records,
 )
 from influence.report.extent import Extent
-from influence.report.figures import (
-    Figure,
-    analysis,
-    answers,
-    cumulative,
-    figure_data,
-    source_multipliers,
-    stages,
-)
-from influence.report.overview import correlations, curves
+from influence.report.figures import Figure, analysis, answers, figure_data, stages
+from influence.report.mixture import source_multipliers
+from influence.report.overview import correlations
+from influence.report.slopes import curves
+from influence.report.sums import cumulative
 from influence.report.text import signed
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores, open_token_scores
@@ -102,9 +97,8 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     static["has_tokens"] = tokens is not None
     values = fixed_values(scores, by)
     static["shared"] = _shared(values["queries"])
-    drawn = [static[name] for name in ("cumulative", "source_curves", "answers", "stages")]
+    drawn = [static[name] for name in ("cumulative", "curves", "source_curves", "answers", "stages")]
     data = {figure.key: figure.table for figure in drawn if isinstance(figure, Figure)}
-    data["curves"] = _curve_table(scores, values)
     if counts is not None:
         data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
     hits = answered["hits"] if answered is not None else None
@@ -117,18 +111,6 @@ def _shared(queries: list[dict[str, Any]]) -> str:
     """Mean overlap of the two rankings at the smallest depth, in per cent."""
     shares = [query["overlap"][0][1] for query in queries if query["overlap"]]
     return f"{100 * float(np.mean(shares)):.0f} %" if shares else signed(float("nan"))
-
-
-def _curve_table(scores: Scores, values: dict[str, Any]) -> pd.DataFrame:
-    from influence.analysis.correlation import task_labels, task_order
-
-    labels, rows = task_labels(scores.queries), []
-    for row, query in zip(task_order(scores.queries), values["queries"], strict=True):
-        one = scores.queries[row]
-        fit = query["slope"] or {}
-        for rank, value in query["curve"]:
-            rows.append((labels[row], one.id, rank, value, fit.get("alpha"), fit.get("se")))
-    return pd.DataFrame(rows, columns=["label", "query", "rank", "score", "slope", "slope_se"])
 
 
 def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: Reading) -> Content:

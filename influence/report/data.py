@@ -17,13 +17,13 @@ from influence.analysis.ranking import rank_curve, top_table
 from influence.analysis.stages import overlap
 from influence.report.blocks import rounded
 from influence.report.queries import PROMPT_CHARACTERS, query_notes
+from influence.report.slopes import CURVE_RANKS, summable
 from influence.report.text import clip
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores
 from influence.types import SIGN_STATEMENT, Reading
 
 OVERLAPS = (10, 50)
-CURVE_RANKS = 1_000
 STRONGEST_TOKENS = 10
 _PARTS = ("all", "positive", "negative")
 
@@ -59,8 +59,9 @@ def lists(scores: Scores, k: int) -> Lists:
 def fixed_values(scores: Scores, by: Reading) -> dict[str, Any]:
     """What does not depend on how much of the store a report shows, and takes time: computed once."""
     order = task_order(scores.queries)
-    rank_P, curve_QP = rank_curve(scores, CURVE_RANKS, by)
-    slopes = power_law(scores, 500, "dot")
+    drawn = summable(scores, by)
+    rank_P, curve_QP = rank_curve(scores, CURVE_RANKS, drawn)
+    slopes = power_law(scores, CURVE_RANKS, drawn)
     fits = {fit["query"]: fit for fit in slopes[slopes["side"] == "positive"].to_dict("records")}
     matrices = {
         name: {part: correlation(scores, reading, part).to_numpy(float) for part in _PARTS}  # type: ignore[arg-type]

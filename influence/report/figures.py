@@ -1,5 +1,5 @@
-"""The figures over groups of queries, each with the table it is drawn from: F2 cumulative, F4 answers, F5 sources,
-F7 stages, and the counts of relations. Answers, relations and stages are read from what `influence analyze` wrote.
+"""What a figure over groups of queries is made of, and F4 answers and F7 stages, read from what `influence analyze`
+wrote. Each figure carries the table it is drawn from.
 """
 
 from __future__ import annotations
@@ -14,26 +14,51 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from influence.analysis.concentration import concentration
-from influence.analysis.grouping import summarise
-from influence.analysis.source_curves import source_curves
 from influence.errors import StoreError
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count
 from influence.store.scores import Scores
-from influence.types import Query, Reading
+from influence.types import Query
 
-MOST_PANELS = 8
 _ANSWER_KS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 _Z = 1.959964
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A switch between panels of a figure that needs no script: a legend and its options, the first is on."""
+
+    legend: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One chart of a figure, under its own title (untrusted text, such as a source)."""
+    """One chart of a figure, or a table of numbers, under its own title (untrusted text, such as a source).
+
+    `at` names the option of each choice of the figure under which it is shown, from 1; 0 is all of them. `note` is
+    printed with the title, and `label` names the queries it is about, where it is about some.
+    """
 
     title: str
-    svg: Markup
+    svg: Markup | None = None
+    at: tuple[int, ...] = ()
+    note: str = ""
+    label: str | None = None
+    group: str = ""
+    matrix: Matrix | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A printed table: what its rows are, the columns, and for each row its name, a note and its cells.
+
+    A cell is a text and a level of shading: `p1` to `p10` above, `n1` to `n10` below, empty for none.
+    """
+
+    of: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,7 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: str
     table: pd.DataFrame
+    choices: tuple[Choice, ...] = ()
 
 
 def analysis(folder: Path, name: str, tables: Sequence[str]) -> dict[str, pd.DataFrame] | None:
@@ -59,39 +85,6 @@ def analysis(folder: Path, name: str, tables: Sequence[str]) -> dict[str, pd.Dat
             have=str(error).splitlines()[0],
             fix=f"Run influence analyze {name} again, or delete the folder.",
         ) from error
-
-
-def cumulative(scores: Scores) -> Figure:
-    """F2: influence summed over the top documents of each sign, mean ± SD over the queries of a group."""
-    by: Reading = "per_nat" if bool((np.asarray(scores.query_nll) > 0).all()) else "dot"
-    curves = concentration(scores, by)
-    table = summarise(curves, scores.queries, "cumulative", ["side", "unit", "at"], "group")
-    table = table[table["unit"] == "percent"].drop(columns=["unit", "low", "high"]).reset_index(drop=True)
-    panels = []
-    for side in ("positive", "negative"):
-        part = table[(table["side"] == side) & (table["mean"] != 0)]
-        series = [
-            Series(
-                str(label),
-                own["at"],
-                own["mean"],
-                own["mean"] - own["sd"].fillna(0),
-                own["mean"] + own["sd"].fillna(0),
-            )
-            for label, own in part.groupby("label", sort=False)
-        ]
-        if series:
-            unit = "dot / nats" if by == "per_nat" else "dot"
-            axes = Axes(f"top % of the {side} documents", f"summed score ({unit})")
-            svg = line_chart(f"cumulative-{side}", f"Cumulative influence, {side} documents", series, axes)
-            panels.append(Panel(f"{side} documents", svg))
-    caption = (
-        f"Influence summed over the strongest documents of each sign, in rank order, by {by.replace('_', ' ')}. "
-        f"Line: mean over the queries of a group; band: ± 1 SD. n = {_sizes(scores.queries)} queries, "
-        f"{count(len(scores.documents))} documents each. The end of a line is the sum of all documents of that sign; "
-        "influence is a first-order prediction, and sums of many small scores carry its errors."
-    )
-    return Figure("cumulative", tuple(panels), caption, table)
 
 
 def answers(scores: Scores, tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -133,7 +126,7 @@ def answers(scores: Scores, tables: Mapping[str, pd.DataFrame]) -> Figure:
     caption = (
         f"Share of the queries {'that the model answered right ' if marked else ''}whose whole answer (factual) or "
         "whose every step (reasoning) stands in their top k documents. Band: 95 % Wilson interval; the count is "
-        f"printed where a line ends. n = {_sizes(asked)} queries. A hit says that the text is there, not that the "
+        f"printed where a line ends. n = {sizes(asked)} queries. A hit says that the text is there, not that the "
         "model used it."
     )
     return Figure("answers", tuple(panels), caption, table)
@@ -143,43 +136,6 @@ def _wilson(hits: int, n: int) -> tuple[float, float]:
     centre, spread = (hits + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2)
     half = spread * math.sqrt(hits * (n - hits) / n + _Z**2 / 4)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def source_multipliers(scores: Scores, by: Reading) -> Figure | None:
-    """F5: share of each source among the top k over its share of the corpus; None with a single source."""
-    table = source_curves(scores, by, None, "group")
-    names = list(dict.fromkeys(table["source"]))
-    if len(names) < 2:
-        return None
-    panels = []
-    for number, name in enumerate(names[:MOST_PANELS]):
-        part = table[(table["source"] == name) & (table["end"] == "top")]
-        series = []
-        for label, own in part.groupby("label", sort=False):
-            drawn = own[own["multiplier"] > 0]
-            left = len(own) - len(drawn)
-            bands = (drawn["low"], drawn["high"])
-            series.append(
-                Series(
-                    str(label), drawn["k"], drawn["multiplier"], *bands, f"(0 at {left} k)" if left else ""
-                )
-            )
-        share = 100 * float(part["corpus_share"].iloc[0])
-        axes = Axes("top k documents", "times its share of the corpus", y_log=True, y_line=1.0)
-        svg = line_chart(f"sources-{number + 1}", f"Multiplier of source {name!s}", series, axes)
-        panels.append(Panel(f"{name!s} ({share:.2g} % of the corpus)", svg))
-    caption = (
-        f"Share of a source among the top k by {by.replace('_', ' ')}, over its share of the corpus; 1 is the corpus's "
-        "own mixture. Mean over the queries of a group; band: 95 % bootstrap over queries. A multiplier of 0 has no "
-        f"place on a logarithmic axis: how many k have it is printed. n = {_sizes(scores.queries)} queries"
-        + (
-            f"; the {MOST_PANELS} largest of {count(len(names))} sources."
-            if len(names) > MOST_PANELS
-            else "."
-        )
-        + " The bottom k are in the data."
-    )
-    return Figure("source-curves", tuple(panels), caption, table)
 
 
 def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -228,7 +184,8 @@ def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return Figure("stages", tuple(panels), caption, table)
 
 
-def _sizes(queries: Sequence[Query]) -> str:
+def sizes(queries: Sequence[Query]) -> str:
+    """`40 reasoning, 40 factual`, for captions."""
     groups: dict[str, int] = {}
     for query in queries:
         groups[query.group] = groups.get(query.group, 0) + 1

@@ -22,7 +22,11 @@ _GROUPS = tuple(GROUP_INKS)
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its values, and the two ends of its band where it has one."""
+    """One line: its values, and the two ends of its band where it has one.
+
+    `zero_x` are the places where the value is 0 and the axis is logarithmic: open triangles at its floor, the last
+    with `zero_note`.
+    """
 
     label: str
     x: npt.ArrayLike
@@ -30,11 +34,16 @@ class Series:
     low: npt.ArrayLike | None = None
     high: npt.ArrayLike | None = None
     end: str = ""
+    zero_x: npt.ArrayLike = ()
+    zero_note: str = ""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Scales and words of a chart; `names` replace the ticks of x where it is a list of stages."""
+    """Scales and words of a chart; `names` replace the ticks of x where it is a list of stages.
+
+    A logarithmic y has powers of 2 as ticks.
+    """
 
     x: str
     y: str
@@ -52,6 +61,7 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
         name: Makes the ids of this figure unique.
     """
     gids: dict[str, str] = {}
+    floor = _floor(series) if axes.y_log else -math.inf
     with drawing_of(name, 4.4, 2.9) as drawing:
         plot = drawing.figure.add_axes((0.13, 0.17, 0.66, 0.72))
         ends = []
@@ -59,24 +69,49 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
             colour, dash, marker = _look(one.label, number)
             x, y = np.asarray(one.x, float), np.asarray(one.y, float)
             shown = np.isfinite(y) & ((y > 0) | (not axes.y_log))
-            if not shown.any():
+            zero_x = np.asarray(one.zero_x, float)
+            if not shown.any() and not zero_x.size:
                 continue
             gid = f"label-{number}"
-            gids |= {gid: one.label, f"{gid}-band": one.label, f"{gid}-name": one.label}
+            gids |= dict.fromkeys(
+                (gid, f"{gid}-band", f"{gid}-name", f"{gid}-zero", f"{gid}-count"), one.label
+            )
             style = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
             plot.plot(x[shown], y[shown], linewidth=1.8, gid=gid, **style)
             if one.low is not None and one.high is not None:
                 low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]
-                floor = y[shown].min() / 10 if axes.y_log else -np.inf
                 band: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
                 plot.fill_between(x[shown], np.maximum(low, floor), high, **band)
-            ends.append(
-                (float(y[shown][-1]), f"{plain(one.label, 18) or '(empty)'} {one.end}".strip(), colour, gid)
-            )
+            ground = floor / 1.5**number if axes.y_log else 0.0
+            if zero_x.size:
+                _zeros(plot, zero_x, ground, one.zero_note, colour, gid)
+            height = float(y[shown][-1]) if shown.any() and not _ends_at_zero(x[shown], zero_x) else ground
+            ends.append((height, f"{plain(one.label, 18) or '(empty)'} {one.end}".strip(), colour, gid))
         _dress(plot, axes)
         _name_ends(plot, ends)
     said = "; ".join(_said(one) for one in series)
     return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.", gids)
+
+
+def _floor(series: Sequence[Series]) -> float:
+    """Half the smallest positive value: where a zero is marked."""
+    values = np.concatenate([np.asarray(one.y, float) for one in series])
+    values = values[np.isfinite(values) & (values > 0)]
+    return float(values.min()) / 2 if values.size else 0.5
+
+
+def _ends_at_zero(x: npt.NDArray[np.float64], zero_x: npt.NDArray[np.float64]) -> bool:
+    return bool(zero_x.size) and zero_x.max() > x.max()
+
+
+def _zeros(
+    plot: Any, zero_x: npt.NDArray[np.float64], ground: float, note: str, colour: str, gid: str
+) -> None:
+    marks = {"marker": "v", "markersize": 5, "markerfacecolor": "none", "linestyle": "none"}
+    plot.plot(zero_x, np.full(len(zero_x), ground), color=colour, gid=f"{gid}-zero", **marks)
+    if note:
+        where = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+        plot.annotate(note, (float(zero_x.max()), ground), color=colour, gid=f"{gid}-count", **where)
 
 
 def _look(label: str, number: int) -> tuple[str, Any, str]:
@@ -96,8 +131,8 @@ def _dress(plot: Any, axes: Axes) -> None:
         plot.set_xscale("log")
         plot.xaxis.set_major_formatter(lambda value, _position: power(round(math.log10(value))))
     if axes.y_log:
-        plot.set_yscale("log")
-        plot.yaxis.set_major_formatter(lambda value, _position: _log_tick(value))
+        plot.set_yscale("log", base=2)
+        plot.yaxis.set_major_formatter(lambda value, _position: _times(value))
     else:
         plot.yaxis.set_major_formatter(lambda value, _position: f"{value:,.10g}".replace("-", "−"))
     if axes.names:
@@ -117,9 +152,9 @@ def _dress(plot: Any, axes: Axes) -> None:
         plot.spines[side].set_visible(False)
 
 
-def _log_tick(value: float) -> str:
-    exponent = math.log10(value)
-    return power(round(exponent)) if abs(exponent - round(exponent)) < 1e-9 else f"{value:.2g}"
+def _times(value: float) -> str:
+    """A tick of a logarithmic axis of base 2: 8, 1/4."""
+    return f"{value:,.10g}" if value >= 1 else f"1/{1 / value:,.10g}"
 
 
 def _name_ends(plot: Any, ends: Sequence[tuple[float, str, str, str]]) -> None:

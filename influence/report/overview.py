@@ -1,4 +1,4 @@
-"""The figures and tables over all queries: correlation, score curves, sources."""
+"""The figures and tables over all queries: correlation and sources."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from influence.analysis.correlation import correlation, group_means, task_labels, task_order
-from influence.analysis.ranking import rank_curve
 from influence.analysis.sources import source_shares
-from influence.report.charts import curve_panel, heat_map
+from influence.report.charts import heat_map
 from influence.report.text import count, signed
 from influence.store.scores import Scores
 from influence.types import Reading
@@ -23,7 +22,6 @@ from influence.types import Reading
 if TYPE_CHECKING:
     import pandas as pd
 
-CURVE_RANKS = 1_000
 MOST_TASKS = 12
 MOST_SOURCES = 20
 MOST_MAPPED = 2_000
@@ -41,16 +39,6 @@ class Correlations:
     pairs: tuple[tuple[str, str, str, str], ...]
     undefined: tuple[str, ...]
     cut: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One small multiple of the score curves."""
-
-    label: str
-    group: str
-    queries: int
-    figure: Markup
 
 
 def correlations(scores: Scores, by: Reading) -> Correlations:
@@ -113,27 +101,6 @@ def _extreme_pairs(
         i, j = (int(x) for x in np.unravel_index(place, above.shape))
         pairs.append((name, ids[i], ids[j], signed(above[i, j])))
     return tuple(pairs if pairs[0][1:3] != pairs[1][1:3] else pairs[:1])
-
-
-def curves(scores: Scores, by: Reading) -> list[Panel]:
-    """Score against rank, one panel a task (the largest tasks), on shared axes."""
-    rank_P, values_QP = rank_curve(scores, CURVE_RANKS, by)
-    labels = task_labels(scores.queries)
-    positive = values_QP[values_QP > 0]
-    if len(rank_P) < 3 or not positive.size:
-        return []
-    limits = (float(positive.min()) / 1.3, float(positive.max()) * 1.3)
-    panels: list[Panel] = []
-    ordered = list(dict.fromkeys(labels[i] for i in task_order(scores.queries)))
-    for task in _largest_tasks(labels, ordered):
-        rows = [i for i, label in enumerate(labels) if label == task]
-        if not (values_QP[rows] > 0).any():
-            continue
-        group = scores.queries[rows[0]].group
-        name = f"curve-{len(panels) + 1}"
-        figure = curve_panel(rank_P, values_QP[rows], limits, group, name, task, by.replace("_", " "))
-        panels.append(Panel(task, group, len(rows), figure))
-    return panels
 
 
 def sources(scores: Scores, table: pd.DataFrame, k: int, by: Reading) -> dict[str, Any]:

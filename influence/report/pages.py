@@ -22,7 +22,7 @@ from influence.report.blocks import encode, script_tags
 from influence.report.content import Content, content, prepare
 from influence.report.extent import Extent, cuts, extents
 from influence.report.facts import model_and_corpus, queries_by_group, run_card, tracked_layers, truncated
-from influence.report.overview import CURVE_RANKS, sources
+from influence.report.overview import sources
 from influence.report.paper import exporting
 from influence.report.queries import query_views
 from influence.report.text import breaks, clip, count, pieces, plain
@@ -193,7 +193,6 @@ def _page(
         n_queries=len(scores.queries),
         n_tasks=len(set(task_labels(scores.queries))),
         groups=queries_by_group(scores),
-        curve_ranks=min(CURVE_RANKS, len(scores.documents)),
         card=run_card(scores),
         layers=tracked_layers(scores),
         tasks=query_views(scores, made.found.table, extent.rows, by, show_texts=texts != "none"),

@@ -13,17 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from influence.report.charts import curve_panel, heat_map
+from influence.report.charts import heat_map
+from influence.report.slopes import Curves, curve_panel
 
 R = np.array([[1.0, 0.5, -1.0], [0.5, 1.0, np.nan], [-1.0, np.nan, 1.0]])
 
 
 def figures() -> list[str]:
-    ranks, values = np.array([1, 10, 100]), np.array([[5.0, 0.5, 0.05], [3.0, -1.0, 0.0]])
+    ranks, lines = (
+        np.array([1, 10, 100]),
+        {"q<1>": np.array([5.0, 0.5, 0.05]), "q2": np.array([3.0, -1.0, 0.0])},
+    )
+    task = Curves("a<b", "factual", ranks, lines, np.array([4.0, 0.1, 0.02]), 5.0 / ranks, -1.0, 0.1)
     tasks, groups = ["$x_1$", "a<b&c", "a<b&c"], ["reasoning", "control", "<unknown>"]
     return [
         heat_map(R, tasks, groups, ["q $\\frac$", "q\u202e2", "q3"], "Pearson R"),
-        curve_panel(ranks, values, (0.01, 10), "factual", "curve-1", "a<b", "per nat"),
+        curve_panel(task, (0.01, 10), "curve-1", "per nat"),
     ]
 
 

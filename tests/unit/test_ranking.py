@@ -110,5 +110,5 @@ def test_both_ends_of_the_table_are_one_ranking_with_ties(tmp_path: Path) -> Non
     for end, ranked in (("top", [1, 2]), ("bottom", [7, 6])):
         own = table[table["end"] == end]
         for by in ("normed", "dot"):
-            assert own["column"].tolist() == scores.ranking("slopes-00", 2, by, end == "bottom").tolist()  # type: ignore[arg-type]
+            assert own["column"].tolist() == scores.ranking("slopes-00", 2, by, end == "bottom").tolist()
             assert own[f"rank_{by}"].tolist() == ranked

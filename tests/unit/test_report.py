@@ -118,7 +118,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ET.Element]
 def test_hostile_text_makes_no_element_and_no_attribute(hostile: tuple[Path, ET.Element]) -> None:
     _, tree = hostile
     tags = {element.tag.split("}")[1] for element in tree.iter() if isinstance(element.tag, str)}
-    assert not tags & {"img", "iframe", "object", "embed", "form", "input", "base", "b"}
+    assert not tags & {"img", "iframe", "object", "embed", "form", "base", "b"}
+    assert {e.get("type") for e in find(tree, "input")} == {"radio"}
     (program,) = [e for e in find(tree, "script") if e.get("type") != "text/plain"]
     assert program.text == (Path(influence.report.__file__).parent / "assets" / "report.js").read_text()
     assert program.attrib == {}
@@ -406,8 +407,8 @@ def test_figures_for_papers(tmp_path: Path) -> None:
     run = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60))).folder
     report(run, tmp_path / "r.html", figures=tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert {"correlation.svg", "correlation.pdf", "cumulative-positive.svg", "curve-1.pdf"} <= names
-    drawn = (tmp_path / "figures" / "cumulative-positive.svg").read_text()
+    assert {"correlation.svg", "correlation.pdf", "cumulative-positive-1-1.svg", "curve-1.pdf"} <= names
+    drawn = (tmp_path / "figures" / "cumulative-positive-1-1.svg").read_text()
     assert "#0072b2" in drawn
     assert not [ink for ink in PAPER if ink in drawn]
 
@@ -445,7 +446,9 @@ def test_figures_show_their_tables(tmp_path: Path) -> None:
         wanted = part[part["query"].isin(ids)]["cumulative"].mean()
         columns, rows = blocks["f-cumulative"]["columns"], blocks["f-cumulative"]["rows"]
         records = [dict(zip(columns, row, strict=True)) for row in rows]
-        (record,) = [r for r in records if (r["side"], r["at"], r["label"]) == (side, at, label)]
+        (record,) = [
+            r for r in records if (r["side"], r["unit"], r["at"], r["label"]) == (side, unit, at, label)
+        ]
         assert record["mean"] == pytest.approx(wanted)
         assert record["n"] == 3
     found = tables["answers"]["found"]
