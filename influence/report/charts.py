@@ -55,6 +55,7 @@ _SETTINGS: Any = {
     "hatch.linewidth": 0.6,
 }
 _SVG = "http://www.w3.org/2000/svg"
+_HREF = "{http://www.w3.org/1999/xlink}href"
 _LABEL_CHARACTERS = 17
 _IDS_UP_TO = 28
 _HATCH_UP_TO = 200
@@ -115,6 +116,7 @@ class Drawing:
             for child in list(parent):
                 if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
                     parent.remove(child)
+        _join_marks(root)
         for element in list(root.iter()):
             label, query = (of.get(element.get("id", "")) for of in (labels, queries))
             _restyle(element, self.name)
@@ -125,6 +127,7 @@ class Drawing:
                 tip = ET.Element(f"{{{_SVG}}}title")
                 tip.text = plain(query, 1000)
                 element.insert(0, tip)
+        _ungroup(root)
         del root.attrib["version"]
         for place, (tag, text) in enumerate((("title", title), ("desc", description))):
             node = ET.Element(f"{{{_SVG}}}{tag}", id=f"{self.name}-{tag}")
@@ -236,6 +239,40 @@ def _colour_bar(figure: Figure) -> None:
     for spine in bar.spines.values():
         spine.set(color=INK, linewidth=0.6)
     bar.set_title("R", fontsize=9, pad=6)
+
+
+def _join_marks(root: ET.Element) -> None:
+    """Markers of a line as one path instead of an element each."""
+    paths = {element.get("id"): element.get("d", "") for element in root.iter(f"{{{_SVG}}}path")}
+    for group in list(root.iter(f"{{{_SVG}}}g")):
+        marks = [child for child in group if child.tag == f"{{{_SVG}}}use"]
+        if len(marks) < 2 or len({(mark.get(_HREF), mark.get("style")) for mark in marks}) > 1:
+            continue
+        shape = paths[marks[0].get(_HREF, "")[1:]]
+        moved = (_moved(shape, float(mark.get("x", 0)), float(mark.get("y", 0))) for mark in marks)
+        for mark in marks:
+            group.remove(mark)
+        ET.SubElement(group, f"{{{_SVG}}}path", d=" ".join(moved), style=marks[0].get("style", ""))
+
+
+def _moved(path: str, x: float, y: float) -> str:
+    """Path data, all of it absolute, moved; a tenth of a pixel of 1/72 inch is fine enough."""
+    numbers = re.split(r"(-?[\d.]+(?:e-?\d+)?)", path)
+    for place in range(1, len(numbers), 2):
+        numbers[place] = f"{float(numbers[place]) + (x if place % 4 == 1 else y):.1f}"
+    return " ".join("".join(numbers).split())
+
+
+def _ungroup(parent: ET.Element) -> None:
+    """Put the children of groups that say nothing (an id at most, which nothing refers to) in their place."""
+    children = list(parent)
+    for child in children:
+        _ungroup(child)
+    kept: list[ET.Element] = []
+    for child in children:
+        empty = child.tag == f"{{{_SVG}}}g" and not set(child.attrib) - {"id"}
+        kept += list(child) if empty else [child]
+    parent[:] = kept
 
 
 def _restyle(element: ET.Element, name: str) -> None:

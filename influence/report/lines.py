@@ -18,6 +18,7 @@ from influence.report.text import plain, power
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _MARKERS = ("o", "s", "^", "D")
 _GROUPS = tuple(GROUP_INKS)
+_WIDTH = 3.9
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
     """
     gids: dict[str, str] = {}
     floor = _floor(series) if axes.y_log else -math.inf
-    with drawing_of(name, 4.4, 2.9) as drawing:
-        plot = drawing.figure.add_axes((0.13, 0.17, 0.66, 0.72))
+    with drawing_of(name, _WIDTH, 2.75) as drawing:
+        plot = drawing.figure.add_axes((0.14, 0.17, 0.83 - _room(series), 0.72))
         ends = []
         for number, one in enumerate(series):
             colour, dash, marker = _look(one.label, number)
@@ -86,11 +87,21 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
             if zero_x.size:
                 _zeros(plot, zero_x, ground, one.zero_note, colour, gid)
             height = float(y[shown][-1]) if shown.any() and not _ends_at_zero(x[shown], zero_x) else ground
-            ends.append((height, f"{plain(one.label, 18) or '(empty)'} {one.end}".strip(), colour, gid))
+            ends.append((height, _end(one), colour, gid))
         _dress(plot, axes)
         _name_ends(plot, ends)
     said = "; ".join(_said(one) for one in series)
     return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.", gids)
+
+
+def _room(series: Sequence[Series]) -> float:
+    """Part of the width that the names at the right take."""
+    longest = max((len(_end(one)) for one in series), default=0)
+    return min(0.4, (6 + 5 * longest) / (72 * _WIDTH))
+
+
+def _end(one: Series) -> str:
+    return f"{plain(one.label, 18) or '(empty)'} {one.end}".strip()
 
 
 def _floor(series: Sequence[Series]) -> float:
@@ -143,10 +154,10 @@ def _dress(plot: Any, axes: Axes) -> None:
     if axes.y_line is not None:
         plot.axhline(axes.y_line, color=MUTED, linewidth=0.9)
     plot.set_xlabel(axes.x, labelpad=2)
-    plot.set_title(axes.y, loc="left", fontsize=8, pad=6, x=-0.13)
+    plot.set_title(axes.y, loc="left", fontsize=8, pad=6, x=-0.15)
     plot.grid(color=LINE, linewidth=0.6)
     plot.set_axisbelow(True)
-    plot.tick_params(length=0, pad=4)
+    plot.tick_params(left=False, bottom=False, pad=7.5)
     plot.minorticks_off()
     for side in ("top", "right"):
         plot.spines[side].set_visible(False)

@@ -90,5 +90,5 @@ def _cell(multiplier: float) -> tuple[str, str]:
     if multiplier == 0:
         return "0", "n10"
     steps = min(10, round(10 * abs(math.log2(multiplier)) / _DEEPEST))
-    digits = 2 if multiplier < 10 else 0
-    return f"{multiplier:.{digits}f}", f"{'p' if multiplier > 1 else 'n'}{steps}" if steps else ""
+    text = f"{multiplier:.1g}" if multiplier < 0.005 else f"{multiplier:.{2 if multiplier < 10 else 0}f}"
+    return text, f"{'p' if multiplier > 1 else 'n'}{steps}" if steps else ""

@@ -134,4 +134,6 @@ def sources(scores: Scores, table: pd.DataFrame, k: int, by: Reading) -> dict[st
 
 
 def _times(multiplier: float) -> str:
+    if multiplier == 0:
+        return "0×"
     return f"{multiplier:.2f}×" if multiplier < 10 else f"{multiplier:,.0f}×"

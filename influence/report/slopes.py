@@ -155,7 +155,7 @@ def _dress(axes: Any, last: int, limits: tuple[float, float], unit: str) -> None
     axes.set_title(f"{unit} score", loc="left", fontsize=8, pad=6, x=-0.135)
     axes.grid(color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, pad=4)
+    axes.tick_params(left=False, bottom=False, pad=7.5)
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _position: power(round(math.log10(value))))
