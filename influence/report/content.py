@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from influence.errors import ComputeError
 from influence.report.data import (
     Lists,
     document_records,
@@ -22,6 +24,7 @@ from influence.report.data import (
     token_records,
 )
 from influence.report.extent import Extent
+from influence.report.facts import NOT_RECORDED
 from influence.report.figures import Figure, analysis, answers, figure_data, stages
 from influence.report.mixture import source_multipliers
 from influence.report.overview import correlations
@@ -93,7 +96,7 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     static["stages"] = stages(staged) if staged is not None else None
     counts = related["counts"] if related is not None else None
     static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
-    tokens = open_token_scores(scores.folder)
+    tokens = _finite(open_token_scores(scores.folder), scores.folder)
     static["has_tokens"] = tokens is not None
     values = fixed_values(scores, by)
     static["shared"] = _shared(values["queries"])
@@ -105,6 +108,15 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     found = answered["found"] if answered is not None else None
     labels = related["relations"] if related is not None else None
     return Prepared(title, static, values, data, found, hits, labels, tokens)
+
+
+def _finite(tokens: TokenScores | None, folder: Path) -> TokenScores | None:
+    if tokens is not None and not np.isfinite(tokens.arrays["value"]).all():
+        raise ComputeError(
+            f"Influence of single tokens in {folder} is not finite.",
+            fix="Run influence tokens again, with the model in float32.",
+        )
+    return tokens
 
 
 def _shared(queries: list[dict[str, Any]]) -> str:
@@ -147,6 +159,7 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
         "r": prepared.values["r"],
         "cluster": prepared.values["cluster"],
         "tokens": extent.tokens if pairs else 0,
+        "tokens_left_out": prepared.tokens is not None and not pairs,
         "answers": prepared.found is not None,
         "hits": _by_pair(
             found, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts
@@ -164,6 +177,13 @@ def _answered(found: pd.DataFrame | None, query: str) -> int | None:
     return int(ranks.min()) if len(ranks) else None
 
 
+def _words(value: Any, named: bool, show_texts: bool) -> str | None:
+    """A cell of a table of texts: a name says if it is missing, a text is None then or where none may be shown."""
+    if value is None or value != value:  # NaN
+        return NOT_RECORDED if named else None
+    return str(value) if named or show_texts else None
+
+
 def _by_pair(
     found: Lists, scores: Scores, table: pd.DataFrame | None, fields: tuple[str, ...], show_texts: bool
 ) -> dict[str, dict[str, Any]] | None:
@@ -177,10 +197,7 @@ def _by_pair(
         doc = doc_of.get(int(record["column"]))
         if doc is None or record["query"] not in number:
             continue
-        values = [
-            str(record[name]) if show_texts or name in ("label", "method", "part") else None
-            for name in fields
-        ]
+        values = [_words(record[name], name in ("label", "method", "part"), show_texts) for name in fields]
         of_query = pairs.setdefault(str(number[record["query"]]), {})
         if "label" in fields:
             of_query[str(doc)] = values

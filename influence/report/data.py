@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,8 +102,14 @@ def fixed_values(scores: Scores, by: Reading) -> dict[str, Any]:
 
 
 def _whole(r: npt.NDArray[np.float64]) -> list[int | None]:
-    """R in ten-thousandths."""
-    return [None if np.isnan(value) else round(10_000 * value) for value in r.tolist()]
+    """R in ten-thousandths; never half a hundredth, which would round to two decimals as R itself does not."""
+    whole: list[int | None] = []
+    for value in (10_000 * r).tolist():
+        near = None if math.isnan(value) else round(value)
+        if near is not None and near % 100 == 50:
+            near += -1 if value < near else 1
+        whole.append(near)
+    return whole
 
 
 def _agreement(scores: Scores, query: str) -> tuple[float | None, list[list[float | None]]]:

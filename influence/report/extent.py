@@ -26,7 +26,9 @@ class Extent:
 
 
 def extents(asked: Extent) -> Iterator[Extent]:
-    """Ever smaller extents: token values first, then texts, then documents, then the tables without scripts."""
+    """Ever smaller extents: token values first, then texts (without them no token values), then documents, then the
+    tables without scripts.
+    """
     extent = asked
     yield extent
     for tokens in (10, 3):
@@ -34,7 +36,7 @@ def extents(asked: Extent) -> Iterator[Extent]:
             extent = replace(extent, tokens=tokens)
             yield extent
     for characters in (2_000, 500, 0) if asked.characters is None else ():
-        extent = replace(extent, characters=characters)
+        extent = replace(extent, characters=characters, tokens=extent.tokens if characters else 0)
         yield extent
     for k in (20, 10, 5, 3):
         if extent.k > k:

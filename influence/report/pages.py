@@ -235,6 +235,10 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mappi
     ]
     if not static["has_tokens"]:
         items.append("Which tokens of a document carry its score: influence tokens was not run for it.")
+    elif settings.texts != "full":
+        items.append(
+            "Which tokens of a document carry its score: shown with the whole texts only (texts=full)."
+        )
     if n_truncated:
         items.append(
             f"Text beyond the first {limit} tokens of {count(n_truncated)} documents: it was not scored."

@@ -385,7 +385,7 @@
     if (!shard) {
       if (text == null) body.append(el("span", { class: "muted" }, meta.texts === "none" ? "No texts in this report: it was made with texts=none." : show(d.snippet[doc] || "")));
       else body.append(...show(text, true));
-      const why = !meta.tokens ? "No influence per token in this report: run `influence tokens` on the store, then write the report again." : at >= 0 ? `Influence per token is kept for the first ${count(meta.tokens)} documents of a query.` : null;
+      const why = !meta.tokens ? (meta.tokens_left_out ? "Influence per token was computed, but is left out of this report: the overview says why." : "No influence per token in this report: run `influence tokens` on the store, then write the report again.") : at >= 0 ? `Influence per token is kept for the first ${count(meta.tokens)} documents of a query.` : null;
       if (why) node.append(el("p", { class: "note" }, why));
     }
     if (text != null && d.cut[doc]) node.append(el("p", { class: "note" }, `… ${count(d.cut[doc])} more characters not in this report.`));
@@ -606,7 +606,7 @@
 
   // -- frame
 
-  const VIEWS = { q: viewQueries, d: viewDocument };
+  const VIEWS = { __proto__: null, q: viewQueries, d: viewDocument };
 
   function focusTitle(node) {
     const heading = node.querySelector("h2");
@@ -621,8 +621,9 @@
     pending = pending || (shownPath !== null && path !== shownPath);
     if (path !== shownPath) { rows = []; cursor = -1; back = null; }
     shownPath = path;
-    const known = state.view in VIEWS || document.querySelector(`section[data-view="${CSS.escape(state.view)}"]`);
-    const dynamic = state.view in VIEWS || !known;
+    const drawn = state.view in VIEWS;
+    const known = drawn || document.querySelector(`section[data-view="${CSS.escape(state.view)}"]:not(#app)`);
+    const dynamic = drawn || !known;
     document.body.dataset.view = dynamic ? "app" : state.view;
     for (const section of document.querySelectorAll("main > section")) section.classList.toggle("on", section.dataset.view === (dynamic ? "app" : state.view));
     for (const link of document.querySelectorAll("nav a[data-to]")) {
