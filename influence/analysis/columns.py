@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Set
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from influence.analysis.grouping import finite_row
 from influence.analysis.ranking import ranks
@@ -56,6 +58,32 @@ def source_codes(scores: Scores) -> tuple[list[str], npt.NDArray[np.int16]]:
     new = np.empty(len(names), np.int16)
     new[order] = np.arange(len(names))
     return [names[code] for code in order], new[code_D]
+
+
+def columns_of(scores: Scores, ids: Set[str]) -> dict[str, int]:
+    """The column of each of these ids that is in the corpus."""
+    found = {}
+    wanted = pa.array(sorted(ids), pa.string())
+    start = 0
+    for batch in _batches(scores) if ids else ():
+        own = batch.column("id")
+        for place in np.flatnonzero(pc.is_in(own, wanted).to_numpy(zero_copy_only=False)).tolist():
+            found[own[place].as_py()] = start + place
+        start += batch.num_rows
+    return found
+
+
+def matching_metadata(scores: Scores, field: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(column, id, metadata) of the documents whose metadata have a field of this name."""
+    start = 0
+    for batch in _batches(scores):
+        metadata = batch.column("metadata")
+        may = pc.match_substring(metadata, json.dumps(field)).to_numpy(zero_copy_only=False)
+        for place in np.flatnonzero(may).tolist():
+            record = json.loads(metadata[place].as_py())
+            if field in record:
+                yield start + place, batch.column("id")[place].as_py(), record
+        start += batch.num_rows
 
 
 def same_documents(a: Scores, b: Scores) -> bool:

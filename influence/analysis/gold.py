@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from influence.analysis.columns import columns_of
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Reading
@@ -21,7 +22,7 @@ def gold_columns(scores: Scores) -> dict[str, npt.NDArray[np.int64]]:
     Raises:
         InputError: a gold document is not in the corpus that was scored.
     """
-    column_of = {str(identity): column for column, identity in enumerate(scores.documents.ids)}
+    column_of = columns_of(scores, {identity for query in scores.queries for identity in query.gold})
     columns = {}
     for query in scores.queries:
         absent = [identity for identity in query.gold if identity not in column_of]

@@ -18,6 +18,7 @@ from influence import __version__
 from influence.analysis.answers import answer_rates, found_answers, judge_hits, keyword_hits
 from influence.analysis.columns import rank_column, top_documents
 from influence.analysis.concentration import concentration, pareto_tail, power_law
+from influence.analysis.copies import copy_ranks, near_copies, self_influence
 from influence.analysis.corpus_scan import corpus_hits
 from influence.analysis.correlation import correlation
 from influence.analysis.correlation_blocks import (
@@ -27,11 +28,14 @@ from influence.analysis.correlation_blocks import (
     largest_pairs,
     permutation_test,
 )
+from influence.analysis.gold import recall_table
 from influence.analysis.grouping import Grouping, summarise, welch_tests
 from influence.analysis.judges import Judge, KeptReplies
+from influence.analysis.lexical import BM25_COLUMNS as BM25_COLUMNS
+from influence.analysis.lexical import beside_bm25
 from influence.analysis.relations import label_relations, relation_counts
 from influence.analysis.reuse import document_reuse, reuse_counts
-from influence.analysis.sanity import near_copies
+from influence.analysis.sanity import token_marks, verdicts, word_order
 from influence.analysis.source_curves import source_curves
 from influence.analysis.stages import (
     Stages,
@@ -43,6 +47,7 @@ from influence.analysis.stages import (
     stage_sources,
 )
 from influence.store.scores import Scores
+from influence.store.token_scores import open_token_scores
 from influence.types import Reading
 
 Tables = dict[str, pd.DataFrame]
@@ -58,8 +63,9 @@ ANALYSES: Mapping[str, tuple[str, Reading]] = {
     "relations": ("How do the top documents relate to the query? (needs a judge model)", "normed"),
     "sources": ("Which sources do the top documents come from, against the whole corpus?", "normed"),
     "reuse": ("Which documents stand in the top of many queries?", "normed"),
+    "bm25": ("Are the top documents those that share words with the query? (BM25)", "normed"),
     "stages": ("What changes between checkpoints? (two or more runs)", "normed"),
-    "sanity": ("Which top documents hold a near copy of the completion?", "normed"),
+    "sanity": ("Do scores behave as influence must? (copies, word order, token sums)", "normed"),
 }
 
 
@@ -158,6 +164,21 @@ def reuse_tables(scores: Scores, by: Reading, group_by: Grouping, k: int) -> Tab
     return {"documents": documents, "counts": reuse_counts(documents)}
 
 
+def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None) -> Tables:
+    """documents, overlap (by query) and overlap_by_group; where queries name gold documents also gold and recall."""
+    documents, overlaps, gold = beside_bm25(scores, k, progress=progress)
+    tables: Tables = {
+        "documents": documents,
+        "overlap": overlaps,
+        "overlap_by_group": summarise(
+            overlaps, scores.queries, "overlap", ["reading", "k", "chance"], group_by
+        ),
+    }
+    if len(gold):
+        tables |= {"gold": gold, "recall": recall_table(gold.set_index("query"))}
+    return tables
+
+
 def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
     """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources."""
     agreement = stage_agreement(stages, by, sorted({10, 100, k}))
@@ -171,9 +192,15 @@ def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tab
     }
 
 
-def sanity_tables(scores: Scores, k: int) -> Tables:
-    """copies."""
-    return {"copies": near_copies(scores, k)}
+def sanity_tables(scores: Scores, k: int, scan: bool = True, progress: Any = None) -> Tables:
+    """checks (a verdict each), copies, word_order; with a scan copy_ranks and self; with token scores tokens."""
+    tables: Tables = {"copies": near_copies(scores, k), "word_order": word_order(scores)}
+    tokens = open_token_scores(scores.folder)
+    if tokens is not None:
+        tables["tokens"] = token_marks(scores, tokens)
+    if scan:
+        tables |= {"copy_ranks": copy_ranks(scores, progress=progress), "self": self_influence(scores)}
+    return {"checks": verdicts(scores, tables, k), **tables}
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, made_by: Mapping[str, Any]) -> list[Path]:

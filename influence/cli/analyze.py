@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from influence.store.scores import Scores
     from influence.types import Reading
 
-_K = {"concentration": 500, "answers": 500, "reuse": 500, "stages": 500, "relations": 10, "sanity": 20}
+_K = {
+    "concentration": 500,
+    "answers": 500,
+    "reuse": 500,
+    "stages": 500,
+    "bm25": 500,
+    "relations": 10,
+    "sanity": 20,
+}
 
 
 @click.command("analyze")
@@ -46,7 +54,7 @@ _K = {"concentration": 500, "answers": 500, "reuse": 500, "stages": 500, "relati
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A prompt of your own for the judge; start from those in influence/analysis/prompts.",
 )
-@click.option("--no-scan", is_flag=True, help="answers: do not look through the whole corpus.")
+@click.option("--no-scan", is_flag=True, help="answers, sanity: do not look through the whole corpus.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the tables.  [default: RUN/analysis/NAME]"
 )
@@ -68,6 +76,7 @@ def analyze(
     LABEL=RUN, in the order of training. Positive scores: the document is predicted to RAISE log p(completion | prompt).
     """
     from influence.analysis.tables import ANALYSES, describe_runs, write_tables
+    from influence.cli.summary import summary
     from influence.errors import InputError
     from influence.store.scores import open_scores
 
@@ -81,8 +90,8 @@ def analyze(
     opened = [(label, open_scores(path)) for label, path in labelled]
     folder = out or labelled[-1][1] / "analysis" / name
     reading = by or ANALYSES[name][1]
-    if name == "sanity" and by is not None:
-        raise InputError("sanity looks at both rankings.", fix="Leave out --by.")
+    if name in ("sanity", "bm25") and by is not None:
+        raise InputError(f"{name} looks at both rankings.", fix="Leave out --by.")
     k = k or _K.get(name, 0)
     tables = _run(name, opened, reading, _grouping(group_by), k, judge, folder, prompt, not no_scan)
     made_by = {
@@ -94,7 +103,7 @@ def analyze(
         "runs": describe_runs([scores for _, scores in opened]),
     }
     paths = write_tables(tables, folder, made_by)
-    _summarise(name, tables)
+    click.echo(summary(name, tables))
     for path in paths:
         click.echo(f"{path}  ({len(tables[path.stem]):,} rows)")
 
@@ -160,10 +169,13 @@ def _run(
         return tables.reuse_tables(scores, by, group_by, k)
     if name == "stages":
         return tables.stage_tables(runs, by, group_by, k)
-    if name == "sanity":
-        return tables.sanity_tables(scores, k)
+    if name in ("sanity", "bm25"):
+        with _Progress("texts") as progress:
+            if name == "bm25":
+                return tables.bm25_tables(scores, group_by, k, progress)
+            return tables.sanity_tables(scores, k, scan, progress)
     model, kept = _judge(judge, folder)
-    with _Progress() as progress:
+    with _Progress("judge") as progress:
         if name == "answers":
             return tables.answer_tables(
                 scores, by, group_by, k, judge=model, kept=kept, prompt=prompt, scan=scan, progress=progress
@@ -200,9 +212,10 @@ def _judge(spec: str, folder: Path) -> tuple[Judge | None, KeptReplies]:
 
 
 class _Progress:
-    """A bar of judged documents, drawn once the first reply comes."""
+    """A bar of documents, drawn once the first are done."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._bar: Any = None
 
     def __enter__(self) -> _Progress:
@@ -212,49 +225,9 @@ class _Progress:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=total, unit="document", desc="judge")
+            self._bar = tqdm(total=total, unit="document", desc=self._what)
         self._bar.update(done - self._bar.n)
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-def _summarise(name: str, tables: Tables) -> None:
-    """The tables that a reader wants first, in full or their first rows."""
-    first = {
-        "correlation": ("blocks", "permutation", "cross_by_task"),
-        "concentration": ("power_law_by_group", "slope_tests"),
-        "answers": ("rates",),
-        "relations": ("counts",),
-        "sources": (),
-        "reuse": (),
-        "stages": ("facts",),
-        "sanity": ("copies",),
-    }[name]
-    shown = {table: tables[table] for table in first if table in tables}
-    if name == "sources":
-        curves = tables["curves"]
-        near = max((k for k in curves["k"] if k <= 50), default=1)
-        top = curves[(curves["end"] == "top") & (curves["k"] == near)]
-        wide = top.pivot(index="label", columns="source", values="multiplier")
-        wide = wide.loc[
-            top["label"].unique(), top["source"].unique()
-        ]  # in the order of the table, not of the alphabet
-        shown[f"times its share of the corpus, top {near}"] = wide.rename_axis(None, axis=1).reset_index()
-    if name == "reuse":
-        shown["most shared"] = tables["documents"][
-            ["document", "source", "queries", "labels", "best_rank"]
-        ].head(10)
-    if name == "concentration":
-        whole = tables["curves_by_group"]
-        shown["sum of all documents of a sign"] = whole[(whole["unit"] == "percent") & (whole["at"] == 100)]
-    if name == "relations":
-        shown["counts"] = shown["counts"][shown["counts"]["count"] > 0]
-    if name == "answers" and "judged" in tables:
-        shown["judged"] = (
-            tables["judged"]["status"].value_counts().rename_axis("status").reset_index(name="documents")
-        )
-    for title, table in shown.items():
-        click.echo(f"{title.replace('_', ' ')}")
-        click.echo(table.head(30).to_string(index=False, float_format=lambda value: f"{value:.4g}") + "\n")

@@ -73,6 +73,7 @@ def jobs(scores: Scores) -> dict[str, Callable[[], Any]]:
         "reuse": lambda: tables.reuse_tables(scores, "normed", "task", 500),
         "answers in top": lambda: tables.answer_tables(scores, "normed", "task", 500, scan=False),
         "corpus scan": lambda: corpus_hits(scores),
+        "bm25": lambda: tables.bm25_tables(scores, "task", 500),
         "sanity": lambda: tables.sanity_tables(scores, 20),
         "stages": lambda: tables.stage_tables([("a", scores), ("b", scores)], "normed", "task", 500),
     }

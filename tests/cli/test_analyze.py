@@ -53,7 +53,8 @@ def analyze(*arguments: object) -> Result:
         ("answers", {"hits", "found", "rates", "corpus"}),
         ("sources", {"curves"}),
         ("reuse", {"documents", "counts"}),
-        ("sanity", {"copies"}),
+        ("bm25", {"documents", "overlap", "overlap_by_group"}),
+        ("sanity", {"checks", "copies", "copy_ranks", "word_order", "self"}),
     ],
 )
 def test_tables_lie_in_the_run(run: Path, name: str, tables: set[str]) -> None:
@@ -122,6 +123,7 @@ def test_list() -> None:
         (("answers", "RUN", "--judge", "openai:ftp://x"), "not the address"),
         (("sources", "RUN", "--group-by", "nothing.json"), "neither task nor group"),
         (("sanity", "RUN", "--by", "dot"), "both rankings"),
+        (("bm25", "RUN", "--by", "dot"), "both rankings"),
         (("sources", "ABSENT"), "holds no scores"),
     ],
 )

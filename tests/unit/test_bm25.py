@@ -51,3 +51,20 @@ def test_empty_documents_and_no_documents() -> None:
     assert bm25_scores(["a"], []).shape == (0, 1)
     with pytest.raises(InputError):
         bm25_scores([], ["a"])
+
+
+def test_equals_bm25s_over_many_blocks() -> None:
+    """The library, which holds every word of every document in memory."""
+    import bm25s
+
+    rng = np.random.default_rng(0)
+    vocabulary = np.array([f"w{n}" for n in range(400)])
+    chance = 1 / np.arange(1, 401)
+    texts = [
+        " ".join(rng.choice(vocabulary, rng.integers(0, 60), p=chance / chance.sum())) for _ in range(9000)
+    ]
+    queries = [" ".join(rng.choice(vocabulary, 20)) for _ in range(3)]
+    index = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
+    index.index([text.split() for text in texts], show_progress=False)
+    theirs = [index.get_scores(query.split()) for query in queries]
+    np.testing.assert_allclose(bm25_scores(texts, queries), theirs, rtol=1e-4, atol=1e-5)
