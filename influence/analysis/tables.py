@@ -33,6 +33,7 @@ from influence.analysis.grouping import Grouping, summarise, welch_tests
 from influence.analysis.judges import Judge, KeptReplies
 from influence.analysis.lexical import BM25_COLUMNS as BM25_COLUMNS
 from influence.analysis.lexical import beside_bm25
+from influence.analysis.pairs import score_ratios
 from influence.analysis.relations import label_relations, relation_counts
 from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
@@ -86,9 +87,14 @@ def correlation_tables(scores: Scores, by: Reading, group_by: Grouping) -> Table
 
 
 def cross_tables(a: Scores, b: Scores, by: Reading) -> Tables:
-    """cross (equal prompts of two runs), cross_by_task."""
+    """cross (equal prompts of two runs), cross_by_task, ratios (of their scores)."""
     cross = cross_correlation(a, b, by)
-    return {"cross": cross, "cross_by_task": cross_summary(cross)}
+    pairs = list(zip(cross["query_a"], cross["query_b"], strict=True))
+    return {
+        "cross": cross,
+        "cross_by_task": cross_summary(cross),
+        "ratios": score_ratios(a, b, pairs, by),
+    }
 
 
 def concentration_tables(scores: Scores, by: Reading, group_by: Grouping, k: int) -> Tables:
@@ -180,8 +186,9 @@ def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None
 
 
 def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
-    """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources."""
+    """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources, ratios (last to first)."""
     agreement = stage_agreement(stages, by, sorted({10, 100, k}))
+    first = stages[0][1]
     return {
         "facts": stage_facts(stages, group_by),
         "agreement": agreement,
@@ -189,6 +196,7 @@ def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tab
         "concentration": stage_concentration(stages, group_by=group_by),
         "slopes": stage_slopes(stages, k, group_by),
         "sources": stage_sources(stages, by, None, group_by),
+        "ratios": score_ratios(first, stages[-1][1], [(query.id, query.id) for query in first.queries], by),
     }
 
 

@@ -1,0 +1,94 @@
+"""The size of scores in two runs on the same documents: by what factor do the scores of one differ from the other's?
+
+Influence of two models, or of two checkpoints, need not be of one size: curvature and gradients change. Ranks and R do
+not see that; the ratio of scores does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from influence.analysis.columns import same_documents
+from influence.analysis.grouping import finite_row
+from influence.errors import InputError
+from influence.store.scores import Scores
+from influence.types import Reading
+
+#: Edges of the bins of log2 |b / a|; what lies beyond is counted in the two outer bins.
+EDGES = tuple(np.arange(-8, 8.25, 0.5).tolist())
+#: Documents read of a row at a time.
+BLOCK = 2**20
+
+
+def shared_prompts(a: Scores, b: Scores) -> list[tuple[str, str]]:
+    """Ids `(in a, in b)` of the queries whose prompt stands once in both."""
+    sides: list[dict[str, list[str]]] = [{}, {}]
+    for scores, ids in zip((a, b), sides, strict=True):
+        for query in scores.queries:
+            ids.setdefault(query.prompt, []).append(query.id)
+    once = [{prompt: ids[0] for prompt, ids in side.items() if len(ids) == 1} for side in sides]
+    return [(name, once[1][prompt]) for prompt, name in once[0].items() if prompt in once[1]]
+
+
+def score_ratios(
+    a: Scores, b: Scores, pairs: Sequence[tuple[str, str]] | None = None, by: Reading = "normed"
+) -> pd.DataFrame:
+    """Histogram of log2 |score in b / score in a| over the documents of the same queries, for each group.
+
+    Two rows of the matrix are in memory at a time.
+
+    Args:
+        pairs: Ids of a query in `a` and in `b`; by default those of the same prompt.
+
+    Returns:
+        A row a group (of `a`), agreement ("same sign" | "opposite signs") and bin: group, signs, low, high (edges in
+        log2, −inf and inf at the ends), scores (pairs of scores in it), share (of the group's pairs of scores that
+        are not 0 in either run), queries, left_out (pairs of scores of the group with a 0).
+
+    Raises:
+        InputError: the runs scored different documents, or share no prompt.
+        ComputeError: a score is not finite.
+    """
+    if not same_documents(a, b):
+        raise InputError(f"{a.folder} and {b.folder} did not score the same documents in the same order.")
+    pairs = shared_prompts(a, b) if pairs is None else list(pairs)
+    if not pairs:
+        raise InputError(f"No prompt stands once in both {a.folder} and {b.folder}.")
+    edges = np.array([-np.inf, *EDGES, np.inf])
+    group_of: dict[str, str] = {query.id: query.group for query in a.queries}
+    counts: dict[str, npt.NDArray[np.int64]] = {}
+    zeros: dict[str, int] = {}
+    queries: dict[str, int] = {}
+    for name_a, name_b in pairs:
+        group = group_of[name_a]
+        own = counts.setdefault(group, np.zeros((2, len(edges) - 1), np.int64))
+        queries[group] = queries.get(group, 0) + 1
+        for x, y in _blocks(finite_row(a, name_a, by), finite_row(b, name_b, by)):
+            there = (x != 0) & (y != 0)
+            x, y = x[there], y[there]
+            zeros[group] = zeros.get(group, 0) + int((~there).sum())
+            bins = np.searchsorted(edges, np.log2(np.abs(y)) - np.log2(np.abs(x)), side="right") - 1
+            opposite = (x > 0) != (y > 0)
+            for sign in (0, 1):
+                own[sign] += np.bincount(bins[opposite == bool(sign)], minlength=len(edges) - 1)
+    rows = []
+    for group, own in counts.items():
+        total = max(int(own.sum()), 1)
+        for sign, signs in enumerate(("same sign", "opposite signs")):
+            for place, scores in enumerate(own[sign].tolist()):
+                ends = (edges[place], edges[place + 1])
+                rows.append((group, signs, *ends, scores, scores / total, queries[group], zeros[group]))
+    columns = ["group", "signs", "low", "high", "scores", "share", "queries", "left_out"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _blocks(
+    x_D: npt.NDArray[np.floating], y_D: npt.NDArray[np.floating]
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    for start in range(0, len(x_D), BLOCK):
+        block = slice(start, start + BLOCK)
+        yield np.asarray(x_D[block], np.float64), np.asarray(y_D[block], np.float64)
