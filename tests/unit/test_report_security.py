@@ -64,11 +64,11 @@ def test_every_forbidden_line_would_be_found() -> None:
 
 def test_no_script_has_a_sink() -> None:
     scripts = files(".js")
-    assert list(scripts) == ["assets/report.js"]
+    assert "assets/report.js" in scripts
+    tags = set(re.findall(r"\bel\(\s*[\"'`]([\w:]+)", "".join(scripts.values())))
+    assert len(tags) > 20
     for name, source in scripts.items():
         assert sinks(source) == [], name
-        tags = set(re.findall(r"\bel\(\s*[\"'`]([\w:]+)", source))
-        assert len(tags) > 20
         assert not tags & {"script", "style", "iframe", "object", "embed", "base", "meta", "link", "img"}
         assert not re.search(r"\bel\(\s*(?![\"'`)]|tag\b)", source), (
             name

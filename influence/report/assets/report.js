@@ -432,7 +432,7 @@
       el("p", { class: "note" }, "A token is marked where the computation runs: one before the token that it helps to predict. ", meta.sign),
       own.spiky > 2 / 3 ? el("p", { class: "note warn" }, `Spiky, possibly spurious: ‖tokens‖₂ / ‖tokens‖₁ = ${own.spiky.toFixed(2)}, above 2/3.`) : null,
       el("h3", null, "Strongest tokens"),
-      sortable({ rows: own.top.map(([n, v], order) => ({ n, v, order })), what: "tokens", label: "Strongest tokens", prefix: "k", said: many(own.top.length, "token"), columns: [
+      !own.top.length ? el("p", { class: "note" }, "The influence of every token is zero.") : sortable({ rows: own.top.map(([n, v], order) => ({ n, v, order })), what: "tokens", label: "Strongest tokens", prefix: "k", said: many(own.top.length, "token"), columns: [
         { key: "order", title: "no.", value: (o) => o.order + 1, draw: (o) => count(o.order + 1), number: true },
         { key: "position", title: "position", value: (o) => o.n + 1, draw: (o) => count(o.n + 1), number: true },
         { key: "token", title: "token", value: (o) => pieceOf(o.n), draw: (o) => el("code", null, pieceOf(o.n) ? show(pieceOf(o.n)) : "(none)") },
