@@ -28,6 +28,7 @@ from influence.report.facts import NOT_RECORDED
 from influence.report.figures import Figure, analysis, answers, figure_data, stages
 from influence.report.mixture import source_multipliers
 from influence.report.overview import correlations
+from influence.report.pairing import pair
 from influence.report.slopes import curves
 from influence.report.sums import cumulative
 from influence.report.text import signed
@@ -96,12 +97,19 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     static["stages"] = stages(staged) if staged is not None else None
     counts = related["counts"] if related is not None else None
     static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
+    static["pair"] = pair(scores)
     tokens = _finite(open_token_scores(scores.folder), scores.folder)
     static["has_tokens"] = tokens is not None
     values = fixed_values(scores, by)
     static["shared"] = _shared(values["queries"])
-    drawn = [static[name] for name in ("cumulative", "curves", "source_curves", "answers", "stages")]
+    paired = static["pair"].figures if static["pair"] is not None else ()
+    drawn = [
+        *paired,
+        *(static[name] for name in ("cumulative", "curves", "source_curves", "answers", "stages")),
+    ]
     data = {figure.key: figure.table for figure in drawn if isinstance(figure, Figure)}
+    if static["correlation"].figure is not None:
+        data["correlation"] = static["correlation"].table
     if counts is not None:
         data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
     hits = answered["hits"] if answered is not None else None

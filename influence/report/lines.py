@@ -43,7 +43,7 @@ class Series:
 class Axes:
     """Scales and words of a chart; `names` replace the ticks of x where it is a list of stages.
 
-    A logarithmic y has powers of 2 as ticks.
+    A logarithmic y has powers of 2 as ticks; with `x_powers` x is a logarithm to base 2, and its ticks say of what.
     """
 
     x: str
@@ -53,6 +53,7 @@ class Axes:
     y_limits: tuple[float, float] | None = None
     y_line: float | None = None
     names: tuple[str, ...] = ()
+    x_powers: bool = False
 
 
 def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> Markup:
@@ -138,9 +139,14 @@ def _said(one: Series) -> str:
 
 
 def _dress(plot: Any, axes: Axes) -> None:
+    from matplotlib.ticker import MultipleLocator
+
     if axes.x_log:
         plot.set_xscale("log")
         plot.xaxis.set_major_formatter(lambda value, _position: power(round(math.log10(value))))
+    if axes.x_powers:
+        plot.xaxis.set_major_locator(MultipleLocator(4))
+        plot.xaxis.set_major_formatter(lambda value, _position: _times(2.0**value))
     if axes.y_log:
         plot.set_yscale("log", base=2)
         plot.yaxis.set_major_formatter(lambda value, _position: _times(value))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MOST_TASKS = 12
 MOST_SOURCES = 20
 MOST_MAPPED = 2_000
+#: Queries up to which the data of the heat map are its pairs: 125,000 of them.
+MOST_LISTED = 500
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Correlations:
     pairs: tuple[tuple[str, str, str, str], ...]
     undefined: tuple[str, ...]
     cut: str
+    table: pd.DataFrame
+    pooled: bool
 
 
 def correlations(scores: Scores, by: Reading) -> Correlations:
@@ -56,6 +60,7 @@ def correlations(scores: Scores, by: Reading) -> Correlations:
         groups = [scores.queries[i].group for i in order]
         what = f"Pearson R of {by.replace('_', ' ')} scores over {count(len(scores.documents))} documents"
         figure = heat_map(ordered_QQ, [labels[i] for i in order], groups, names, what)
+    pooled = len(order) > MOST_LISTED
     means = group_means(r, scores.queries)
     means_TT = means.to_numpy(float)
     shown = _largest_tasks(labels, list(means.index))
@@ -70,7 +75,25 @@ def correlations(scores: Scores, by: Reading) -> Correlations:
         pairs=_extreme_pairs(r_QQ, [query.id for query in scores.queries]),
         undefined=tuple(scores.queries[i].id for i in order if math.isnan(r_QQ[i, i])),
         cut=f"the {len(shown)} largest of {len(means)} tasks" if len(shown) < len(means) else "",
+        table=_pair_table(ordered_QQ, [scores.queries[i].id for i in order])
+        if not pooled
+        else _mean_table(means),
+        pooled=pooled,
     )
+
+
+def _pair_table(r_QQ: npt.NDArray[np.float64], ids: Sequence[str]) -> pd.DataFrame:
+    """Every pair of different queries once, in the order drawn; R to six decimals."""
+    import pandas as pd
+
+    first, second = np.triu_indices(len(r_QQ), 1)
+    names = np.array(ids, object)
+    return pd.DataFrame({"a": names[first], "b": names[second], "r": r_QQ[first, second].round(6)})
+
+
+def _mean_table(means: pd.DataFrame) -> pd.DataFrame:
+    table = means.rename_axis("task_a").reset_index().melt("task_a", var_name="task_b", value_name="mean_r")
+    return table.astype({"task_a": object, "task_b": object})
 
 
 def _largest_tasks(labels: Sequence[str], tasks: list[str]) -> list[str]:
