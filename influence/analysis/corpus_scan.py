@@ -31,7 +31,10 @@ def corpus_hits(scores: Scores, progress: Callable[[int, int], None] | None = No
     """
     parts = wanted_parts(scores.queries)
     if not parts:
-        raise InputError("No query has an answer, keywords or steps to look for.")
+        raise InputError(
+            "No query has an answer, keywords or steps to look for.",
+            fix="Add the field answer or keywords to the queries, and score again.",
+        )
     index = KeywordIndex([part.spellings for part in parts])
     row_of = {query.id: row for row, query in enumerate(scores.queries)}
     count = np.zeros(len(parts), np.int64)

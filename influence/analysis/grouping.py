@@ -50,7 +50,7 @@ def group_rows(queries: Sequence[Query], group_by: Grouping = "task") -> dict[st
         if label is not None:
             rows.setdefault(label, []).append(row)
     if not rows:
-        raise InputError("The grouping leaves no query.")
+        raise InputError("The grouping leaves no query.", fix="Give a label to at least one query.")
     return {label: np.array(members, np.int64) for label, members in rows.items()}
 
 
@@ -64,10 +64,13 @@ def finite_row(scores: Scores, query: str, by: Reading) -> npt.NDArray[np.floati
     with np.errstate(divide="ignore", invalid="ignore"):
         row_D = scores.row(query, by)
     if not np.isfinite(row_D).all():
+        certain = by == "per_nat" and scores.query_nll[scores.index(query)] == 0
         raise ComputeError(
             f"Scores of query {query!r} in {scores.folder} are not finite in the reading {by}.",
             have=f"{int((~np.isfinite(row_D)).sum()):,} of {len(row_D):,} documents",
-            fix="Score again with the model in float32; per_nat needs a completion of probability below 1.",
+            fix="Its completion has probability 1, so there is no nat to divide by: read by dot, or leave it out."
+            if certain
+            else "Score again with the model in float32.",
         )
     return row_D
 

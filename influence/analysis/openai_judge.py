@@ -101,7 +101,8 @@ class OpenAIJudge:
                         yield jobs[job], job.result()
                     elif failed is None:
                         failed = error
-                        pool.shutdown(wait=False, cancel_futures=True)
+                        for waiting in jobs:  # shutdown(cancel_futures=True) would leave as_completed waiting
+                            waiting.cancel()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         if failed is not None:

@@ -63,6 +63,8 @@ def stage_agreement(
     rows = []
     for query in stages[0][1].queries:
         depth = max(ks)
+        for _, scores in stages:
+            finite_row(scores, query.id, by)
         tops = [scores.ranking(query.id, depth, by) for _, scores in stages]
         for later in range(1, len(stages)):
             own = finite_row(stages[later][1], query.id, by)

@@ -23,6 +23,19 @@ _K = {
     "relations": 10,
     "sanity": 20,
 }
+#: Options that an analysis takes beside --out; another one is refused rather than ignored.
+_TAKES = {
+    "correlation": ("by", "group_by"),
+    "two runs": ("by",),
+    "concentration": ("by", "group_by", "k"),
+    "answers": ("by", "group_by", "k", "judge", "prompt", "no_scan"),
+    "relations": ("by", "group_by", "k", "judge", "prompt"),
+    "sources": ("by", "group_by"),
+    "reuse": ("by", "group_by", "k"),
+    "bm25": ("group_by", "k"),
+    "stages": ("by", "group_by", "k"),
+    "sanity": ("k", "no_scan"),
+}
 
 
 @click.command("analyze")
@@ -58,7 +71,9 @@ _K = {
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the tables.  [default: RUN/analysis/NAME]"
 )
+@click.pass_context
 def analyze(
+    context: click.Context,
     name: str | None,
     runs: tuple[str, ...],
     listing: bool,
@@ -86,12 +101,11 @@ def analyze(
         return
     if name not in ANALYSES:
         raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
+    _refuse_others(context, name, _TAKES["two runs" if name == "correlation" and len(runs) == 2 else name])
     labelled = _labelled(name, runs)
     opened = [(label, open_scores(path)) for label, path in labelled]
     folder = out or labelled[-1][1] / "analysis" / name
     reading = by or ANALYSES[name][1]
-    if name in ("sanity", "bm25") and by is not None:
-        raise InputError(f"{name} looks at both rankings.", fix="Leave out --by.")
     k = k or _K.get(name, 0)
     tables = _run(name, opened, reading, _grouping(group_by), k, judge, folder, prompt, not no_scan)
     made_by = {
@@ -106,6 +120,22 @@ def analyze(
     click.echo(summary(name, tables))
     for path in paths:
         click.echo(f"{path}  ({len(tables[path.stem]):,} rows)")
+
+
+def _refuse_others(context: click.Context, name: str, takes: tuple[str, ...]) -> None:
+    from click.core import ParameterSource
+
+    from influence.errors import InputError
+
+    for option in ("by", "group_by", "k", "judge", "prompt", "no_scan"):
+        given = context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+        if given and option not in takes:
+            known = ", ".join(_flag(other) for other in (*takes, "out"))
+            raise InputError(f"{name} has no {_flag(option)}.", fix=f"It takes {known}.")
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
 
 
 def _labelled(name: str, runs: tuple[str, ...]) -> list[tuple[str, Path]]:
@@ -135,10 +165,14 @@ def _grouping(group_by: str) -> Grouping:
         labels = json.loads(Path(group_by).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--group-by {group_by} is neither task nor group, nor a JSON file.", have=str(error)
+            f"--group-by {group_by} is neither task nor group, nor a JSON file.",
+            have=str(error),
+            fix='Name a file with {"query id": "label", …}.',
         ) from error
     if not isinstance(labels, dict) or not all(isinstance(label, str) for label in labels.values()):
-        raise InputError(f"{group_by} is not an object of query ids and labels.")
+        raise InputError(
+            f"{group_by} is not an object of query ids and labels.", fix='Write {"query id": "label", …}.'
+        )
     return labels
 
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from stores import make_document, make_query, write_scores
 
 from influence.cli.main import cli
+from influence.cli.summary import as_text
 from influence.errors import InfluenceError, InputError
 
 QUERIES = [make_query(n) for n in range(3)] + [
@@ -122,8 +123,11 @@ def test_list() -> None:
         (("answers", "RUN", "--judge", "oracle"), "no judge 'oracle'"),
         (("answers", "RUN", "--judge", "openai:ftp://x"), "not the address"),
         (("sources", "RUN", "--group-by", "nothing.json"), "neither task nor group"),
-        (("sanity", "RUN", "--by", "dot"), "both rankings"),
-        (("bm25", "RUN", "--by", "dot"), "both rankings"),
+        (("sanity", "RUN", "--by", "dot"), "sanity has no --by"),
+        (("bm25", "RUN", "--no-scan"), "It takes --group-by, --k, --out"),
+        (("concentration", "RUN", "--judge", "keywords"), "has no --judge"),
+        (("sources", "RUN", "--k", "5"), "has no --k"),
+        (("correlation", "RUN", "RUN", "--group-by", "task"), "correlation has no --group-by"),
         (("sources", "ABSENT"), "holds no scores"),
     ],
 )
@@ -202,3 +206,30 @@ def test_analysis_needs_no_torch(run: Path) -> None:
 def test_an_empty_list_of_runs_names_the_command() -> None:
     with pytest.raises(InputError, match="analyze reuse RUN"):
         analyze("reuse")
+
+
+def test_printed_tables() -> None:
+    table = pd.DataFrame(
+        {"label": ["a", "long"], "n": [12, 3], "mean": [0.123456, np.nan], "yes": [True, False]}
+    )
+    assert as_text(table).splitlines() == [
+        "label   n    mean    yes",
+        "a      12  0.1235   True",
+        "long    3       –  False",
+    ]
+    cut = as_text(pd.DataFrame({"n": range(1, 41)})).splitlines()
+    assert cut[-2:] == ["30", "… and 10 more rows in the file"]
+
+
+def test_a_summary_leaves_out_empty_tables(run: Path) -> None:
+    output = analyze("sanity", run).output
+    assert "there are no token scores: run influence tokens" in output
+    assert "no document is the text of a query" in output
+    assert "word order\n" not in output
+
+
+def test_a_completion_that_is_certain_has_no_per_nat(run: Path) -> None:
+    scores = write_scores(run.with_name("certain"), np.ones((1, 3)), query_nll=[0.0])
+    with pytest.raises(InfluenceError, match="read by dot, or leave it out"):
+        analyze("concentration", scores.folder)
+    assert analyze("concentration", scores.folder, "--by", "dot").exit_code == 0
