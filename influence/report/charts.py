@@ -78,7 +78,7 @@ def heat_map(
     with drawing_of("correlation", 6.6, 5.6) as drawing:
         axes = drawing.figure.add_axes((0.215, 0.16, 0.67, 0.67 * 6.6 / 5.6))
         hatched = n <= _HATCH_UP_TO
-        image = _colours(np.where(np.eye(n, dtype=bool), 0.0 if hatched else np.nan, r_QQ))
+        image = colours(np.where(np.eye(n, dtype=bool), 0.0 if hatched else np.nan, r_QQ))
         axes.imshow(image, extent=(0, n, n, 0), interpolation="none", aspect="auto")
         if hatched:
             _hatch_diagonal(axes, n)
@@ -160,7 +160,7 @@ def drawing_of(name: str, width: float, height: float) -> Iterator[Drawing]:
         export(drawing.figure, name)
 
 
-def _colours(r: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+def colours(r: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     """RGBA of R: the hue says the sign, the opacity the size. On white, this is the scale orange–white–blue."""
     rgba = np.empty((*r.shape, 4), np.uint8)
     rgba[..., :3] = np.where((r > 0)[..., None], _POSITIVE, _NEGATIVE)
@@ -230,7 +230,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _colour_bar(figure: Figure) -> None:
     bar = figure.add_axes((0.915, 0.16, 0.022, 0.67 * 6.6 / 5.6))
-    scale = _colours(np.linspace(1, -1, 201)[:, None])
+    scale = colours(np.linspace(1, -1, 201)[:, None])
     bar.imshow(scale, extent=(0, 1, -1, 1), aspect="auto", interpolation="none")
     bar.set(xticks=[], yticks=[-1, -0.5, 0, 0.5, 1])
     bar.set_yticklabels(["−1", "−0.5", "0", "+0.5", "+1"])

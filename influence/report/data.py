@@ -34,8 +34,8 @@ class Lists:
     """The documents a report lists.
 
     Attributes:
-        table: Rows of `top_table` with their number `doc` among the documents of the report, and `row`, the
-            number of the query in the order of the report.
+        table: Rows of `top_table` with their number `doc` among the documents of the report, `row`, the number of
+            the query in the order of the report, and `rank_bm25`, NaN where it is not known.
         columns: Column of the score matrix of each document of the report.
         order: Row of the score matrix of each query of the report.
     """
@@ -45,10 +45,19 @@ class Lists:
     order: list[int]
 
 
-def lists(scores: Scores, k: int) -> Lists:
-    """Top and bottom `k` of every query in both rankings, documents numbered as first listed."""
+def lists(scores: Scores, k: int, lexical: pd.DataFrame | None = None) -> Lists:
+    """Top and bottom `k` of every query in both rankings, documents numbered as first listed.
+
+    Args:
+        lexical: What `influence analyze bm25` wrote of documents, if it ran.
+    """
     order = task_order(scores.queries)
     table = top_table(scores, k, bottom=True)
+    if lexical is None:
+        table["rank_bm25"] = np.nan
+    else:
+        ranked = lexical[["query", "column", "rank_bm25"]].drop_duplicates(["query", "column"])
+        table = table.merge(ranked, how="left", on=["query", "column"])
     row_of = {scores.queries[row].id: number for number, row in enumerate(order)}
     table["row"] = [row_of[query] for query in table["query"]]
     table = table.sort_values(["row", "rank_normed"], kind="stable")
@@ -164,8 +173,9 @@ def query_records(scores: Scores, order: Sequence[int], show_texts: bool) -> lis
 
 def list_records(found: Lists, tokens: set[tuple[int, int]]) -> list[dict[str, Any]]:
     """The documents of each query: `d` document, `rn` and `rd` ranks, `n` normed, `s` dot, `end` (0 top, 1 bottom,
-    2 both), `tok` whether token values are in the report."""
+    2 both), `tok` whether token values are in the report, `b` rank by BM25 if any is known."""
     records = []
+    lexical = bool(found.table["rank_bm25"].notna().any())
     for row, part in found.table.groupby("row"):
         ends = part.groupby("doc")["end"].agg(set)
         once = part.drop_duplicates("doc")
@@ -179,6 +189,7 @@ def list_records(found: Lists, tokens: set[tuple[int, int]]) -> list[dict[str, A
                 "end": [2 if len(ends[doc]) == 2 else int("bottom" in ends[doc]) for doc in once["doc"]],
                 "tok": [int((row, doc) in tokens) for doc in once["doc"]],
             }
+            | ({"b": [None if np.isnan(b) else int(b) for b in once["rank_bm25"]]} if lexical else {})
         )
     return records
 

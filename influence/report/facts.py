@@ -29,6 +29,7 @@ def run_card(scores: Scores) -> list[Fact]:
     config, provenance = _manifest(scores)
     model, query_model = _text(provenance, "model_name"), _text(provenance, "query_model_name")
     same = "model" in config and config.get("model") == config.get("query_model") and model == query_model
+    fitted = fitted_documents(scores)
     facts = [
         Fact("Model", model, "gives the Hessian and the documents' gradients"),
         Fact("Query model", "the same" if same else query_model, "gives the queries' gradients"),
@@ -36,7 +37,7 @@ def run_card(scores: Scores) -> list[Fact]:
         Fact("Documents scored", count(len(scores.documents)), _lengths(config)),
         Fact("Tokens scored", count(int(scores.documents.lengths.sum()))),
         Fact("Queries", count(len(scores.queries)), queries_by_group(scores)),
-        Fact("Curvature", _curvature(config), _fit(config)),
+        Fact("Curvature", _curvature(config), f"fitted on {fitted}" if fitted else ""),
         Fact("Damping", _damping(config)),
         Fact("Tracked layers", _layers(config), "parameters elsewhere do not count"),
         Fact("dtype", _text(config, "dtype"), code=True),
@@ -54,12 +55,18 @@ def tracked_layers(scores: Scores) -> list[str]:
     return [str(name) for name in layers] if isinstance(layers, list) else []
 
 
-def truncated(scores: Scores) -> tuple[int, str]:
-    """How many documents lost text to the token limit, and that limit."""
+def truncated(scores: Scores) -> tuple[int | None, str]:
+    """How many documents lost text to the token limit (None: not recorded), and that limit."""
     config, provenance = _manifest(scores)
     tokens = provenance.get("tokens")
     number_cut = tokens.get("truncated") if isinstance(tokens, Mapping) else None
-    return (number_cut if isinstance(number_cut, int) else 0), _text(config, "max_length")
+    return (number_cut if isinstance(number_cut, int) else None), _text(config, "max_length")
+
+
+def fitted_documents(scores: Scores) -> str:
+    """On how many documents the factors were fitted, `at most 1,000 documents`; empty if not recorded."""
+    documents = _hessian(_manifest(scores)[0]).get("documents")
+    return f"at most {count(documents)} documents" if isinstance(documents, int) else ""
 
 
 def model_and_corpus(scores: Scores) -> tuple[str, str]:
@@ -111,11 +118,6 @@ def _curvature(config: Mapping[str, Any]) -> str:
     return "EK-FAC, " + (
         "the corpus's own labels" if hessian["empirical"] else "labels sampled from the model"
     )
-
-
-def _fit(config: Mapping[str, Any]) -> str:
-    documents = _hessian(config).get("documents")
-    return f"fitted on at most {count(documents)} documents" if isinstance(documents, int) else ""
 
 
 def _damping(config: Mapping[str, Any]) -> str:

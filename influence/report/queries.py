@@ -25,6 +25,7 @@ class Row:
 
     rank_normed: str
     rank_dot: str
+    rank_bm25: str
     normed: str
     dot: str
     per_nat: str
@@ -120,6 +121,7 @@ def _rows(table: pd.DataFrame, show_texts: bool) -> tuple[Row, ...]:
         Row(
             rank_normed=count(record["rank_normed"]),
             rank_dot=count(record["rank_dot"]),
+            rank_bm25="–" if np.isnan(record["rank_bm25"]) else count(int(record["rank_bm25"])),
             sign="up" if record["dot"] > 0 else "down" if record["dot"] < 0 else "zero",
             source=record["source"],
             document=record["document"],

@@ -1,0 +1,184 @@
+"""The overview's questions, each with its answer in a line, a small chart, and the view that has the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+
+from influence.analysis.correlation import task_order
+from influence.report.charts import colours, drawing_of
+from influence.report.figures import Figure
+from influence.report.inks import GROUP_INKS, INK, LINE, MUTED
+from influence.report.overview import Correlations
+from influence.report.text import count, plain, signed
+from influence.store.scores import Scores
+
+_SIZE = (1.75, 1.0)
+_AT_PERCENT = 1.0
+_AT_K = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A question, what this run says to it, the view that shows how, and its thumbnail."""
+
+    view: str
+    question: str
+    answer: str
+    thumbnail: Markup
+
+
+def findings(scores: Scores, static: Mapping[str, Any]) -> list[Finding]:
+    """One for each figure that the report has."""
+    made: list[Finding | None] = [_correlation(scores, static["correlation"])]
+    for name, make in _MAKERS.items():
+        figure = static[name]
+        made.append(make(figure) if isinstance(figure, Figure) and figure.panels else None)
+    pair = static["pair"]
+    if pair is not None and pair.figures[0].panels:
+        made.append(_pair(pair.figures[0], pair.a, pair.b))
+    return [finding for finding in made if finding is not None]
+
+
+def _correlation(scores: Scores, correlation: Correlations) -> Finding | None:
+    if correlation.figure is None:
+        return None
+    n = len(scores.queries)
+    r_QQ = np.zeros((n, n))
+    if not correlation.pooled:
+        r_QQ[np.triu_indices(n, 1)] = correlation.table["r"]
+        r_QQ += r_QQ.T
+    groups = [scores.queries[row].group for row in task_order(scores.queries)]
+    with drawing_of("thumbnail-correlation", *_SIZE) as drawing:
+        axes = drawing.figure.add_axes((0.22, 0.02, 0.56, 0.96))
+        axes.imshow(colours(r_QQ), interpolation="none", extent=(0, n, n, 0))
+        for place in range(1, n):
+            if groups[place] != groups[place - 1]:
+                axes.axhline(place, color=INK, linewidth=0.6)
+                axes.axvline(place, color=INK, linewidth=0.6)
+        axes.set(xticks=[], yticks=[], xlim=(0, n), ylim=(n, 0))
+    answer = f"Mean R {correlation.within} between queries of one task, {correlation.between} between tasks."
+    question = "Do queries of one kind draw on the same documents?"
+    return Finding("correlation", question, answer, drawing.inline("Correlation", answer))
+
+
+def _lines(name: str, title: str, said: str, table: pd.DataFrame, x: str, y: str, **scales: str) -> Markup:
+    with drawing_of(f"thumbnail-{name}", *_SIZE) as drawing:
+        axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
+        for label, own in table.groupby("label", sort=False):
+            axes.plot(own[x], own[y], color=GROUP_INKS.get(str(label), INK), linewidth=1.6)
+        axes.set(xticks=[], yticks=[], **scales)
+        _bare(axes)
+    return drawing.inline(title, said)
+
+
+def _bare(axes: Any) -> None:
+    axes.minorticks_off()
+    axes.set(xticks=[], yticks=[])
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(LINE)
+
+
+def _cumulative(figure: Figure) -> Finding | None:
+    table = figure.table
+    table = table[(table["queries"] == "all") & (table["side"] == "positive") & (table["unit"] == "percent")]
+    at = table[table["at"] == _AT_PERCENT]
+    if at.empty:
+        return None
+    answer = f"The top {_AT_PERCENT:g} % of the positive documents hold {_each(at, 'share_mean', _percent)} of the sum."
+    thumbnail = _lines("curves", "Share of influence", answer, table, "at", "share_mean", xscale="log")
+    return Finding("curves", "How concentrated is influence?", answer, thumbnail)
+
+
+def _curves(figure: Figure) -> Finding | None:
+    laws = figure.table.drop_duplicates("query").groupby("group", sort=False)["slope"].mean()
+    laws = laws[np.isfinite(laws)]
+    if laws.empty:
+        return None
+    table = figure.table.drop_duplicates(["label", "rank"])
+    table = table.assign(label=table["group"], median=table["median"].where(table["median"] > 0))
+    first = table.drop_duplicates(["label", "rank"])
+    each = pd.DataFrame({"label": laws.index, "slope": laws.to_numpy()})
+    answer = f"Score ∝ rank^α with a mean α of {_each(each, 'slope', signed)}."
+    scales = {"xscale": "log", "yscale": "log"}
+    thumbnail = _lines("slopes", "Score against rank", answer, first, "rank", "median", **scales)
+    return Finding("curves", "How fast does it fall with rank?", answer, thumbnail)
+
+
+def _sources(figure: Figure) -> Finding | None:
+    table = figure.table[figure.table["end"] == "top"]
+    k = max((k for k in table["k"] if k <= _AT_K), default=1)
+    own = table[table["k"] == k]
+    best = own.loc[own.groupby("label", sort=False)["multiplier"].idxmax()]
+    told = [
+        f"{plain(str(label), 30)}: {plain(str(source), 30)} {times:.1f}×"
+        for label, source, times in zip(best["label"], best["source"], best["multiplier"], strict=True)
+    ]
+    answer = f"Most above its share of the corpus in the top {count(int(k))}, {'; '.join(told)}."
+    names, labels = list(dict.fromkeys(own["source"]))[:8], list(dict.fromkeys(own["label"]))
+    with drawing_of("thumbnail-sources", *_SIZE) as drawing:
+        axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
+        for row, label in enumerate(labels):
+            part = own[own["label"] == label].set_index("source")["multiplier"]
+            height = [max(-3.0, math.log2(part[name])) if part[name] > 0 else -3.0 for name in names]
+            places = np.arange(len(names)) + 0.8 * (row + 0.5) / len(labels) - 0.4
+            axes.bar(places, height, 0.7 / len(labels), color=GROUP_INKS.get(str(label), INK), linewidth=0)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        _bare(axes)
+    svg = drawing.inline("Multipliers of the sources", answer)
+    return Finding("sources", "Where do the top documents come from?", answer, svg)
+
+
+def _answers(figure: Figure) -> Finding | None:
+    table = figure.table[figure.table["method"] == figure.table["method"].iloc[0]]
+    last = table.drop_duplicates("label", keep="last")
+    told = [
+        f"{plain(str(label), 30)} {found} of {n}"
+        for label, found, n in zip(last["label"], last["found"], last["n"], strict=True)
+    ]
+    answer = (
+        f"In the top {count(int(last['k'].max()))} by {table['method'].iloc[0]}: {', '.join(told)} queries."
+    )
+    scales = {"xscale": "log"}
+    thumbnail = _lines("answers", "Share of queries answered", answer, table, "k", "share", **scales)
+    return Finding("answers", "Does the answer stand in the top documents?", answer, thumbnail)
+
+
+def _pair(figure: Figure, a: str, b: str) -> Finding:
+    table = figure.table
+    answer = f"Mean R {signed(float(table['r'].mean()))} over {count(len(table))} prompts."
+    with drawing_of("thumbnail-pair", *_SIZE) as drawing:
+        axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
+        edges: npt.NDArray[np.float64] = np.linspace(min(0.0, float(table["r"].min())), 1, 21)
+        heights, _ = np.histogram(table["r"], edges)
+        axes.bar((edges[1:] + edges[:-1]) / 2, heights, 0.9 * (edges[1] - edges[0]), color=INK, linewidth=0)
+        _bare(axes)
+    svg = drawing.inline("R between the two runs", answer)
+    return Finding("pair", f"Do {plain(a, 40)} and {plain(b, 40)} draw on the same documents?", answer, svg)
+
+
+_MAKERS: Mapping[str, Callable[[Figure], Finding | None]] = {
+    "cumulative": _cumulative,
+    "curves": _curves,
+    "source_curves": _sources,
+    "answers": _answers,
+}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _each(table: pd.DataFrame, value: str, said: Callable[[float], str]) -> str:
+    """`12 % (reasoning), 15 % (factual)`."""
+    pairs = zip(table["label"], table[value], strict=True)
+    return ", ".join(f"{said(float(number))} ({plain(str(label), 30)})" for label, number in pairs)
