@@ -22,6 +22,7 @@ _EXPORTS = {
     "open_factors": "influence.store.factors",
     "score": "influence.engine.score",
     "open_scores": "influence.store.scores",
+    "analyze": "influence.analysis.run",
     "report": "influence.report.pages",
 }
 
@@ -41,6 +42,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from influence.analysis.run import analyze as analyze
     from influence.data.corpus import read_corpus as read_corpus
     from influence.data.queries import read_queries as read_queries
     from influence.engine.fit import fit_hessian as fit_hessian

@@ -9,33 +9,8 @@ import click
 
 if TYPE_CHECKING:
     from influence.analysis.grouping import Grouping
-    from influence.analysis.judges import Judge, KeptReplies
-    from influence.analysis.tables import Tables
-    from influence.store.scores import Scores
+    from influence.analysis.judges import Judge
     from influence.types import Reading
-
-_K = {
-    "concentration": 500,
-    "answers": 500,
-    "reuse": 500,
-    "stages": 500,
-    "bm25": 500,
-    "relations": 10,
-    "sanity": 20,
-}
-#: Options that an analysis takes beside --out; another one is refused rather than ignored.
-_TAKES = {
-    "correlation": ("by", "group_by"),
-    "two runs": ("by",),
-    "concentration": ("by", "group_by", "k"),
-    "answers": ("by", "group_by", "k", "judge", "prompt", "no_scan"),
-    "relations": ("by", "group_by", "k", "judge", "prompt"),
-    "sources": ("by", "group_by"),
-    "reuse": ("by", "group_by", "k"),
-    "bm25": ("group_by", "k"),
-    "stages": ("by", "group_by", "k"),
-    "sanity": ("k", "no_scan"),
-}
 
 
 @click.command("analyze")
@@ -90,7 +65,8 @@ def analyze(
     correlation takes one run, or two for equal prompts of two models; stages takes two or more, each as RUN or
     LABEL=RUN, in the order of training. Positive scores: the document is predicted to RAISE log p(completion | prompt).
     """
-    from influence.analysis.tables import ANALYSES, describe_runs, write_tables
+    from influence.analysis.run import analyze as run_analysis
+    from influence.analysis.tables import ANALYSES
     from influence.cli.summary import summary
     from influence.errors import InputError
     from influence.store.scores import open_scores
@@ -101,50 +77,54 @@ def analyze(
         return
     if name not in ANALYSES:
         raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
-    _refuse_others(context, name, _TAKES["two runs" if name == "correlation" and len(runs) == 2 else name])
+    given = _given(context, name, len(runs))
     labelled = _labelled(name, runs)
-    opened = [(label, open_scores(path)) for label, path in labelled]
+    opened = [(label, open_scores(path)) for label, path in labelled]  # before a judge model is loaded
     folder = out or labelled[-1][1] / "analysis" / name
-    reading = by or ANALYSES[name][1]
-    k = k or _K.get(name, 0)
-    tables = _run(name, opened, reading, _grouping(group_by), k, judge, folder, prompt, not no_scan)
-    made_by = {
-        "analysis": name,
-        "by": reading,
-        "group_by": group_by,
-        "k": k,
-        "judge": judge,
-        "runs": describe_runs([scores for _, scores in opened]),
-    }
-    paths = write_tables(tables, folder, made_by)
+    with _Progress("judge" if judge != "keywords" else "texts") as progress:
+        tables = run_analysis(
+            name,
+            *opened,
+            by=by,
+            group_by=_grouping(group_by) if "group_by" in given else None,
+            k=k,
+            judge=_judge(judge),
+            prompt=prompt,
+            scan=False if no_scan else None,
+            out=folder,
+            progress=progress,
+        )
     click.echo(summary(name, tables))
-    for path in paths:
-        click.echo(f"{path}  ({len(tables[path.stem]):,} rows)")
+    for table, rows in tables.items():
+        click.echo(f"{folder / table}.parquet  ({len(rows):,} rows)")
 
 
-def _refuse_others(context: click.Context, name: str, takes: tuple[str, ...]) -> None:
+def _given(context: click.Context, name: str, n_runs: int) -> list[str]:
+    """The options on the command line; those that the analysis does not take are refused."""
     from click.core import ParameterSource
 
-    from influence.errors import InputError
+    from influence.analysis.run import check_options
 
-    for option in ("by", "group_by", "k", "judge", "prompt", "no_scan"):
-        given = context.get_parameter_source(option) is ParameterSource.COMMANDLINE
-        if given and option not in takes:
-            known = ", ".join(_flag(other) for other in (*takes, "out"))
-            raise InputError(f"{name} has no {_flag(option)}.", fix=f"It takes {known}.")
-
-
-def _flag(option: str) -> str:
-    return "--" + option.replace("_", "-")
+    flags = {
+        "by": "by",
+        "group_by": "group_by",
+        "k": "k",
+        "judge": "judge",
+        "prompt": "prompt",
+        "no_scan": "scan",
+    }
+    given = [
+        option
+        for flag, option in flags.items()
+        if context.get_parameter_source(flag) is ParameterSource.COMMANDLINE
+    ]
+    flag_of = {option: "--" + flag.replace("_", "-") for flag, option in flags.items()} | {"out": "--out"}
+    check_options(name, n_runs, given, flag_of.__getitem__)
+    return given
 
 
 def _labelled(name: str, runs: tuple[str, ...]) -> list[tuple[str, Path]]:
-    from influence.errors import InputError
-
-    wanted = {"correlation": (1, 2), "stages": (2, 10**6)}.get(name, (1, 1))
-    if not wanted[0] <= len(runs) <= wanted[1]:
-        number = {(1, 1): "one run", (1, 2): "one run or two"}.get(wanted, "two or more runs")
-        raise InputError(f"{name} takes {number}.", have=f"{len(runs)}", fix=f"influence analyze {name} RUN")
+    """Runs with their labels: for stages what stands before the first =, unless that is a folder's name."""
     pairs = []
     for run in runs:
         label, equals, path = run.partition("=")
@@ -176,72 +156,25 @@ def _grouping(group_by: str) -> Grouping:
     return labels
 
 
-def _run(
-    name: str,
-    runs: list[tuple[str, Scores]],
-    by: Reading,
-    group_by: Grouping,
-    k: int,
-    judge: str,
-    folder: Path,
-    prompt: Path | None,
-    scan: bool,
-) -> Tables:
-    from influence.analysis import tables
+def _judge(spec: str) -> Judge | None:
+    """The judge model that `--judge` names, or None for keywords alone."""
+    from influence.analysis.judges import FunctionJudge
     from influence.errors import InputError
 
-    scores = runs[0][1]
-    if name == "correlation":
-        if len(runs) == 2:
-            return tables.cross_tables(scores, runs[1][1], by)
-        return tables.correlation_tables(scores, by, group_by)
-    if name == "concentration":
-        return tables.concentration_tables(scores, by, group_by, k)
-    if name == "sources":
-        return tables.source_tables(scores, by, group_by)
-    if name == "reuse":
-        return tables.reuse_tables(scores, by, group_by, k)
-    if name == "stages":
-        return tables.stage_tables(runs, by, group_by, k)
-    if name in ("sanity", "bm25"):
-        with _Progress("texts") as progress:
-            if name == "bm25":
-                return tables.bm25_tables(scores, group_by, k, progress)
-            return tables.sanity_tables(scores, k, scan, progress)
-    model, kept = _judge(judge, folder)
-    with _Progress("judge") as progress:
-        if name == "answers":
-            return tables.answer_tables(
-                scores, by, group_by, k, judge=model, kept=kept, prompt=prompt, scan=scan, progress=progress
-            )
-        if model is None:
-            raise InputError(
-                "relations needs a judge model.",
-                fix="Add --judge hf:PATH or --judge openai:http://localhost:8000/v1",
-            )
-        return tables.relation_tables(scores, by, group_by, k, model, kept, prompt, progress)
-
-
-def _judge(spec: str, folder: Path) -> tuple[Judge | None, KeptReplies]:
-    """The judge that `--judge` names, and where its replies are kept: beside the tables, to resume from."""
-    from influence.analysis.judges import FunctionJudge, KeptReplies
-    from influence.errors import InputError
-
-    kept = KeptReplies(folder / "judge-replies.jsonl")
     kind, _, rest = spec.partition(":")
     if spec == "keywords":
-        return None, kept
+        return None
     if kind == "openai" and rest:
         from influence.analysis.openai_judge import OpenAIJudge
 
         url, _, model = rest.partition("#")
-        return OpenAIJudge(url, model), kept
+        return OpenAIJudge(url, model)
     if kind == "hf" and rest:
         from influence.models.generate import Generator
         from influence.models.load import load_model
 
         generator = Generator(load_model(rest))
-        return FunctionJudge(generator.name, generator), kept
+        return FunctionJudge(generator.name, generator)
     raise InputError(f"There is no judge {spec!r}.", fix="Use keywords, hf:PATH or openai:URL#MODEL.")
 
 

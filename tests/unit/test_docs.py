@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import itertools
 import re
@@ -13,7 +14,9 @@ from types import ModuleType
 from typing import Any
 
 import click
+import numpy as np
 import pytest
+from stores import write_scores
 from tiny import tiny_model
 
 from influence.cli.main import cli
@@ -161,6 +164,22 @@ def test_readme_snippet_runs(after_demo: Path) -> None:
     exec(compile(snippet, "README.md", "exec"), names)
     assert names["scores"].normed.shape == (20, 6)
     assert (after_demo / "reports" / "slopes.html").stat().st_size > 0
+
+
+def test_snippets_of_analyses_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the page, and the example of the docstring."""
+    from influence.analysis import run
+
+    write_scores(tmp_path / "runs" / "demo" / "scores", np.random.default_rng(0).normal(size=(3, 60)))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for snippet in blocks(ROOT / "docs" / "analyses.md", "python"):
+        exec(compile(snippet, "analyses.md", "exec"), names)
+    promised = re.search(r'tables\["curves"\]  # (.*)', (ROOT / "docs" / "analyses.md").read_text())
+    assert promised is not None
+    assert list(names["curves"]) == promised[1].split(", ")
+    assert len(names["top"]) == 1
+    assert doctest.testmod(run) == (0, 3)
 
 
 def test_snippets_of_formats_run(after_demo: Path) -> None:
