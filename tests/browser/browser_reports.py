@@ -40,8 +40,11 @@ class Made:
     scores: Scores
 
 
-def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 1500) -> Made:
-    """80 queries, 50 documents of each list, answers, relations, stages, token values."""
+def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 1500, n_words: int = 0) -> Made:
+    """80 queries, 50 documents of each list, answers, relations, stages, token values.
+
+    With `n_words`, the documents have 1,700 characters of so many different words: what real text needs of a page.
+    """
     rng = np.random.default_rng(0)
     queries = []
     for n in range(n_queries):
@@ -52,6 +55,9 @@ def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 1500) -> Made
     words = np.array(
         re.findall(r"\w+", "the slope of a line is rise over run so divide 12 by 4 Paris river tower")
     )
+    if n_words:
+        letters = np.array(list("etaoinshrdlu"))
+        words = np.array(["".join(letters[rng.integers(0, 12, 2 + n % 9)]) for n in range(n_words)])
     texts = [" ".join(words[rng.integers(0, len(words), 250)]) for _ in range(n_documents)]
     sources = ("wiki", "code", "math_and_trivia", "stackexchange", "webdata")
     documents = [
@@ -95,7 +101,7 @@ def hostile(folder: Path) -> Made:
     run = folder / "<img src=x onerror=window.PWN=1>'\""
     plain = [make_query(n, id=f"{n}{HOSTILE}", task=HOSTILE, group=HOSTILE) for n in range(3)]
     scores = write_scores(run, rng.normal(size=(3, 30)), queries=plain, documents=documents)
-    _analyse(scores, HOSTILE)
+    _analyse(scores, HOSTILE, (f"0{HOSTILE}", f"1{HOSTILE}"))
     _write_records(scores, queries)
     return Made(report(run, folder / "hostile.html"), scores)
 
@@ -110,7 +116,7 @@ def _write_records(scores: Scores, queries: list[Any]) -> None:
     path.write_text(json.dumps(records))
 
 
-def _analyse(scores: Scores, justification: str) -> None:
+def _analyse(scores: Scores, justification: str, names: tuple[str, ...] = ("first", "middle", "last")) -> None:
     folder = scores.folder / "analysis"
     answers = answer_tables(scores, "normed", "task", 50, scan=False)
     hits = answers["hits"]
@@ -132,7 +138,7 @@ def _analyse(scores: Scores, justification: str) -> None:
             justification,
         )
         hits.loc[0] = row
-    hits["justification"] = justification
+    hits["justification"] = hits["evidence"] = justification
     write_tables(answers, folder / "answers", {})
     rows = []
     for query in scores.queries:
@@ -154,8 +160,28 @@ def _analyse(scores: Scores, justification: str) -> None:
     labelled = pd.DataFrame(rows, columns=columns)
     counts = relation_counts(labelled, scores.queries, "task")
     write_tables({"relations": labelled, "counts": counts}, folder / "relations", {})
-    stages = stage_tables([("first", scores), ("last", scores)], "normed", "task", 50)
+    stages = stage_tables(_stages(scores, names), "normed", "task", 50)
     write_tables(stages, folder / "stages", {})
+
+
+def _stages(scores: Scores, names: tuple[str, ...]) -> list[tuple[str, Scores]]:
+    """The run as the last of these stages; those before it are ever less like it."""
+    rng = np.random.default_rng(3)
+    dot = np.asarray(scores.dot)
+    documents = [make_document(n, id=str(name)) for n, name in enumerate(scores.documents.ids)]
+    stages = [(names[-1], scores)]
+    for back, name in enumerate(names[-2::-1], 1):
+        dot = dot + (0.4 * back * dot.std() * rng.normal(size=dot.shape)).astype(np.float32)
+        folder = scores.folder.parent / f"stage-{back}"
+        earlier = write_scores(
+            folder,
+            dot,
+            gradient_norm=np.asarray(scores.gradient_norm),
+            queries=list(scores.queries),
+            documents=documents,
+        )
+        stages.insert(0, (name, earlier))
+    return stages
 
 
 def write_tokens(scores: Scores, k: int) -> None:
