@@ -88,7 +88,7 @@ def big_store(folder: Path, n_queries: int, n_documents: int) -> Scores:
             task=("slopes", "arithmetic", "capital")[n % 3],
             group="factual" if n % 3 == 2 else "reasoning",
             prompt=f"question {n}",
-            completion=f"so {n} - 4 = {n - 4} it is",
+            completion=f"so {n} - 4 = {n - 4} it is, and the town is Town{n}, as the slope of the line has shown",
             answer=f"Town{n}",
             steps=(Step(f"{n} - 4 = {n - 4}"), Step(f"{n - 4} * 7 = {7 * (n - 4)}")),
             correct=True,
