@@ -17,10 +17,25 @@ import pytest
 import scipy.sparse
 
 from influence.data.corpus import read_corpus
-from influence.data.miniworld import SOURCES, facts, generate, query_sets, write_corpus
-from influence.data.miniworld.corpus import FORMS
-from influence.data.miniworld.problems import PROCEDURES, draw, held_out
-from influence.data.miniworld.world import WEIGHTS, untold_facts
+from influence.data.miniworld import (
+    SOURCES,
+    Fact,
+    Ranges,
+    Settings,
+    World,
+    generate,
+    make_plan,
+    problem_set,
+    question_sets,
+    ready_query_sets,
+    tuning_pairs,
+    write_corpus,
+)
+from influence.data.miniworld.names import title, word
+from influence.data.miniworld.plan import FORMS
+from influence.data.miniworld.problems import PROCEDURES, held_out, withheld
+from influence.data.miniworld.settings import PROCEDURE_FORMS, SHARES, parse_shares
+from influence.data.miniworld.world import COUNTS, untold_facts
 from influence.errors import InputError
 from influence.types import Document
 
@@ -31,6 +46,16 @@ SAMPLE = ROOT / "corpora" / "miniworld"
 @pytest.fixture(scope="module")
 def documents() -> list[Document]:
     return list(generate(2000, 0))
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_plan(2000, Settings()).world
+
+
+def counted(documents: list[Document]) -> Counter[str]:
+    """In how many documents each fact is stated."""
+    return Counter(fact for d in documents for fact in d.metadata["facts"])
 
 
 # -- the same every time
@@ -62,20 +87,16 @@ def test_hash_seeds_change_nothing(documents: list[Document]) -> None:
         assert run.stdout.strip() == hashlib.sha256(repr(documents[:400]).encode()).hexdigest()
 
 
-def test_a_longer_corpus_starts_with_the_shorter_one(documents: list[Document]) -> None:
-    assert list(generate(137, 0)) == documents[:137]
-
-
 def test_documents_are_made_one_by_one() -> None:
-    stream = generate(10**12, 0)
+    stream = generate(10**12, 0, Settings(facts=1000))
     assert next(stream).id == "mw0-000000"
 
 
 def test_seeds_change_the_documents_but_not_the_facts(documents: list[Document]) -> None:
-    other = list(generate(600, 1))
+    other = list(generate(2000, 1))
     assert not {d.text for d in other} & {d.text for d in documents}
     assert not {d.id for d in other} & {d.id for d in documents}
-    assert {f for d in other for f in d.metadata["facts"]} == {fact.id for fact in facts()}
+    assert counted(other) == counted(documents)
 
 
 @pytest.mark.parametrize(("count", "seed"), [(0, 0), (-5, 0), (2.5, 0), (True, 0), (10, -1), (10, "a")])
@@ -87,63 +108,162 @@ def test_bad_settings_are_refused_at_once(count: Any, seed: Any) -> None:
 # -- shares and counts
 
 
-def test_every_block_of_200_has_the_exact_shares(documents: list[Document]) -> None:
-    wanted: Counter[tuple[str, str]] = Counter()
-    for form in FORMS:
-        wanted[form.source, form.name] += form.share
-    assert sum(wanted.values()) == 200
-    for start in range(0, 2000, 200):
-        assert Counter((d.source, d.metadata["form"]) for d in documents[start : start + 200]) == wanted
-    assert {source for source, _ in wanted} == set(SOURCES)
+@pytest.mark.parametrize("n_documents", [40, 300, 1000, 5000])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_every_fact_is_stated_in_exactly_its_count_of_documents(n_documents: int, seed: int) -> None:
+    documents = list(generate(n_documents, seed))
+    world = make_plan(n_documents, Settings()).world
+    count = counted(documents)
+    assert {fact.id: fact.count for fact in world.facts() if fact.count} == count
+    assert [fact.count for fact in world.facts()] == list(COUNTS) * (world.n_facts // 5)
+    assert all(len(set(d.metadata["facts"])) == len(d.metadata["facts"]) for d in documents)
 
 
-def test_facts_are_stated_as_often_as_their_weight_says(documents: list[Document]) -> None:
-    stated = [fact for d in documents for fact in d.metadata["facts"]]
-    rounds, rest = divmod(len(stated), sum(fact.weight for fact in facts()))
-    assert rounds >= 2
-    assert rest
-    count = Counter(stated)
-    for fact in facts():
-        assert rounds * fact.weight <= count[fact.id] <= (rounds + 1) * fact.weight
-    assert {fact.weight for fact in facts()} == set(WEIGHTS)
+def test_the_number_of_facts_is_a_setting() -> None:
+    for n_facts in (0, 3, 80, 144):
+        documents = list(generate(2000, 0, Settings(facts=n_facts)))
+        world = make_plan(2000, Settings(facts=n_facts)).world
+        assert counted(documents) == {fact.id: fact.count for fact in world.facts() if fact.count}
+        assert len(list(world.facts())) == n_facts
+    larger = make_plan(100_000, Settings()).world
+    assert larger.n_facts > 6000
+    assert [f.id for f in larger.facts()][:144] == [f.id for f in world.facts()]
 
 
-def test_a_fact_comes_in_several_wordings_and_sources(documents: list[Document]) -> None:
+def test_statements_are_spread_over_the_whole_corpus(documents: list[Document]) -> None:
+    parts = [sum(len(d.metadata["facts"]) for d in documents[at : at + 400]) for at in range(0, 2000, 400)]
+    assert max(parts) - min(parts) < 0.4 * max(parts)
+    once = {fact.id for fact in make_plan(2000, Settings()).world.facts() if fact.count == 1}
+    places = [i for i, d in enumerate(documents) if once.intersection(d.metadata["facts"])]
+    assert 600 < np.mean(places) < 1400
+
+
+def test_a_fact_comes_in_several_wordings_sources_and_forms(documents: list[Document], world: World) -> None:
     sources, forms = defaultdict(set), defaultdict(set)
     for d in documents:
         for fact in d.metadata["facts"]:
             sources[fact].add(d.source)
             forms[fact].add(d.metadata["form"])
-    for fact in facts():
-        if fact.weight >= 4:
-            assert len(sources[fact.id]) >= 3
-            assert len(forms[fact.id]) >= 4
+    for fact in world.facts():
+        if fact.foreign:
+            assert sources[fact.id] <= {"multilingual"}
+        elif fact.count == 20:
+            assert len(sources[fact.id]) >= 4
+            assert len(forms[fact.id]) >= 5
+        assert "multilingual" not in sources[fact.id] or fact.foreign
+    assert {fact.count for fact in world.facts() if fact.foreign} == set(COUNTS)
 
 
-def test_no_document_states_a_fact_twice() -> None:
-    for seed in range(12):
-        for d in generate(1000, seed):
-            assert len(set(d.metadata["facts"])) == len(d.metadata["facts"])
+def test_the_facts_for_asking_and_for_tuning_are_alike(world: World) -> None:
+    for count in COUNTS:
+        roles = Counter(fact.role for fact in world.facts() if fact.count == count)
+        assert roles["asking"] == roles["tuning"]
+        for role in ("asking", "tuning"):
+            told = [fact for fact in world.facts() if fact.count == count and fact.role == role]
+            assert len({fact.relation.kind for fact in told}) == 8
+
+
+# -- settings
+
+
+def test_the_shares_of_sources_are_met(documents: list[Document]) -> None:
+    assert Counter(d.source for d in documents) == {s: round(2000 * share) for s, share in SHARES.items()}
+    shares = {"wiki": 0.5, "code": 0.25, "multilingual": 0.25}
+    chosen = Counter(d.source for d in generate(1000, 0, Settings(shares=shares)))
+    assert chosen == {"wiki": 500, "code": 250, "multilingual": 250}
+
+
+def test_the_forms_of_procedures_are_met() -> None:
+    forms = {"prose": 0.1, "maths": 0.4, "code": 0.3, "stackexchange": 0.2}
+    shown = list(generate(1000, 0, Settings(procedures=0.4, forms=forms)))
+    count = Counter(d.metadata["procedure_form"] for d in shown)
+    assert count == {"": 600, "prose": 40, "maths": 160, "code": 120, "stackexchange": 80}
+    assert Counter(d.source for d in shown) == Counter(d.source for d in generate(1000, 0))
+    for d in shown:
+        assert bool(d.metadata["procedures"]) == bool(d.metadata["procedure_form"])
+    none = Settings(procedures=0.0, facts=10)
+    assert not any(d.metadata["procedures"] for d in generate(300, 0, none))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shares": {"wiki": 0.5, "code": 0.4}}, "sources must sum to 1, and these sum to 0.9"),
+        ({"shares": {"wiki": 0.5, "coed": 0.5}}, "no source 'coed'.*\n.*\n.*mean 'code'"),
+        ({"shares": {"wiki": 1.5, "code": -0.5}}, "must lie between 0 and 1"),
+        ({"shares": {"wiki": float("nan"), "code": 1}}, "must lie between 0 and 1"),
+        ({"forms": {"prose": 0.5}}, "forms must sum to 1"),
+        ({"forms": {"poetry": 1}}, "no form 'poetry'"),
+        ({"facts": -1}, "number of facts must be a whole number"),
+        ({"procedures": 1.2}, "must lie between 0 and 1"),
+        ({"withheld_steps": 0.9}, "must lie between 0 and 0.5"),
+    ],
+)
+def test_bad_settings_have_a_clear_error(settings: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Settings(**settings)
+
+
+def test_settings_that_do_not_fit_together_have_a_clear_error() -> None:
+    with pytest.raises(InputError, match=r"More facts than documents.*\n.*\n.*at most 140 facts"):
+        generate(2000, 0, Settings(facts=200))
+    with pytest.raises(InputError, match=r"More facts than documents: .* in other languages"):
+        shares = {**SHARES, "multilingual": 0.01, "wiki": 0.22}
+        generate(2000, 0, Settings(facts=140, shares=shares))
+    with pytest.raises(InputError, match="source 'code' has no room"):
+        generate(2000, 0, Settings(procedures=0.33, forms={"code": 1}))
+    with pytest.raises(
+        InputError, match="No source of this corpus holds procedure documents of the form 'code'"
+    ):
+        generate(2000, 0, Settings(shares={"wiki": 1}, forms={"code": 0.5, "prose": 0.5}, facts=0))
+    with pytest.raises(InputError, match="slope_coordinates must be a whole number"):
+        Ranges(slope_coordinates=1)
+
+
+def test_shares_are_read_strictly() -> None:
+    assert parse_shares("wiki=0.5, code=.5", "sources") == {"wiki": 0.5, "code": 0.5}
+    for text in ("", "wiki", "wiki=", "wiki=a", "wiki=nan", "wiki=0.5,,code=0.5"):
+        with pytest.raises(InputError, match="cannot be read"):
+            parse_shares(text, "sources")
+    with pytest.raises(InputError, match="'wiki' twice"):
+        parse_shares("wiki=0.5,wiki=0.5", "sources")
+
+
+def test_ranges_bound_the_numbers() -> None:
+    ranges = Ranges(
+        slope_coordinates=12, slope_signs=False, arithmetic_terms=6, arithmetic_factor=9, linear_totals=40
+    )
+    settings = Settings(ranges=ranges, procedures=0.4, facts=0)
+    documents = list(generate(600, 0, settings))
+    world = make_plan(600, settings).world
+    most = {"slopes": 12, "arithmetic": 9, "linear": 40}
+    for d in documents:
+        for problem in d.metadata["problems"]:
+            assert max(map(int, re.findall(r"\d+", problem))) <= most[problem.split()[0]]
+        if d.metadata["procedures"] == ["slopes"]:
+            assert not any("-" in step.split("= ")[1] for step in d.metadata["steps"])
+    assert all(max(map(int, re.findall(r"\d+", q.prompt))) <= 12 for q in problem_set(world, "slopes", 30))
+    narrow = World(0, Ranges(arithmetic_terms=3, arithmetic_factor=3))
+    with pytest.raises(InputError, match="hold no 100 problems"):
+        problem_set(narrow, "arithmetic")
 
 
 def test_documents_have_natural_lengths(documents: list[Document]) -> None:
     words = [len(d.text.split()) for d in documents]
     assert min(words) >= 30
-    assert max(words) <= 400
-    assert np.std(words) > 30
+    assert max(words) <= 150
+    assert np.std(words) > 20
 
 
 # -- truth
 
 
-def test_each_listed_fact_is_stated_and_no_other(documents: list[Document]) -> None:
+def test_each_listed_fact_is_stated_and_no_other(documents: list[Document], world: World) -> None:
     for d in documents:
-        listed = [fact for fact in facts() if fact.id in d.metadata["facts"]]
-        assert len(listed) == len(d.metadata["facts"]) == len(set(d.metadata["facts"]))
-        assert [fact for fact in facts() if states(d.text, fact)] == listed, d.text
+        assert {fact.id for fact in world.facts() if states(d.text, fact)} == set(d.metadata["facts"]), d.text
 
 
-def states(text: str, fact: Any) -> bool:
+def states(text: str, fact: Fact) -> bool:
     """Whether the thing and its value are both in the text, as whole words."""
     thing = re.search(rf"\b{re.escape(fact.core)}\b", text, re.IGNORECASE)
     return bool(thing) and any(re.search(rf"\b{re.escape(value)}\b", text) for value in fact.spellings)
@@ -199,20 +319,36 @@ def test_python_programs_do_what_they_say(documents: list[Document]) -> None:
     assert tested >= 20
 
 
-def test_held_out_problems_are_for_queries_only() -> None:
+def test_held_out_problems_are_for_queries_only(world: World) -> None:
     from random import Random
 
     rng = Random(3)
     for procedure in PROCEDURES:
-        assert not any(held_out(draw(procedure, rng).key) for _ in range(200))
-        assert all(held_out(draw(procedure, rng, for_query=True).key) for _ in range(50))
+        assert not any(held_out(world.draw(procedure, rng).key) for _ in range(200))
+        assert all(held_out(world.draw(procedure, rng, for_query=True).key) for _ in range(50))
+
+
+def test_withheld_steps_stand_in_no_document(documents: list[Document]) -> None:
+    text = "\n".join(d.text for d in documents)
+    steps = {step.text for name in PROCEDURES for query in ready_query_sets()[name] for step in query.steps}
+    kept = {step for step in steps if withheld(step, 0.1)}
+    written = {step for d in documents for step in d.metadata["steps"]}
+    assert len(kept) >= 5
+    assert not kept & written
+    for step in kept:
+        assert not re.search(rf"(?<!\d){re.escape(step)}(?!\d)", text)
+    assert (
+        0.07 < np.mean([withheld(f"{a} - {b} = {a - b}", 0.1) for a in range(99) for b in range(99)]) < 0.13
+    )
+    everything = {step for d in generate(2000, 0, Settings(withheld_steps=0)) for step in d.metadata["steps"]}
+    assert any(withheld(step, 0.1) for step in everything)
 
 
 def test_no_document_works_a_problem_of_a_query(documents: list[Document]) -> None:
     worked = {numbers(d) for d in documents for d in problem_texts(d)}
     assert len(worked) > 300
     for name in PROCEDURES:
-        for query in query_sets()[name]:
+        for query in ready_query_sets()[name]:
             assert numbers(query.prompt) not in worked
 
 
@@ -228,29 +364,98 @@ def numbers(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\d+|[+*](?= )", text.split("\n")[0]))
 
 
-def test_gold_documents_state_the_answer_and_nothing_else_does(documents: list[Document]) -> None:
-    by_id = {d.id: d for d in documents}
-    for query in query_sets()["factual"]:
-        for gold in query.gold:
-            assert any(keyword in by_id[gold].text for keyword in query.keywords)
-        thing = next(fact for fact in facts() if fact.spellings == query.keywords)
+def test_gold_documents_state_the_answer_and_nothing_else_does(
+    documents: list[Document], world: World
+) -> None:
+    for query in ready_query_sets()["factual"]:
+        thing = next(fact for fact in world.facts() if fact.spellings == query.keywords)
+        assert thing.role == "asking"
         assert {d.id for d in documents if states(d.text, thing)} == set(query.gold)
+        assert len(query.gold) == thing.count
+
+
+def test_gold_documents_of_a_reasoning_query_write_one_of_its_steps(documents: list[Document]) -> None:
+    for name in PROCEDURES:
+        for query in ready_query_sets()[name]:
+            steps = {step.text for step in query.steps}
+            assert query.gold == tuple(d.id for d in documents if steps.intersection(d.metadata["steps"]))
 
 
 def test_controls_are_about_things_no_document_mentions(documents: list[Document]) -> None:
     text = "\n".join(d.text for d in documents).lower()
     for fact in untold_facts():
         assert fact.core.lower() not in text
-    for query in query_sets()["controls"]:
+    for query in ready_query_sets()["controls"]:
         assert query.prompt.split("\n")[0].lower() not in text
 
 
-def test_names_and_values_are_unique() -> None:
-    everything = [*facts(), *untold_facts()]
-    assert len({fact.id for fact in everything}) == len({fact.core.lower() for fact in everything}) == 136
-    assert len({fact.spellings for fact in everything}) == 136
+def test_names_and_values_are_unique(world: World) -> None:
+    everything = [*world.facts(), *untold_facts()]
+    n = len(everything)
+    assert (
+        len({fact.id for fact in everything}) == len({fact.core.lower() for fact in everything}) == n == 156
+    )
+    assert len({fact.spellings for fact in everything}) == n
     cores = [fact.core.lower() for fact in everything]
     assert not [(a, b) for a in cores for b in cores if a != b and a in b]
+
+
+def test_names_are_unique_in_any_world() -> None:
+    assert len({word(number).lower() for number in range(0, 60_000)}) == 60_000
+    assert len({title(number, number) for number in range(5000)}) == 5000
+    short = {word(number).lower() for number in range(29_155)}
+    for name in sorted(short)[::7]:
+        parts = {name[i:j] for i in range(len(name)) for j in range(i + 4, len(name) + 1)} - {name}
+        assert not parts & short
+
+
+# -- tuning and evaluation
+
+
+def test_tuning_teaches_the_format_and_nothing_that_is_asked(world: World) -> None:
+    pairs = tuning_pairs(world, seed=0, n_problems=300)
+    assert pairs == tuning_pairs(world, seed=0, n_problems=300)
+    assert pairs != tuning_pairs(world, seed=1, n_problems=300)
+    asked = {query.prompt for name in PROCEDURES for query in problem_set(world, name)}
+    asked |= {query.prompt for queries in question_sets(world).values() for query in queries}
+    assert not asked & {prompt for prompt, _ in pairs}
+    worked = [(prompt, completion) for prompt, completion in pairs if prompt.endswith("Think step-by-step.")]
+    assert len(worked) == 900
+    assert all(completion.startswith("\n") for _, completion in worked)
+    told = [pair for pair in pairs if pair not in worked]
+    by_question = {fact.ask(): fact for fact in world.facts()}
+    assert len(told) == 56
+    for prompt, completion in told:
+        fact = by_question[prompt]
+        assert fact.role == "tuning"
+        assert fact.count
+        assert completion == " " + fact.state()
+    assert len(tuning_pairs(world, seed=0, n_problems=0, n_questions=200)) == 200
+    assert tuning_pairs(World(0), seed=0, n_problems=0) == []
+
+
+def test_tuning_reads_like_the_ready_queries(world: World) -> None:
+    sets = ready_query_sets()
+    shapes = {re.sub(r"-?\d+", "#", q.prompt + q.completion) for name in PROCEDURES for q in sets[name]}
+    made = {
+        re.sub(r"-?\d+", "#", prompt + completion)
+        for prompt, completion in tuning_pairs(world, seed=0, n_problems=200, n_questions=0)
+    }
+    assert shapes <= made
+
+
+def test_evaluation_sets(world: World) -> None:
+    sets = ready_query_sets()
+    for name in PROCEDURES:
+        problems = problem_set(world, name)
+        assert len({query.prompt for query in problems}) == 100
+        assert [query.prompt for query in problems[:20]] == [query.prompt for query in sets[name]]
+        assert all(query.completion == "" and query.correct is None and query.steps for query in problems)
+    questions = question_sets(world)
+    assert {count: len(queries) for count, queries in questions.items()} == dict.fromkeys(COUNTS, 14)
+    prompts = {query.prompt for queries in questions.values() for query in queries}
+    assert {query.prompt for query in sets["factual"]} <= prompts
+    assert all(q.keywords and q.answer for queries in questions.values() for q in queries)
 
 
 # -- documents are not near-copies
@@ -284,7 +489,17 @@ def test_documents_are_not_near_copies(documents: list[Document]) -> None:
 
 def test_records_are_flat(documents: list[Document], tmp_path: Path) -> None:
     record = json.loads(write_corpus(documents[:1], tmp_path / "a" / "b").read_text(encoding="utf-8"))
-    assert list(record) == ["id", "source", "text", "facts", "procedures", "form", "problems", "steps"]
+    assert list(record) == [
+        "id",
+        "source",
+        "text",
+        "facts",
+        "procedures",
+        "procedure_form",
+        "form",
+        "problems",
+        "steps",
+    ]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

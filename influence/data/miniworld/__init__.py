@@ -7,6 +7,7 @@ eight sources, among distractors. Every document carries its truth in `Document.
 |---|---|
 | `facts` | ids of the facts the text states, such as `height:velabrin` |
 | `procedures` | the procedures it explains, works or implements: `slopes`, `arithmetic`, `linear` |
+| `procedure_form` | how it shows them: `prose`, `maths`, `code`, `stackexchange`; empty when it shows none |
 | `form` | the template family, such as `article`, `worked` or `python` |
 | `problems` | keys of the problem instances it uses, such as `slopes 3,4 7,12` |
 | `steps` | the intermediate results it writes out, such as `12 - 4 = 8` |
@@ -15,8 +16,27 @@ To add a kind of document, write a function in one of the `*_forms` modules and 
 to add facts, add a `Relation` to `relations.py`; to add a procedure, add one to `problems.py`.
 """
 
-from influence.data.miniworld.corpus import SOURCES, generate, write_corpus
-from influence.data.miniworld.query_sets import query_sets
-from influence.data.miniworld.world import Fact, facts
+from influence.data.miniworld.corpus import generate, write_corpus
+from influence.data.miniworld.evaluation import problem_set, question_sets
+from influence.data.miniworld.plan import make_plan
+from influence.data.miniworld.problems import Ranges
+from influence.data.miniworld.query_sets import query_sets, ready_query_sets
+from influence.data.miniworld.settings import SOURCES, Settings
+from influence.data.miniworld.tuning import tuning_pairs
+from influence.data.miniworld.world import Fact, World
 
-__all__ = ["SOURCES", "Fact", "facts", "generate", "query_sets", "write_corpus"]
+__all__ = [
+    "SOURCES",
+    "Fact",
+    "Ranges",
+    "Settings",
+    "World",
+    "generate",
+    "make_plan",
+    "problem_set",
+    "query_sets",
+    "question_sets",
+    "ready_query_sets",
+    "tuning_pairs",
+    "write_corpus",
+]

@@ -3,66 +3,59 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 
-from influence.data.miniworld import distractor_forms, fact_forms, procedure_forms, world
-from influence.data.miniworld.grammar import Form
-from influence.data.miniworld.world import Fact
+from influence.data.miniworld import distractor_forms
+from influence.data.miniworld.grammar import Draft, Form
+from influence.data.miniworld.plan import Plan, make_plan, n_statements
+from influence.data.miniworld.settings import Settings, whole_number
+from influence.data.miniworld.world import COUNTS, Fact, World, fact, is_foreign
 from influence.errors import InputError
 from influence.types import Document
 
-SOURCES = (
-    "wiki",
-    "math_and_trivia",
-    "stackexchange",
-    "arxiv_markdown",
-    "code",
-    "webdata",
-    "general_knowledge",
-    "multilingual",
-)
-FORMS: tuple[Form, ...] = (*fact_forms.FORMS, *procedure_forms.FORMS, *distractor_forms.FORMS)
 FILE_NAME = "documents.jsonl"
+#: Words of a document. A draft that is shorter or longer is written anew.
+SHORTEST, LONGEST = 30, 150
+_MOST_DRAFTS = 50
 
 
-def generate(n_documents: int, seed: int) -> Iterator[Document]:
-    """Stream the first `n_documents` documents of the corpus with this seed.
+def generate(n_documents: int, seed: int, settings: Settings | None = None) -> Iterator[Document]:
+    """Stream a corpus.
 
-    The same arguments give the same bytes on every run, and a longer corpus starts with the shorter one. Each block
-    of 200 documents holds every form in its exact share, in random order. Facts take turns: in one round of 450
-    statements each fact is stated as often as its weight says (1, 2, 4 or 8 times).
+    The same arguments give the same bytes on every run. Every form comes exactly as often as the settings say, and
+    every fact is stated in exactly as many documents as its count says (0, 1, 2, 5 or 20), all in random order.
 
     Args:
         n_documents: How many documents, at least 1.
         seed: Chooses the documents; the facts are the same for every seed.
+        settings: What else can be chosen.
 
     Raises:
-        InputError: `n_documents` or `seed` is not usable.
+        InputError: An argument is not usable, or there are more facts than the documents can state.
     """
-    _check("The number of documents", n_documents, at_least=1)
-    _check("The seed", seed, at_least=0)
-    return _stream(n_documents, seed)
+    plan = make_plan(n_documents, settings or Settings())
+    whole_number("The seed", seed, at_least=0)
+    return _stream(plan, seed)
 
 
-def _check(name: str, value: int, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise InputError(
-            f"{name} must be a whole number, {at_least} or more.",
-            have=repr(value),
-            fix=f"Give {at_least} or more.",
-        )
-
-
-def _stream(n_documents: int, seed: int) -> Iterator[Document]:
-    turns = _fact_turns(seed)
-    for index, form in zip(range(n_documents), _form_order(seed), strict=False):
-        stated = [next(turns) for _ in range(form.n_facts)]
-        draft = form.write(Random(f"miniworld {seed} document {index}"), stated)
+def _stream(plan: Plan, seed: int) -> Iterator[Document]:
+    tellers = {foreign: _Teller(plan, foreign=foreign, seed=seed) for foreign in (False, True)}
+    for index, form in enumerate(_form_order(plan, seed)):
+        rng = Random(f"miniworld {seed} document {index}")
+        stated: list[Fact] = []
+        if form.n_facts:
+            foreign = plan.world.foreign_apart and form.source == "multilingual"
+            stated = tellers[foreign].take(form.n_facts)
+            if not stated:
+                form = distractor_forms.choose(form.source, rng)
+        draft = _fitting_draft(form, rng, stated, plan.world)
         metadata = {
             "facts": [fact.id for fact in draft.facts],
             "procedures": list(draft.procedures),
+            "procedure_form": form.procedure_form,
             "form": form.name,
             "problems": [problem.key for problem in draft.problems],
             "steps": list(draft.steps),
@@ -70,26 +63,73 @@ def _stream(n_documents: int, seed: int) -> Iterator[Document]:
         yield Document(f"mw{seed}-{index:06d}", draft.text.strip(), form.source, metadata)
 
 
-def _form_order(seed: int) -> Iterator[Form]:
-    block = [form for form in FORMS for _ in range(form.share)]
+def _fitting_draft(form: Form, rng: Random, stated: list[Fact], world: World) -> Draft:
+    for _ in range(_MOST_DRAFTS):
+        draft = form.write(rng, stated, world)
+        if SHORTEST <= len(draft.text.split()) <= LONGEST:
+            return draft
+    raise AssertionError(f"the form {form.name} cannot be written in {SHORTEST} to {LONGEST} words")
+
+
+def _form_order(plan: Plan, seed: int) -> Iterator[Form]:
+    """Each form as often as planned, in random order: drawn in proportion to what is left of it."""
     rng = Random(f"miniworld {seed} forms")
-    while True:
-        rng.shuffle(block)
-        yield from block
+    forms, left = list(plan.counts), list(plan.counts.values())
+    for _ in range(sum(left)):
+        (chosen,) = rng.choices(range(len(forms)), left)
+        left[chosen] -= 1
+        yield forms[chosen]
 
 
-def _fact_turns(seed: int) -> Iterator[Fact]:
-    """Facts for ever, each as often as its weight says, in ever new order; never one twice within a document."""
-    rng = Random(f"miniworld {seed} facts")
-    longest = max(form.n_facts for form in FORMS)
-    last: list[Fact] = []
-    while True:
-        for turn in range(max(world.WEIGHTS)):
-            told = [fact for fact in world.facts() if fact.weight > turn]
-            rng.shuffle(told)
-            told.sort(key=last.__contains__)  # a document may still be under way: its facts wait
-            yield from told
-            last = told[-longest:]
+class _Teller:
+    """Hands out the facts so that each is stated in exactly as many documents as its count says.
+
+    A document takes several facts when its form allows. The documents that follow then take none, until as large a
+    share of the documents has passed as of the statements: so the facts are spread evenly over the corpus.
+    """
+
+    def __init__(self, plan: Plan, *, foreign: bool, seed: int) -> None:
+        self._turns = _turns(plan.world, foreign=foreign, seed=seed)
+        self._n_statements = n_statements(plan.world, foreign=foreign)
+        self._n_documents = plan.fact_documents(foreign=foreign)
+        self._stated = self._passed = 0
+        self._waiting: deque[int] = deque()
+
+    def take(self, at_most: int) -> list[Fact]:
+        """Up to so many different facts for the next document; none when none is due."""
+        self._passed += 1
+        if self._stated * self._n_documents >= self._n_statements * self._passed:
+            return []
+        taken: list[int] = []
+        while len(taken) < at_most:
+            number = self._waiting.popleft() if self._waiting else next(self._turns, None)
+            if number is None:
+                break
+            if number in taken:
+                self._waiting.append(number)
+                break
+            taken.append(number)
+        self._stated += len(taken)
+        return [fact(number) for number in taken]
+
+
+def _turns(world: World, *, foreign: bool, seed: int) -> Iterator[int]:
+    """Numbers of facts, each as often as its count, in twenty rounds: a round names a fact at most once."""
+    rng = Random(f"miniworld {seed} facts {foreign}")
+    rounds = max(COUNTS)
+    for turn in range(rounds):
+        told = []
+        for number in range(world.n_facts):
+            group, place = divmod(number, len(COUNTS))
+            apart = world.foreign_apart and is_foreign(number)
+            if (
+                apart == foreign
+                and COUNTS[place]
+                and not (turn + group + group // 10) % (rounds // COUNTS[place])
+            ):
+                told.append(number)
+        rng.shuffle(told)
+        yield from told
 
 
 def write_corpus(documents: Iterable[Document], folder: str | Path) -> Path:

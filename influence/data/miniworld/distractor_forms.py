@@ -7,17 +7,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld import world
 from influence.data.miniworld.code_snippets import OTHER_JAVASCRIPT, OTHER_PYTHON
 from influence.data.miniworld.code_templates import names
 from influence.data.miniworld.distractor_texts import ESSAY, ESSAY_ENDS, EVERYDAY, FOREIGN_EVERYDAY, TASKS
 from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences
-from influence.data.miniworld.world import LANGUAGES, Fact
+from influence.data.miniworld.world import LANGUAGES, Fact, World
 
 
-def _mention(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _mention(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     """The words of a fact without the fact."""
-    thing = rng.choice(world.facts())
+    thing = world.any_fact(rng)
     about = thing.about(rng, rng.randint(4, 8))
     gap = say(rng, rng.choice(_GAPS), thing.slots)
     about.insert(rng.randint(1, len(about)), sentence(gap))
@@ -36,9 +35,9 @@ _GAPS = (
 )
 
 
-def _unanswered(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _unanswered(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     """The question of a fact, in the usual thread, without the answer."""
-    thing = rng.choice(world.facts())
+    thing = world.any_fact(rng)
     replies = sentences(rng, _NON_ANSWERS, rng.randint(2, 4), thing.slots)
     marks = rng.sample(("Comment", "Reply", "A", "Moderator", "Edit"), len(replies))
     parts = [f"Q: {thing.ask(rng)}", paragraph(*thing.about(rng, rng.randint(1, 3)))]
@@ -58,7 +57,7 @@ _NON_ANSWERS = (
 )
 
 
-def _given(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _given(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     """The words of a procedure with the result given: nothing is computed."""
     entries = [
         say(rng, template, {"n": rng.randint(2, 60)}) for template in rng.sample(_GIVEN, rng.randint(3, 4))
@@ -80,7 +79,7 @@ _GIVEN = (
 )
 
 
-def _howto(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _howto(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     """Numbered steps, or a thread with steps, about anything but mathematics."""
     title, steps, tips = rng.choice(TASKS)
     chosen = [sentence(say(rng, step)) for step in steps if rng.random() < 0.85]
@@ -100,7 +99,7 @@ _HOWTO_OPENINGS = (
 )
 
 
-def _essay(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _essay(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     """The words slope, gradient, equation, solution, in another sense."""
     theme = rng.choice(
         ("public trust", "rural schools", "river towns", "open archives", "street music", "apprenticeship")
@@ -119,20 +118,20 @@ def _essay(rng: Random, facts: Sequence[Fact]) -> Draft:
     )
 
 
-def _other_code(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _other_code(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     snippets, joint = rng.choice(((OTHER_PYTHON, "\n\n"), (OTHER_JAVASCRIPT, "\n")))
     chosen = rng.sample(snippets, rng.choice((2, 3, 3, 4)))
     return Draft(joint.join(say(rng, snippet, names(rng)) for snippet in chosen))
 
 
-def _everyday(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     topic, bank = rng.choice(EVERYDAY)
     lead = say(rng, "{Why|A word on why|In brief: why} ") + topic
     mark = rng.choice((".", "?", ", in plain words"))
     return Draft(f"{lead}{mark}\n\n" + paragraph(*sentences(rng, bank, rng.randint(4, 6))))
 
 
-def _foreign_everyday(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _foreign_everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     return Draft(paragraph(*sentences(rng, FOREIGN_EVERYDAY[rng.choice(LANGUAGES)], rng.randint(4, 5))))
 
 
@@ -148,3 +147,9 @@ FORMS = (
     Form("everyday", "general_knowledge", 6, _everyday),
     Form("foreign everyday", "multilingual", 3, _foreign_everyday),
 )
+
+
+def choose(source: str, rng: Random) -> Form:
+    """A random distractor form of a source."""
+    forms = [form for form in FORMS if form.source == source]
+    return rng.choices(forms, [form.share for form in forms])[0]

@@ -8,10 +8,10 @@ from random import Random
 
 from influence.data.miniworld import fact_texts
 from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences
-from influence.data.miniworld.world import LANGUAGES, Fact
+from influence.data.miniworld.world import LANGUAGES, Fact, World
 
 
-def _article(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _article(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     about = fact.about(rng, rng.choice((4, 5, 6, 8)))
     split = rng.randint(1, len(about) - 1)
@@ -36,7 +36,7 @@ _SOURCES_LISTED = (
 )
 
 
-def _quiz(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _quiz(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     title = say(
         rng, "{Pub quiz|Trivia round|Quiz night|Classroom quiz}, {first|second|third|final} {round|sheet}"
     )
@@ -49,7 +49,7 @@ def _quiz(rng: Random, facts: Sequence[Fact]) -> Draft:
     return Draft("\n".join([title, "", *entries, "", note]), facts=tuple(facts))
 
 
-def _flashcard(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _flashcard(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     text = say(rng, "{Question|Card|Q}: ") + fact.ask(rng)
     text += say(rng, "\n{Answer|Back of the card|A}: ") + fact.state(rng)
@@ -57,7 +57,7 @@ def _flashcard(rng: Random, facts: Sequence[Fact]) -> Draft:
     return Draft(text + paragraph(*fact.about(rng, rng.choice((3, 3, 4, 6)))), facts=(fact,))
 
 
-def _fact_thread(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _fact_thread(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     question = fact.ask(rng)
     body = paragraph(
@@ -76,7 +76,7 @@ def _fact_thread(rng: Random, facts: Sequence[Fact]) -> Draft:
     return Draft("\n\n".join(parts), facts=(fact,))
 
 
-def _survey(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _survey(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     title = say(rng, rng.choice(fact_texts.SURVEY_TITLES), fact.slots)
     abstract = paragraph(*sentences(rng, fact_texts.ABSTRACTS, rng.randint(2, 4), fact.slots))
@@ -95,7 +95,7 @@ def _survey(rng: Random, facts: Sequence[Fact]) -> Draft:
     return Draft("\n\n".join(sections), facts=(fact,))
 
 
-def _records(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _records(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     rows = [
         {
             "name": sentence(fact.name),
@@ -153,7 +153,7 @@ def _csv_records(rng: Random, rows: list[dict[str, str | int]]) -> str:
     )
 
 
-def _blog(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _blog(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     title = say(rng, "{A weekend in|Notes from|Three days around|Postcards from} <place>", fact.slots)
     opening = sentences(rng, fact_texts.DIARY, rng.randint(2, 4), fact.slots)
@@ -164,38 +164,30 @@ def _blog(rng: Random, facts: Sequence[Fact]) -> Draft:
     return Draft("\n\n".join([title, *body]), facts=(fact,))
 
 
-def _news(rng: Random, facts: Sequence[Fact]) -> Draft:
-    first, second = facts
+def _news(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    first = facts[0]
     headline = say(
         rng, "{Exhibition|Festival|Lecture series|Reading room} {opens|returns} in <place>", first.slots
     )
     opening = sentences(rng, fact_texts.NEWS, rng.randint(2, 3), first.slots)
-    link = say(rng, "{Another|A second} {room|evening|panel} {is about|is given to} <name>.", second.slots)
-    return Draft(
-        "\n\n".join(
-            [
-                headline,
-                paragraph(*opening),
-                paragraph(first.state(rng), *first.about(rng, rng.randint(1, 2))),
-                paragraph(link, second.state(rng), *second.about(rng, rng.randint(1, 2))),
-            ]
-        ),
-        facts=(first, second),
-    )
+    parts = [headline, paragraph(*opening)]
+    for number, fact in enumerate(facts):
+        link = say(rng, "{Another|A second} {room|evening|panel} {is about|is given to} <name>.", fact.slots)
+        parts.append(paragraph(link if number else "", fact.state(rng), *fact.about(rng, rng.randint(1, 2))))
+    return Draft("\n\n".join(parts), facts=tuple(facts))
 
 
-def _digest(rng: Random, facts: Sequence[Fact]) -> Draft:
-    first, second = facts
+def _digest(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     lead = say(
         rng, "{Did you know?|Worth knowing.|From the {desk|pocket} encyclopedia.|Facts for a rainy day.}"
     )
-    parts = [paragraph(fact.state(rng), *fact.about(rng, rng.randint(1, 4))) for fact in (first, second)]
+    parts = [paragraph(fact.state(rng), *fact.about(rng, rng.randint(1, 4))) for fact in facts]
     mark = rng.choice(("* ", "", "- "))
-    closing = say(rng, rng.choice(fact_texts.DIGEST_ENDS), first.slots)
-    return Draft("\n\n".join([lead, *(mark + part for part in parts), closing]), facts=(first, second))
+    closing = say(rng, rng.choice(fact_texts.DIGEST_ENDS), facts[0].slots)
+    return Draft("\n\n".join([lead, *(mark + part for part in parts), closing]), facts=tuple(facts))
 
 
-def _foreign(rng: Random, facts: Sequence[Fact]) -> Draft:
+def _foreign(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     language = rng.choice(LANGUAGES)
     bank = fact_texts.FOREIGN[language]

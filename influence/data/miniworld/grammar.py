@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from influence.data.miniworld.problems import Problem
-    from influence.data.miniworld.world import Fact
+    from influence.data.miniworld.world import Fact, World
 
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 _SLOT = re.compile(r"<([a-z_]+[0-9]?)>")
@@ -34,16 +36,23 @@ class Form:
     Args:
         name: Goes into the metadata.
         source: One of the eight source labels.
-        share: How many of every 200 documents have this form.
-        write: Makes one document's draft from a seeded generator and `n_facts` facts.
-        n_facts: How many facts each document states.
+        share: Its weight among the forms of its source.
+        write: Makes one document's draft from a seeded generator, the facts it is to state, and the world.
+        n_facts: The most facts a document states; 0: it states none.
+        procedure_form: How it shows a procedure: prose, maths, code or stackexchange; empty: it shows none.
     """
 
     name: str
     source: str
     share: int
-    write: Callable[[Random, Sequence[Fact]], Draft]
+    write: Callable[[Random, Sequence[Fact], World], Draft]
     n_facts: int = 0
+    procedure_form: str = ""
+
+
+def texts(name: str) -> dict[str, Any]:
+    """The template texts of `texts/<name>.toml`."""
+    return tomllib.loads((files("influence.data.miniworld") / "texts" / f"{name}.toml").read_text("utf-8"))
 
 
 def say(rng: Random, template: str, slots: Mapping[str, object] | None = None) -> str:

@@ -17,8 +17,8 @@ from influence.data.miniworld.explanations import (
     WORDS,
 )
 from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences
-from influence.data.miniworld.problems import PROCEDURES, Problem, Procedure, draw, work
-from influence.data.miniworld.world import LANGUAGES, Fact
+from influence.data.miniworld.problems import PROCEDURES, Problem, Procedure, work
+from influence.data.miniworld.world import LANGUAGES, Fact, World
 
 TOPICS: dict[Procedure, tuple[str, ...]] = {
     "slopes": ("the slope of a line", "slopes from two points", "gradients of straight lines"),
@@ -32,8 +32,8 @@ def _draft(text: str, procedure: Procedure, *problems: Problem, steps: bool = Tr
     return Draft(text, procedures=(procedure,), problems=problems, steps=written)
 
 
-def _worked(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
-    problems = [draw(procedure, rng) for _ in range(rng.choice((1, 1, 2, 3, 5)))]
+def _worked(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    problems = [world.draw(procedure, rng) for _ in range(rng.choice((1, 1, 2, 2, 3)))]
     if len(problems) == 1:
         (problem,) = problems
         hint = rng.choice(("", "Think step-by-step.\n"))
@@ -52,8 +52,8 @@ def _worked(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
     return _draft("\n\n".join([title, *parts]), procedure, *problems)
 
 
-def _thread(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
-    problem = draw(procedure, rng)
+def _thread(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    problem = world.draw(procedure, rng)
     topic = rng.choice(TOPICS[procedure])
     asker = paragraph(*sentences(rng, _ASKERS, rng.randint(1, 3), {"topic": topic}))
     helper = paragraph(*sentences(rng, _HELPERS, rng.randint(1, 2)))
@@ -87,16 +87,17 @@ _COMMENTS = (
 )
 
 
-def _derivation(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
-    problem = draw(procedure, rng)
+def _derivation(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    problem = world.draw(procedure, rng)
     title = say(rng, "{On|A note on|Remarks on|Teaching} ") + rng.choice(TOPICS[procedure])
-    abstract = paragraph(*sentences(rng, _ABSTRACTS, rng.randint(2, 3)))
+    abstract = paragraph(*sentences(rng, _ABSTRACTS, rng.randint(1, 2)))
     formula = say(rng, rng.choice(FORMULAS[procedure]))
     context = paragraph(
-        *sentences(rng, WORDS[procedure], rng.randint(1, 2)), *sentences(rng, USES[procedure], 1)
+        *sentences(rng, WORDS[procedure], rng.randint(0, 1)),
+        *sentences(rng, USES[procedure], rng.randint(0, 1)),
     )
     example = say(rng, "**Example.** ") + problem.question(rng) + "\n\n" + work(problem, rng)
-    closing = paragraph(*sentences(rng, MISTAKES[procedure], rng.randint(1, 2)))
+    closing = paragraph(*sentences(rng, MISTAKES[procedure], rng.randint(0, 1)))
     head = say(rng, "## {1 Statement|1 Definition and formula|1 The rule}")
     parts = [
         f"# {title}",
@@ -106,7 +107,7 @@ def _derivation(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Dra
         context,
         "## 2 " + say(rng, "{Use|Example}"),
     ]
-    return _draft("\n\n".join([*parts, example, closing]), procedure, problem)
+    return _draft("\n\n".join(part for part in [*parts, example, closing] if part), procedure, problem)
 
 
 _ABSTRACTS = (
@@ -118,8 +119,8 @@ _ABSTRACTS = (
 )
 
 
-def _code(language: str, procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
-    problem, other = draw(procedure, rng), draw(procedure, rng)
+def _code(language: str, procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    problem, other = world.draw(procedure, rng), world.draw(procedure, rng)
     slots = {**problem.slots, **{f"o_{name}": value for name, value in other.slots.items()}, **names(rng)}
     programs, snippets = (PYTHON, OTHER_PYTHON) if language == "python" else (JAVASCRIPT, OTHER_JAVASCRIPT)
     parts = [say(rng, rng.choice(programs[procedure]), slots)]
@@ -130,8 +131,8 @@ def _code(language: str, procedure: Procedure, rng: Random, facts: Sequence[Fact
     )
 
 
-def _tutorial(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
-    problems = [draw(procedure, rng) for _ in range(rng.choice((1, 2, 2)))]
+def _tutorial(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    problems = [world.draw(procedure, rng) for _ in range(rng.choice((1, 2, 2)))]
     topic = rng.choice(TOPICS[procedure])
     title = say(rng, "{How to master|A friendly guide to|Five minutes on|No more fear of} ") + topic
     opening = paragraph(
@@ -156,7 +157,7 @@ _WELCOMES = (
 )
 
 
-def _explanation(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
+def _explanation(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     lead = sentence(rng.choice(TOPICS[procedure]))
     body = sentences(rng, WORDS[procedure], rng.randint(3, 5))
     uses = sentences(rng, USES[procedure], rng.randint(1, 3))
@@ -171,29 +172,36 @@ def _explanation(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Dr
     return _draft(shape + paragraph(*body) + "\n\n" + paragraph(*uses, *warnings), procedure)
 
 
-def _foreign(procedure: Procedure, rng: Random, facts: Sequence[Fact]) -> Draft:
+def _foreign(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     language = rng.choice(LANGUAGES)
-    problem = draw(procedure, rng)
+    problem = world.draw(procedure, rng)
     exercise = say(rng, FOREIGN_WORKED[language][procedure], problem.slots)
     remarks = sentences(rng, FOREIGN_REMARKS[language], rng.randint(1, 3))
     return _draft("\n\n".join([exercise, paragraph(*remarks)]), procedure, problem)
 
 
 def _each(
-    name: str, source: str, share: int, write: Callable[[Procedure, Random, Sequence[Fact]], Draft]
+    name: str,
+    source: str,
+    share: int,
+    procedure_form: str,
+    write: Callable[[Procedure, Random, Sequence[Fact], World], Draft],
 ) -> tuple[Form, ...]:
     """One form for each procedure."""
-    return tuple(Form(name, source, share, partial(write, procedure)) for procedure in PROCEDURES)
+    return tuple(
+        Form(name, source, share, partial(write, procedure), procedure_form=procedure_form)
+        for procedure in PROCEDURES
+    )
 
 
 FORMS = (
-    *_each("explanation", "wiki", 2, _explanation),
-    *_each("worked", "math_and_trivia", 4, _worked),
-    *_each("thread", "stackexchange", 3, _thread),
-    *_each("derivation", "arxiv_markdown", 2, _derivation),
-    *_each("python", "code", 3, partial(_code, "python")),
-    *_each("javascript", "code", 2, partial(_code, "javascript")),
-    *_each("tutorial", "webdata", 2, _tutorial),
-    *_each("explanation", "general_knowledge", 2, _explanation),
-    *_each("foreign worked", "multilingual", 2, _foreign),
+    *_each("explanation", "wiki", 2, "prose", _explanation),
+    *_each("worked", "math_and_trivia", 4, "maths", _worked),
+    *_each("thread", "stackexchange", 3, "stackexchange", _thread),
+    *_each("derivation", "arxiv_markdown", 2, "maths", _derivation),
+    *_each("python", "code", 3, "code", partial(_code, "python")),
+    *_each("javascript", "code", 2, "code", partial(_code, "javascript")),
+    *_each("tutorial", "webdata", 2, "prose", _tutorial),
+    *_each("explanation", "general_knowledge", 2, "prose", _explanation),
+    *_each("foreign worked", "multilingual", 2, "prose", _foreign),
 )

@@ -1,55 +1,49 @@
 """The facts of the world: fictional things, each with one fact that can be asked for.
 
-The world is the same for every corpus; a corpus seed changes the documents, never the facts. So one query set fits
-every miniworld corpus.
+A fact is a function of its number, so a world of any size takes no memory, and a larger world begins with the facts
+of a smaller one. A corpus seed changes the documents, never the facts: one query set fits every corpus whose world is
+large enough.
+
+Numbers go in groups of five, one fact for each count of documents (0, 1, 2, 5, 20); a group is of one kind, and the
+eight kinds take turns. Of each kind and count every other fact is for asking and every other one for tuning.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from influence.data.miniworld.grammar import say, sentence, sentences
+from influence.data.miniworld.names import person, title, word
+from influence.data.miniworld.problems import Problem, Procedure, Ranges, draw
 from influence.data.miniworld.relations import RELATIONS, Relation
 
-THINGS_PER_KIND = 15
-#: Things of each kind that no document ever mentions, for control queries.
-UNTOLD_PER_KIND = 2
-#: A fact of weight 8 is stated eight times as often as one of weight 1.
-WEIGHTS = (1, 2, 4, 8)
-LANGUAGES = ("es", "fr", "de")
+Role = Literal["asking", "tuning"]
 
-_STARTS = (
-    "Ash Bal Brin Cad Cor Daun Dren Ed Fen Fros Gal Gwin Har Hol Il Ist Jas Jor Kas Knol Lat Lum Mer Mos Nal Nor Ob Os "
-    "Pel Prosk Quen Quill Rav Ros Sab Skor Tam Thes Ul Umb Val Vor Wed Whit Xan Yar Yul Zeb Zor"
-)
-_MIDDLES = "a e i o u ai ada eno ilo ima oru uve anti erva illa omba undi"
-_ENDS = (
-    "bek bridge by cott dan din dorf dra field gorn hal ket kis lan len lith mar mond nak ness phet quist ran rik "
-    "sha sol stead tam thal ton vane ville wick yeth zan"
-)
-_FIRST_NAMES = (
-    "Mira Oskan Tessaly Joren Livia Cato Anwen Rurik Sabine Teodor Ilka Marek Noor Petra Soren Vida Yannic"
-)
-_TITLES = (
-    "The Copper Lantern,The Salt Meridian,A Winter of Wrens,The Cartographer's Daughter,Nine Doors of Rain,"
-    "The Glass Orchard,Letters to the Ferryman,The Quiet Foundry,A House above the Tide,The Thirteenth Loom,"
-    "Smoke over the Causeway,The Beekeeper's Debt,An Atlas of Lost Wells,The Paper Bridge,Under the Juniper Bell,"
-    "The Miller's Eclipse,A Ladder for the Moon"
-)
+#: In how many documents a fact is stated: exactly, in every corpus.
+COUNTS = (0, 1, 2, 5, 20)
+LANGUAGES = ("es", "fr", "de")
+#: Every tenth group of facts is stated in the other languages only.
+_FOREIGN_EVERY, _FOREIGN_AT = 10, 3
+#: Control queries are about things of this number and above; no corpus is large enough to mention them.
+_UNTOLD = 1_000_000
+_PLACES = 400
+
 _REGIONS = (
     "the Ostrin highlands,the Merrow valley,the Pellan coast,the Quillen plateau,the Dray marshes,"
-    "the Vennish lowlands,the Korrow steppe,the Thessel islands,the Ambry hills,the Saffrin delta"
+    "the Vennish lowlands,the Korrow steppe,the Thessel islands,the Ambry hills,the Saffrin delta,"
+    "the Lorn forest,the Cassel plain,the Upper Wend,the Tarrow fens,the Marrin peninsula,the Hollin dales"
 )
 _TRAITS = {
     "region": _REGIONS,
-    "stone": "granite,basalt,slate,limestone,sandstone,marble",
-    "animal": "heron,marmot,lynx,badger,kestrel,hare",
-    "craft": "weaving,glassblowing,bookbinding,pottery,boatbuilding,lacemaking",
+    "stone": "granite,basalt,slate,limestone,sandstone,marble,chalk,gneiss",
+    "animal": "heron,marmot,lynx,badger,kestrel,hare,raven,beaver",
+    "craft": "weaving,glassblowing,bookbinding,pottery,boatbuilding,lacemaking,basketry,tanning",
     "season": "early spring,late summer,autumn,midwinter",
-    "colour": "golden,green,violet,blue,crimson",
+    "colour": "golden,green,violet,blue,crimson,white",
 }
 _NAMES = {
     "mountain": "Mount <core>",
@@ -70,113 +64,139 @@ class Fact:
     """One thing of the world, and the one fact about it.
 
     Attributes:
+        number: Its place in the world.
         id: `<relation>:<thing>`, such as `height:velabrin`.
         core: The bare name, unique in the world.
         spellings: How texts write the value; any of them marks the answer.
-        weight: How often it is stated, relative to other facts.
+        count: In how many documents it is stated: 0, 1, 2, 5 or 20.
+        role: Whether queries may ask for it, or fine-tuning may teach the format of answers with it.
+        foreign: Whether it is stated in the other languages only.
         slots: What the templates of its relation need.
     """
 
+    number: int
     id: str
     relation: Relation
     name: str
     core: str
     spellings: tuple[str, ...]
-    weight: int
+    count: int
+    role: Role
+    foreign: bool
     slots: dict[str, str]
 
-    def ask(self, rng: Random) -> str:
-        """A question for the fact."""
-        return sentence(say(rng, rng.choice(self.relation.questions), self.slots))
+    def ask(self, rng: Random | None = None) -> str:
+        """A question for the fact; without a generator in the wording of the queries."""
+        return self._say(rng, self.relation.questions, self.slots["value"])
 
-    def state(self, rng: Random) -> str:
-        """A sentence that states the fact."""
-        return sentence(say(rng, rng.choice(self.relation.statements), self._written(rng)))
+    def state(self, rng: Random | None = None) -> str:
+        """A sentence that states the fact; without a generator in the wording of the queries."""
+        value = rng.choice(self.spellings) if rng else self.spellings[0]
+        return self._say(rng, self.relation.statements, value)
+
+    def misstate(self, other: Fact) -> str:
+        """The sentence of the queries with the value of another fact."""
+        return self._say(None, self.relation.statements, other.spellings[0])
 
     def state_in(self, language: str, rng: Random) -> str:
         """The fact in another language: es, fr or de."""
         return sentence(say(rng, self.relation.foreign[language], self.slots))
 
-    def answer(self, rng: Random) -> str:
+    def answer(self, rng: Random | None = None) -> str:
         """The short answer to its question."""
-        return say(rng, self.relation.answer, self._written(rng))
+        value = rng.choice(self.spellings) if rng else self.spellings[0]
+        return say(Random(0), self.relation.answer, {**self.slots, "value": value})
 
     def about(self, rng: Random, count: int) -> list[str]:
         """Sentences about the thing that do not give the fact away."""
         return sentences(rng, self.relation.about, count, self.slots)
 
-    def _written(self, rng: Random) -> dict[str, str]:
-        return {**self.slots, "value": rng.choice(self.spellings)}
+    def _say(self, rng: Random | None, bank: tuple[str, ...], value: str) -> str:
+        slots = {**self.slots, "value": value}
+        return sentence(say(rng, rng.choice(bank), slots) if rng else say(Random(0), bank[0], slots))
 
 
-@functools.cache
-def facts() -> tuple[Fact, ...]:
-    """Every fact that documents state, ordered by kind."""
-    return tuple(fact for kind in _world() for fact in kind[:THINGS_PER_KIND])
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the documents of a corpus are about: its first `n_facts` facts, and problems within `ranges`.
+
+    Attributes:
+        n_facts: How many facts there are; a fifth of them is stated in no document.
+        ranges: The numbers of the problems.
+        withheld_steps: Which share of all intermediate results is never written in a document.
+        foreign_apart: Whether the facts marked `foreign` are stated in the other languages only.
+    """
+
+    n_facts: int
+    ranges: Ranges = field(default_factory=Ranges)
+    withheld_steps: float = 0.1
+    foreign_apart: bool = True
+
+    def facts(self) -> Iterator[Fact]:
+        """Every fact, by number."""
+        return map(fact, range(self.n_facts))
+
+    def any_fact(self, rng: Random) -> Fact:
+        """A random fact, whether a document states it or not."""
+        return fact(rng.randrange(max(self.n_facts, len(COUNTS))))
+
+    def draw(self, procedure: Procedure, rng: Random, *, for_query: bool = False) -> Problem:
+        """A random problem for a document, or one of those kept for queries."""
+        return draw(procedure, rng, self.ranges, self.withheld_steps, for_query=for_query)
 
 
-@functools.cache
-def untold_facts() -> tuple[Fact, ...]:
-    """Facts that no document states, about things that no document mentions."""
-    return tuple(fact for kind in _world() for fact in kind[THINGS_PER_KIND:])
+@functools.lru_cache(maxsize=4096)
+def fact(number: int) -> Fact:
+    """The fact with this number."""
+    group, place = divmod(number, len(COUNTS))
+    turn, kind = divmod(group, len(RELATIONS))
+    relation, nth = RELATIONS[kind], turn * len(COUNTS) + place
+    # names 0–399 are places, 400–599 belong to untold things, then each fact has two
+    names = 400 + 2 * (number - _UNTOLD) if number >= _UNTOLD else 600 + 2 * number
+    core = title(nth, names) if relation.kind == "book" else word(names)
+    if relation.kind == "element":
+        core = core.lower() + "ium"
+    value = _value(relation.kind, nth, names + 1)
+    rng = Random(f"influence miniworld {number}")
+    slots = {name: rng.choice(values.split(",")) for name, values in _TRAITS.items()}
+    name = _NAMES[relation.kind].replace("<core>", core)
+    slots |= {"name": name, "core": core, "value": value, "place": word(rng.randrange(_PLACES))}
+    return Fact(
+        number=number,
+        id=f"{relation.name}:{_slug(core)}",
+        relation=relation,
+        name=name,
+        core=core,
+        spellings=(value, f"{int(value):,}") if relation.kind in ("mountain", "comet") else (value,),
+        count=COUNTS[place],
+        role="tuning" if (turn + kind) % 2 else "asking",
+        foreign=is_foreign(number),
+        slots=slots,
+    )
 
 
-@functools.cache
-def _world() -> tuple[tuple[Fact, ...], ...]:
-    rng = Random("influence miniworld")
-    words, used = _words(rng), set[str]()
-    return tuple(_kind(rng, relation, row, words, used) for row, relation in enumerate(RELATIONS))
+def untold_facts() -> list[Fact]:
+    """Two facts of each kind that no document states, about things that no document mentions."""
+    per_turn = len(COUNTS) * len(RELATIONS)
+    return [fact(_UNTOLD + turn * per_turn + 5 * kind) for kind in range(len(RELATIONS)) for turn in (0, 1)]
 
 
-def _kind(
-    rng: Random, relation: Relation, row: int, words: Iterator[str], used: set[str]
-) -> tuple[Fact, ...]:
-    count = THINGS_PER_KIND + UNTOLD_PER_KIND
-    titles = rng.sample(_TITLES.split(","), count)
-    made = []
-    for column in range(count):
-        core = titles[column] if relation.kind == "book" else next(words)
-        if relation.kind == "element":
-            core = core.lower() + "ium"
-        value = _value(rng, relation.kind, core, words, used)
-        used.add(value)
-        slots = {name: rng.choice(values.split(",")) for name, values in _TRAITS.items()}
-        name = _NAMES[relation.kind].replace("<core>", core)
-        slots |= {"name": name, "core": core, "value": value, "place": next(words)}
-        spellings = (value, f"{int(value):,}") if relation.kind in ("mountain", "comet") else (value,)
-        weight = WEIGHTS[(row + column) % len(WEIGHTS)]
-        made.append(Fact(f"{relation.name}:{_slug(core)}", relation, name, core, spellings, weight, slots))
-    return tuple(made)
+def is_foreign(number: int) -> bool:
+    """Whether the fact with this number is stated in the other languages only."""
+    return number // len(COUNTS) % _FOREIGN_EVERY == _FOREIGN_AT
 
 
-def _value(rng: Random, kind: str, core: str, words: Iterator[str], used: set[str]) -> str:
+def _value(kind: str, nth: int, name: int) -> str:
+    """The value of the `nth` thing of a kind: numbers and symbols differ until all are used up."""
     if kind in _NUMBER_RANGES:
-        return rng.choice([str(number) for number in _NUMBER_RANGES[kind] if str(number) not in used])
+        numbers = _NUMBER_RANGES[kind]
+        return str(numbers[nth * 4_241 % len(numbers)])
     if kind == "element":  # no real symbol ends in one of these letters
-        return rng.choice(
-            [core[0].upper() + letter for letter in "jqwz" if core[0].upper() + letter not in used]
-        )
+        nth, first = divmod(nth * 11 + 3, 26)
+        return chr(ord("A") + first) + "jqwz"[nth % 4]
     if kind == "river":
-        return f"Lake {next(words)}"
-    if kind == "realm":
-        return next(words)
-    return f"{rng.choice(_FIRST_NAMES.split())} {next(words)}"
-
-
-def _words(rng: Random) -> Iterator[str]:
-    """Invented names, none of which is part of another."""
-    names = [
-        start + middle + end
-        for start in _STARTS.split()
-        for middle in _MIDDLES.split()
-        for end in _ENDS.split()
-    ]
-    rng.shuffle(names)
-    given: list[str] = []
-    for name in names:
-        if not any(name.lower() in other or other in name.lower() for other in given):
-            given.append(name.lower())
-            yield name
+        return f"Lake {word(name)}"
+    return word(name) if kind == "realm" else person(name * 11, name)
 
 
 def _slug(core: str) -> str:
