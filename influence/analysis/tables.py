@@ -136,7 +136,7 @@ def answer_tables(
     found = found_answers(hits, scores.queries, k, by)
     tables |= {"hits": hits, "found": found, "rates": answer_rates(found, scores.queries, group_by)}
     if scan:
-        corpus = corpus_hits(scores)
+        corpus = corpus_hits(scores, progress)
         within = hits[(hits["method"] == "keywords") & (hits[rank_column(by)] <= k)]
         inside = within.groupby(["query", "part"]).size().to_dict()
         corpus["in_top"] = [inside.get(pair, 0) for pair in zip(corpus["query"], corpus["part"], strict=True)]

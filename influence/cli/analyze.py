@@ -81,7 +81,7 @@ def analyze(
     labelled = _labelled(name, runs)
     opened = [(label, open_scores(path)) for label, path in labelled]  # before a judge model is loaded
     folder = out or labelled[-1][1] / "analysis" / name
-    with _Progress("judge" if judge != "keywords" else "texts") as progress:
+    with _Progress() as progress:
         tables = run_analysis(
             name,
             *opened,
@@ -179,10 +179,9 @@ def _judge(spec: str) -> Judge | None:
 
 
 class _Progress:
-    """A bar of documents, drawn once the first are done."""
+    """A bar of documents, drawn once the first are done; a new one when their total changes."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self) -> None:
         self._bar: Any = None
 
     def __enter__(self) -> _Progress:
@@ -191,8 +190,9 @@ class _Progress:
     def __call__(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
-        if self._bar is None:
-            self._bar = tqdm(total=total, unit="document", desc=self._what)
+        if self._bar is None or self._bar.total != total:
+            self.__exit__()
+            self._bar = tqdm(total=total, unit="document")
         self._bar.update(done - self._bar.n)
 
     def __exit__(self, *error: object) -> None:
