@@ -38,6 +38,7 @@ from influence.analysis.relations import label_relations, relation_counts
 from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
 from influence.analysis.source_curves import source_curves
+from influence.analysis.stage_tops import stage_tops
 from influence.analysis.stages import (
     Stages,
     agreement_by_group,
@@ -186,7 +187,8 @@ def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None
 
 
 def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
-    """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources, ratios (last to first)."""
+    """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources,
+    ratios (last to first), tops (ranks of the first documents at each stage)."""
     agreement = stage_agreement(stages, by, sorted({10, 100, k}))
     first = stages[0][1]
     return {
@@ -197,6 +199,7 @@ def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tab
         "slopes": stage_slopes(stages, k, group_by),
         "sources": stage_sources(stages, by, None, group_by),
         "ratios": score_ratios(first, stages[-1][1], [(query.id, query.id) for query in first.queries], by),
+        "tops": stage_tops(stages, by),
     }
 
 

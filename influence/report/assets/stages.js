@@ -1,0 +1,82 @@
+// Stages: what comes, goes and climbs in a query's first ten documents between two checkpoints, and along all of them.
+
+const TOP = 10;
+
+const stageDocument = (lists, d, i) => {
+  const doc = documentOf(lists.docs.id[d]);
+  return doc < 0 ? code(lists.docs.id[d]) : documentLink(doc, i);
+};
+const rankAt = (lists, i, stage) => { const n = lists.names.indexOf(stage); return ([, ranks]) => ranks[n]; };
+
+// The first ten at a stage, with their ranks at another.
+function stageTable(lists, i, stage, other) {
+  const here = rankAt(lists, i, stage), there = rankAt(lists, i, other);
+  const rows = sorted(lists.ranks[i].filter((row) => here(row) <= TOP && stageOfSource(lists, row)), here);
+  const columns = [
+    ranked("rank", "rank", label(stage, 24), here), ranked("other", "rank", label(other, 24), there),
+    worded("source", "source", ([d]) => lists.docs.source[d], { cls: "source" }),
+    worded("document", "document", ([d]) => lists.docs.id[d], { draw: ([d]) => stageDocument(lists, d, i), cls: "id" }),
+  ];
+  return sortable({ rows, columns, what: "stage", caption: "First documents at the checkpoint", said: `By ${lists.by}` });
+}
+
+const stageOfSource = (lists, [d]) => state.source === null || safe(lists.docs.source[d]) === state.source;
+
+async function viewStages(node, turn) {
+  const lists = meta.stages && await load("stages");
+  if (turn !== turns || !lists) return;
+  const seen = visible();
+  if (!seen.length) return node.replaceChildren(note("No query passes these filters."));
+  const asked = queryOf(state.get("q")), i = seen.includes(asked) ? asked : seen[0];
+  const [a, b] = [["a", lists.names[0]], ["b", state.ckpt ?? lists.names[lists.names.length - 1]]].map(([key, first]) => (lists.names.includes(state.get(key)) ? state.get(key) : first));
+  const names = lists.names.map((stage) => [stage, label(stage, 40)]);
+  const pick = (key, text, options, value) => choose("pick-" + key, text, options, value, (to) => put({ [key]: to }, true));
+  node.replaceChildren(el("h3", null, "First ten documents of a query"),
+    el("p", { class: "tools" }, pick("q", "Query", seen.map((j) => [safe(meta.queries[j].id), label(meta.queries[j].id, 60)]), safe(meta.queries[i].id)),
+      pick("a", "A", names, a), pick("b", "B", names, b), queryLink(i)),
+    sideBySide([["A: ", name(a)], ["B: ", name(b)]], [stageList(lists, i, a, b, false), stageList(lists, i, b, a, true)]),
+    ...bump(lists, i));
+}
+
+// Items of `sideBySide`: how far a document climbed (▲) or fell (▼) from the other stage, or that it is new or gone.
+function stageList(lists, i, stage, other, later) {
+  const here = rankAt(lists, i, stage), there = rankAt(lists, i, other);
+  return sorted(lists.ranks[i].filter((row) => here(row) <= TOP && stageOfSource(lists, row)), here).map((row) => {
+    const step = there(row) - here(row), away = there(row) > TOP;
+    const mark = away ? [el("b", null, later ? "new" : "gone"), muted(`, ${later ? "was" : "now"} ${count(there(row))}`)]
+      : later && (step ? el("b", { class: step > 0 ? "up" : "down" }, unspoken(step > 0 ? "▲" : "▼"), el("span", { class: "unseen" }, step > 0 ? "up " : "down "), count(Math.abs(step))) : muted("="));
+    return { key: row[0], rank: here(row), node: stageDocument(lists, row[0], i), mark: mark && el("span", { class: "mark" }, mark) };
+  });
+}
+
+// Ranks along the stages of what stands in the first ten at the first or the last: ten rows, then a logarithmic zone.
+function bump(lists, i) {
+  const last = lists.names.length - 1, row = 22, L = 190, R = 610, W = 800;
+  const rows = sorted(lists.ranks[i].filter((own) => (own[1][0] <= TOP || own[1][last] <= TOP) && stageOfSource(lists, own)), ([, ranks]) => ranks[last]);
+  const deepest = Math.max(TOP, ...rows.flatMap(([, ranks]) => ranks)), decades = Math.log10(deepest / TOP);
+  const y = (rank) => 34 + (rank <= TOP ? rank - 1 : TOP + 2.5 * Math.log10(rank / TOP)) * row;
+  const x = (n) => L + (n / (last || 1)) * (R - L), H = 34 + (TOP + 0.5 + 2.5 * decades) * row + 12;
+  const text = (px, py, anchor, cls, words) => el("svg:text", { x: px, y: py, "text-anchor": anchor, class: cls }, words);
+  const name_ = (d) => label(lists.docs.id[d], 22);
+  const lines = rows.map(([d, ranks]) => {
+    const kind = ranks[0] > TOP ? "new" : ranks[last] > TOP ? "gone" : "kept";
+    return el("svg:g", { class: "bump " + kind }, el("svg:title", null, `${plain(lists.docs.id[d])}: ${ranks.map(count).join(", ")}`),
+      el("svg:polyline", { points: ranks.map((rank, n) => `${x(n).toFixed(1)},${y(rank).toFixed(1)}`).join(" ") }),
+      ranks.map((rank, n) => el("svg:circle", { cx: x(n), cy: y(rank), r: 3 })),
+      [[0, L - 12, "end"], [last, R + 12, "start"]].map(([n, px, anchor]) => ranks[n] <= TOP && text(px, y(ranks[n]) + 4, anchor, "", n ? `${ranks[n]}  ${name_(d)}` : `${name_(d)}  ${ranks[n]}`)));
+  });
+  const every = Math.ceil(lists.names.length / 8), depths = [10, 100, 1000, 10000, 100000, 1000000].filter((depth) => depth <= deepest && depth > TOP);
+  const head = lists.names.map((stage, n) => [el("svg:line", { class: "grid", x1: x(n), x2: x(n), y1: 24, y2: H - 8 }),
+    (n % every === 0 || n === last) && text(x(n), 14, "middle", "muted", label(stage, Math.max(6, Math.floor(70 / lists.names.length))))]);
+  const floor = deepest > TOP && el("svg:line", { class: "floor", x1: L, x2: R, y1: y(TOP) + row / 2, y2: y(TOP) + row / 2 });
+  const caption = `Ranks by ${lists.by} of the documents that stand in the first ten at the first or the last stage: ten rows, and below the line ranks from 11 on a logarithmic scale. Solid: in both; dashed: new; dotted: gone. n = ${many(rows.length, "document")} of one query. Scores of different checkpoints have different curvature, so compare ranks, not sizes.`;
+  const columns = [worded("source", "source", ([d]) => lists.docs.source[d], { cls: "source" }),
+    worded("document", "document", ([d]) => lists.docs.id[d], { draw: ([d]) => stageDocument(lists, d, i), cls: "id" }),
+    ...lists.names.map((stage, n) => ranked("rank_" + stage, name(stage, "bdi", 24), "rank", ([, ranks]) => ranks[n]))];
+  return [el("h3", null, "Ranks along the stages"), el("figure", { class: "bumps" },
+    el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Ranks along the stages" },
+      el("svg:svg", { viewBox: `0 0 ${W} ${H.toFixed(0)}`, role: "img", "aria-label": `Ranks of ${many(rows.length, "document")} at ${many(lists.names.length, "stage")}; the table below has them all.` },
+        head, floor, depths.map((depth) => text(W - 4, y(depth) + 4, "end", "muted", count(depth))), lines)),
+    el("figcaption", null, caption)),
+  sortable({ rows, columns, what: "stage-ranks", caption: "Ranks along the stages, in numbers", prefix: "b" })];
+}
