@@ -110,9 +110,9 @@ class _Index:
         number: dict[str, int] = {}
         flat = [[number.setdefault(key, len(number)) for key in one] for own in self.wanted for one in own]
         width = max(map(len, flat), default=1)
-        self._keys = np.array([one + one[:1] * (width - len(one)) for one in flat], np.int64).reshape(
-            -1, width
-        )
+        padded = [one + one[:1] * (width - len(one)) for one in flat]
+        # [width, shingles], for all() is several times faster along the first
+        self._keys = np.array(padded, np.int64).reshape(-1, width).T.copy()
         self._sizes = np.array([len(own) for own in self.wanted], np.int64)
         self._of_atom: dict[str, list[int]] = {}
         self._always = np.zeros(len(number), bool)
@@ -135,7 +135,7 @@ class _Index:
         """Those that it may hold: enough of their shingles have all their words somewhere in the text."""
         there = self._always.copy()
         there[[place for atom in atoms(text) & self._of_atom.keys() for place in self._of_atom[atom]]] = True
-        whole = np.concatenate([[0], there[self._keys].all(axis=1).cumsum()])
+        whole = np.concatenate([[0], there[self._keys].all(axis=0).cumsum()])
         ends = self._sizes.cumsum()
         return np.flatnonzero(whole[ends] - whole[ends - self._sizes] >= self._threshold * self._sizes)
 
