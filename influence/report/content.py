@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence.errors import ComputeError
+from influence.report.checkpoints import Checkpoints, checkpoints, overlaps, rank_records
 from influence.report.data import (
     Lists,
     document_records,
@@ -25,10 +26,13 @@ from influence.report.data import (
 )
 from influence.report.extent import Extent
 from influence.report.facts import NOT_RECORDED
-from influence.report.figures import Figure, analysis, answers, figure_data, stages
+from influence.report.figures import Figure, analysis, figure_data, stages
+from influence.report.findings import findings
+from influence.report.found import answers
 from influence.report.mixture import source_multipliers
 from influence.report.overview import correlations
 from influence.report.pairing import pair
+from influence.report.quality import checks
 from influence.report.slopes import curves
 from influence.report.sums import cumulative
 from influence.report.text import signed
@@ -48,7 +52,9 @@ class Prepared:
         figures: Data of the figures.
         found: Table of the queries answered, and `hits` of what was found, if that analysis ran.
         relations: Table of the labels given, if that analysis ran.
+        lexical: BM25 of documents, if that analysis ran.
         tokens: Token values, if they were computed.
+        checkpoints: Ranks along the stages, if that analysis ran.
     """
 
     title: str
@@ -58,7 +64,9 @@ class Prepared:
     found: pd.DataFrame | None
     hits: pd.DataFrame | None
     relations: pd.DataFrame | None
+    lexical: pd.DataFrame | None
     tokens: TokenScores | None
+    checkpoints: Checkpoints | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Content:
             **rest.pop("meta"),
             "texts": {doc: text for shard in texts for doc, text in shard.items()},
             "token_values": {key[2:]: value for key, value in self.blocks.items() if key.startswith("k-")},
+            "stage_ranks": self.blocks.get("stages"),
             "figures": {key[2:]: value for key, value in self.blocks.items() if key.startswith("f-")},
         }
 
@@ -90,11 +99,14 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     static: dict[str, Any] = {"correlation": correlations(scores, by), "curves": curves(scores, by)}
     answered = analysis(scores.folder, "answers", ("hits", "found"))
     related = analysis(scores.folder, "relations", ("relations", "counts"))
-    staged = analysis(scores.folder, "stages", ("facts", "agreement_by_group"))
+    staged = analysis(scores.folder, "stages", ("facts", "agreement", "agreement_by_group"))
     static["cumulative"] = cumulative(scores)
     static["source_curves"] = source_multipliers(scores, by)
-    static["answers"] = answers(scores, answered) if answered is not None else None
+    found_in = answers(scores, answered) if answered is not None else None
+    static["answers"] = found_in.figure if found_in is not None else None
+    static["answered"] = found_in
     static["stages"] = stages(staged) if staged is not None else None
+    static["stage_overlap"] = overlaps(staged) if staged is not None else None
     counts = related["counts"] if related is not None else None
     static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
     static["pair"] = pair(scores)
@@ -103,19 +115,31 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     values = fixed_values(scores, by)
     static["shared"] = _shared(values["queries"])
     paired = static["pair"].figures if static["pair"] is not None else ()
+    sanity = analysis(scores.folder, "sanity", ("checks",))
+    static["checks"] = checks(scores, sanity["checks"] if sanity is not None else None)
+    static["findings"] = findings(scores, static)
     drawn = [
         *paired,
-        *(static[name] for name in ("cumulative", "curves", "source_curves", "answers", "stages")),
+        *(
+            static[name]
+            for name in ("cumulative", "curves", "source_curves", "answers", "stages", "stage_overlap")
+        ),
     ]
     data = {figure.key: figure.table for figure in drawn if isinstance(figure, Figure)}
     if static["correlation"].figure is not None:
         data["correlation"] = static["correlation"].table
+    if found_in is not None and found_in.figure.panels:
+        data["answers-queries"] = found_in.queries
     if counts is not None:
         data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
     hits = answered["hits"] if answered is not None else None
     found = answered["found"] if answered is not None else None
     labels = related["relations"] if related is not None else None
-    return Prepared(title, static, values, data, found, hits, labels, tokens)
+    words = analysis(scores.folder, "bm25", ("documents",))
+    lexical = words["documents"] if words is not None else None
+    static["has_bm25"] = lexical is not None
+    ranked = checkpoints(scores)
+    return Prepared(title, static, values, data, found, hits, labels, lexical, tokens, ranked)
 
 
 def _finite(tokens: TokenScores | None, folder: Path) -> TokenScores | None:
@@ -135,7 +159,7 @@ def _shared(queries: list[dict[str, Any]]) -> str:
 
 def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: Reading) -> Content:
     """The blocks of data of a report of this extent."""
-    found = lists(scores, extent.k)
+    found = lists(scores, extent.k, prepared.lexical)
     show_texts = texts != "none"
     pairs = (
         token_pairs(found, prepared.tokens, extent.tokens)
@@ -158,7 +182,12 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
         documents["cut"] = documents["begin"] = [0] * len(found.columns)
     if prepared.tokens is not None and pairs:
         blocks |= {f"k-{row}": shard for row, shard in token_records(found, prepared.tokens, pairs).items()}
-    blocks |= {f"f-{key}": figure_data(table) for key, table in prepared.figures.items()}
+    hidden = [] if show_texts else ["why"]  # what a judge says may quote
+    for key, table in prepared.figures.items():
+        blocks[f"f-{key}"] = figure_data(table.drop(columns=hidden, errors="ignore"))
+    ranked = prepared.checkpoints
+    if ranked is not None:
+        blocks["stages"] = rank_records(scores, found.order, ranked)
     blocks["meta"] = {
         **facts(scores, prepared.title, by, texts, extent.k),
         "queries": queries,
@@ -169,6 +198,8 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
         "tokens": extent.tokens if pairs else 0,
         "tokens_left_out": prepared.tokens is not None and not pairs,
         "answers": prepared.found is not None,
+        "stages": None if ranked is None else {"names": ranked.names, "here": ranked.here},
+        "bm25": prepared.lexical is not None,
         "hits": _by_pair(
             found, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts
         ),

@@ -1,9 +1,8 @@
-"""What a figure over groups of queries is made of, and F4 answers and F7 stages, read from what `influence analyze`
-wrote. Each figure carries the table it is drawn from.
-"""
+"""What a figure over groups of queries is made of, with the table it is drawn from, and F7 stages."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,7 @@ from markupsafe import Markup
 from influence.errors import StoreError
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count
-from influence.store.scores import Scores
 from influence.types import Query
-
-_ANSWER_KS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Panel:
     """One chart of a figure, or a table of numbers, under its own title (untrusted text, such as a source).
 
     `at` names the option of each choice of the figure under which it is shown, from 1; 0 is all of them. `note` is
-    printed with the title, and `label` names the queries it is about, where it is about some.
+    printed with the title; `label` names the queries and `source` the documents it is about, where it is about some.
     """
 
     title: str
@@ -45,6 +40,7 @@ class Panel:
     at: tuple[int, ...] = ()
     note: str = ""
     label: str | None = None
+    source: str | None = None
     group: str = ""
     matrix: Matrix | None = None
 
@@ -53,23 +49,26 @@ class Panel:
 class Matrix:
     """A printed table: what its rows are, the columns, and for each row its name, a note and its cells.
 
-    A cell is a text and a level of shading: `p1` to `p10` above, `n1` to `n10` below, empty for none.
+    A cell is a text and a level of shading: `p1` to `p10` above, `n1` to `n10` below, empty for none. `beside` is the
+    head of the notes, empty where there are none.
     """
 
     of: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]
+    beside: str = "corpus"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Charts, what they show, and their data."""
+    """Charts, what they show, and their data; `of` is `right` if they are over the queries answered right only."""
 
     key: str
     panels: tuple[Panel, ...]
     caption: str
     table: pd.DataFrame
     choices: tuple[Choice, ...] = ()
+    of: str = ""
 
 
 def analysis(folder: Path, name: str, tables: Sequence[str]) -> dict[str, pd.DataFrame] | None:
@@ -87,55 +86,12 @@ def analysis(folder: Path, name: str, tables: Sequence[str]) -> dict[str, pd.Dat
         ) from error
 
 
-def answers(scores: Scores, tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """F4: share of the queries whose answer stands in the top k, for each way of looking."""
-    marked = [query for query in scores.queries if query.correct]
-    asked = marked or list(scores.queries)
-    found = tables["found"]
-    groups = {query.id: query.group for query in asked}
-    found = found[found["query"].isin(list(groups))].assign(label=lambda t: t["query"].map(groups))
-    n_documents = len(scores.documents)
-    rows = []
-    for (method, label), own in found.groupby(["method", "label"], sort=False):
-        deepest = max(_ANSWER_KS)
-        for k in [k for k in _ANSWER_KS if k <= min(deepest, n_documents)]:
-            hits, n = int((own["rank"] <= k).sum()), len(own)
-            rows.append((method, label, k, hits, n, hits / n, *_wilson(hits, n)))
-    table = pd.DataFrame(rows, columns=["method", "label", "k", "found", "n", "share", "low", "high"])
-    panels = []
-    for number, method in enumerate(dict.fromkeys(table["method"].astype(str))):
-        part = table[table["method"] == method]
-        series = [
-            Series(
-                str(label),
-                own["k"],
-                own["share"],
-                own["low"],
-                own["high"],
-                f"{own['found'].iloc[-1]}/{own['n'].iloc[-1]}",
-            )
-            for label, own in part.groupby("label", sort=False)
-        ]
-        axes = Axes("top k documents", "share of queries answered", y_limits=(-0.03, 1.03))
-        panels.append(
-            Panel(
-                f"by {method!s}",
-                line_chart(f"answers-{number + 1}", f"Answers found by {method!s}", series, axes),
-            )
-        )
-    caption = (
-        f"Share of the queries {'that the model answered right ' if marked else ''}whose whole answer (factual) or "
-        "whose every step (reasoning) stands in their top k documents. Band: 95 % Wilson interval; the count is "
-        f"printed where a line ends. n = {sizes(asked)} queries. A hit says that the text is there, not that the "
-        "model used it."
-    )
-    return Figure("answers", tuple(panels), caption, table)
+def made_by(path: Path) -> dict[str, Any]:
+    """What made a table of an analysis, as the table remembers: its `k`, `by`, `runs`; empty if it does not."""
+    import pyarrow.parquet as pq
 
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    centre, spread = (hits + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2)
-    half = spread * math.sqrt(hits * (n - hits) / n + _Z**2 / 4)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    note = json.loads((pq.read_schema(path).metadata or {}).get(b"influence", b"{}"))
+    return note if isinstance(note, dict) else {}
 
 
 def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:

@@ -21,6 +21,7 @@ from influence.report.text import count, plain, signed
 from influence.store.scores import Scores
 
 _SIZE = (1.75, 1.0)
+_SMALL = "Small form of the figure."
 _AT_PERCENT = 1.0
 _AT_K = 50
 
@@ -66,17 +67,17 @@ def _correlation(scores: Scores, correlation: Correlations) -> Finding | None:
         axes.set(xticks=[], yticks=[], xlim=(0, n), ylim=(n, 0))
     answer = f"Mean R {correlation.within} between queries of one task, {correlation.between} between tasks."
     question = "Do queries of one kind draw on the same documents?"
-    return Finding("correlation", question, answer, drawing.inline("Correlation", answer))
+    return Finding("correlation", question, answer, drawing.inline("Correlation", _SMALL))
 
 
-def _lines(name: str, title: str, said: str, table: pd.DataFrame, x: str, y: str, **scales: str) -> Markup:
+def _lines(name: str, title: str, table: pd.DataFrame, x: str, y: str, **scales: str) -> Markup:
     with drawing_of(f"thumbnail-{name}", *_SIZE) as drawing:
         axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
         for label, own in table.groupby("label", sort=False):
             axes.plot(own[x], own[y], color=GROUP_INKS.get(str(label), INK), linewidth=1.6)
         axes.set(xticks=[], yticks=[], **scales)
         _bare(axes)
-    return drawing.inline(title, said)
+    return drawing.inline(title, _SMALL)
 
 
 def _bare(axes: Any) -> None:
@@ -95,7 +96,7 @@ def _cumulative(figure: Figure) -> Finding | None:
     if at.empty:
         return None
     answer = f"The top {_AT_PERCENT:g} % of the positive documents hold {_each(at, 'share_mean', _percent)} of the sum."
-    thumbnail = _lines("curves", "Share of influence", answer, table, "at", "share_mean", xscale="log")
+    thumbnail = _lines("curves", "Share of influence", table, "at", "share_mean", xscale="log")
     return Finding("curves", "How concentrated is influence?", answer, thumbnail)
 
 
@@ -110,7 +111,7 @@ def _curves(figure: Figure) -> Finding | None:
     each = pd.DataFrame({"label": laws.index, "slope": laws.to_numpy()})
     answer = f"Score ∝ rank^α with a mean α of {_each(each, 'slope', signed)}."
     scales = {"xscale": "log", "yscale": "log"}
-    thumbnail = _lines("slopes", "Score against rank", answer, first, "rank", "median", **scales)
+    thumbnail = _lines("slopes", "Score against rank", first, "rank", "median", **scales)
     return Finding("curves", "How fast does it fall with rank?", answer, thumbnail)
 
 
@@ -134,7 +135,7 @@ def _sources(figure: Figure) -> Finding | None:
             axes.bar(places, height, 0.7 / len(labels), color=GROUP_INKS.get(str(label), INK), linewidth=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         _bare(axes)
-    svg = drawing.inline("Multipliers of the sources", answer)
+    svg = drawing.inline("Multipliers of the sources", _SMALL)
     return Finding("sources", "Where do the top documents come from?", answer, svg)
 
 
@@ -149,7 +150,7 @@ def _answers(figure: Figure) -> Finding | None:
         f"In the top {count(int(last['k'].max()))} by {table['method'].iloc[0]}: {', '.join(told)} queries."
     )
     scales = {"xscale": "log"}
-    thumbnail = _lines("answers", "Share of queries answered", answer, table, "k", "share", **scales)
+    thumbnail = _lines("answers", "Share of queries answered", table, "k", "share", **scales)
     return Finding("answers", "Does the answer stand in the top documents?", answer, thumbnail)
 
 
@@ -162,7 +163,7 @@ def _pair(figure: Figure, a: str, b: str) -> Finding:
         heights, _ = np.histogram(table["r"], edges)
         axes.bar((edges[1:] + edges[:-1]) / 2, heights, 0.9 * (edges[1] - edges[0]), color=INK, linewidth=0)
         _bare(axes)
-    svg = drawing.inline("R between the two runs", answer)
+    svg = drawing.inline("R between the two runs", _SMALL)
     return Finding("pair", f"Do {plain(a, 40)} and {plain(b, 40)} draw on the same documents?", answer, svg)
 
 

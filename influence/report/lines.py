@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ class Series:
     """One line: its values, and the two ends of its band where it has one.
 
     `zero_x` are the places where the value is 0 and the axis is logarithmic: open triangles at its floor, the last
-    with `zero_note`.
+    with `zero_note`. With `steps` a value holds from its x to the next.
     """
 
     label: str
@@ -37,6 +37,7 @@ class Series:
     end: str = ""
     zero_x: npt.ArrayLike = ()
     zero_note: str = ""
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
             gids |= dict.fromkeys(
                 (gid, f"{gid}-band", f"{gid}-name", f"{gid}-zero", f"{gid}-count"), one.label
             )
-            style = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
+            style: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
+            if one.steps:
+                style |= {"drawstyle": "steps-post", "marker": ""}
             plot.plot(x[shown], y[shown], linewidth=1.8, gid=gid, **style)
             if one.low is not None and one.high is not None:
                 low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]
                 band: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
-                plot.fill_between(x[shown], np.maximum(low, floor), high, **band)
+                step: Literal["post"] | None = "post" if one.steps else None
+                plot.fill_between(x[shown], np.maximum(low, floor), high, step=step, **band)
             ground = floor / 1.5**number if axes.y_log else 0.0
             if zero_x.size:
                 _zeros(plot, zero_x, ground, one.zero_note, colour, gid)

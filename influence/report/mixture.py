@@ -65,7 +65,7 @@ def _chart(table: pd.DataFrame, end: str, place: int, name: str, at: tuple[int, 
     axes = Axes(f"{end} k documents", "times its share of the corpus", y_log=True, y_line=1.0)
     title = f"Multiplier of source {plain(name)}, {end} k"
     svg = line_chart(f"sources-{end}-{place}", title, series, axes)
-    return Panel(name, svg, at, f"{_percent(part)} of the corpus")
+    return Panel(name, svg, at, f"{_percent(part)} of the corpus", source=name)
 
 
 def _numbers(table: pd.DataFrame, label: str, names: Sequence[str], at: tuple[int, ...]) -> Panel:

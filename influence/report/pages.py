@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Literal, get_args
 from influence import __version__
 from influence.analysis.correlation import task_labels
 from influence.errors import InputError
+from influence.report import program
 from influence.report.blocks import encode, script_tags
 from influence.report.content import Content, content, prepare
 from influence.report.extent import Extent, cuts, extents
@@ -35,10 +37,13 @@ Format = Literal["html", "json"]
 #: A report larger than this is cut, and says what was cut.
 MAX_MB = 10.0
 PROVENANCE_CHARACTERS = 200_000
-#: Rows of all tables without scripts together, and the most for one query.
-STATIC_ROWS, STATIC_ROWS_OF_A_QUERY = 800, 10
+#: Rows of all tables without scripts together, the head of a query counting as three, and the most for one query.
+STATIC_ROWS, STATIC_ROWS_OF_A_QUERY = 1_040, 10
 #: First documents of a query and ranking whose token values a report holds, if they were computed.
 TOKENS = 10
+
+#: Stands in the template where the sizes of the page's parts go, which are known once it is rendered.
+SIZES = "<!--sizes-->"
 
 _HERE = Path(__file__).parent
 
@@ -90,7 +95,7 @@ def report(
     if out.is_dir():
         raise InputError(f"--out {out} is a folder.", fix=f"Name a .{format} file.")
     scores = open_scores(run)
-    rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1)))
+    rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1) - 3))
     with exporting(None if figures is None else Path(figures)):
         prepared = prepare(scores, by, run_title(scores.folder))
     tokens = TOKENS if texts == "full" and prepared.tokens is not None else 0
@@ -105,13 +110,13 @@ def report(
     for extent in extents(asked):
         made = content(scores, prepared, extent, texts, by)
         blocks = {key: encode(value) for key, value in made.blocks.items()}
-        page = _page(scores, prepared.static, made, blocks, settings, extent).encode("utf-8")
+        page = _page(scores, prepared.static, made, blocks, settings, extent)
         if len(page) <= limit:
             break
     else:
         raise InputError(
             f"A report of {run} does not fit into {max_mb:g} MB even when cut as far as it can be.",
-            have=_parts(page, blocks),
+            have=", ".join(f"{name} {count(size)} bytes" for name, size in _parts(page, blocks)),
             fix="Raise --max-mb, or use --texts none.",
         )
     _write(out, page)
@@ -125,15 +130,20 @@ def _write(out: Path, data: bytes) -> None:
     part.replace(out)
 
 
-def _parts(page: bytes, blocks: Mapping[str, str]) -> str:
-    """Sizes of the parts of a page, the largest first."""
+def _parts(page: bytes, blocks: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Sizes in bytes of the parts of a page, the largest first."""
     sizes = {"texts": 0, "token values": 0, "queries and lists": 0, "data of figures": 0}
     names = {"t-": "texts", "k-": "token values", "f-": "data of figures"}
     for key, block in blocks.items():
         sizes[names.get(key[:2], "queries and lists")] += len(block)
+    sizes["figures"] = sum(map(len, re.findall(rb"<svg .*?</svg>", page, re.DOTALL)))
+    sizes["script and style"] = len((program.style() + program.script()).encode())
     sizes["static page"] = len(page) - sum(sizes.values())
-    listed = sorted(sizes.items(), key=lambda part: -part[1])
-    return ", ".join(f"{name} {count(size)} bytes" for name, size in listed if size)
+    return sorted(((name, size) for name, size in sizes.items() if size), key=lambda part: -part[1])
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB"
 
 
 def _check(texts: str, k: int, by: str, format: str) -> None:
@@ -154,14 +164,11 @@ def _page(
     blocks: Mapping[str, str],
     settings: _Settings,
     extent: Extent,
-) -> str:
+) -> bytes:
     import jinja2
     from markupsafe import Markup
 
-    style = "".join(
-        (_HERE / name).read_text(encoding="utf-8") for name in ("templates/report.css", "assets/report.css")
-    )
-    script = (_HERE / "assets" / "report.js").read_text(encoding="utf-8")
+    style, script = program.style(), program.script()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -173,7 +180,7 @@ def _page(
     environment.filters["count"] = count
     texts, by = settings.texts, settings.by
     model, corpus = model_and_corpus(scores)
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         style=Markup(style),
         style_hash=_sha256(style),
         script=Markup(script),
@@ -201,6 +208,10 @@ def _page(
         provenance=clip(json.dumps(scores.manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
         **static,
     )
+    whole = page.encode("utf-8")
+    listed = ", ".join(f"{name} {_size(size)}" for name, size in _parts(whole, blocks) if size >= 500)
+    # No text of a run can hold the mark: its < would be escaped.
+    return whole.replace(SIZES.encode(), f"{_size(len(whole))}: {listed}".encode())
 
 
 def _sha256(text: str) -> str:

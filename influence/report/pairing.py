@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from influence.analysis.correlation import task_labels
 from influence.analysis.grouping import mean_interval
 from influence.report.charts import drawing_of
-from influence.report.figures import Figure, Panel, analysis
+from influence.report.figures import Figure, Panel, analysis, made_by
 from influence.report.inks import GROUP_INKS, INK, LINE, MUTED
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count, plain, signed
@@ -60,10 +59,7 @@ def _pair(scores: Scores, name: str, names: tuple[str, str], table: pd.DataFrame
 
 def _run_names(path: Path) -> tuple[str, str]:
     """Folders of the two runs as the table remembers them, as short as tells them apart."""
-    import pyarrow.parquet as pq
-
-    note = (pq.read_schema(path).metadata or {}).get(b"influence", b"{}")
-    folders = [str(run.get("folder", "")) for run in json.loads(note).get("runs", [])]
+    folders = [str(run.get("folder", "")) for run in made_by(path).get("runs", [])]
     if len(folders) != 2:
         return "the other run", "this run"
     parts = [[part for part in Path(folder).parts if part != "/"] for folder in folders]

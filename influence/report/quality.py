@@ -89,4 +89,4 @@ def _gradients(scores: Scores) -> Check:
         if without
         else ""
     )
-    return Check("Every document has a gradient", "warn" if without else "pass", text or "None is 0.")
+    return Check("Every document has a gradient", "warn" if without else "pass", text or "All of them.")

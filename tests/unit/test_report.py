@@ -32,6 +32,7 @@ from influence.analysis.tables import answer_tables, cross_tables, stage_tables,
 from influence.errors import ComputeError, InputError
 from influence.report.inks import PAPER
 from influence.report.pages import report
+from influence.report.program import script
 from influence.report.text import breaks, column, number, pieces, plain, signed
 from influence.store.artefact import claim
 from influence.store.scores import Scores
@@ -122,9 +123,9 @@ def test_hostile_text_makes_no_element_and_no_attribute(hostile: tuple[Path, ET.
     _, tree = hostile
     tags = {element.tag.split("}")[1] for element in tree.iter() if isinstance(element.tag, str)}
     assert not tags & {"img", "iframe", "object", "embed", "form", "base", "b"}
-    assert {e.get("type") for e in find(tree, "input")} == {"radio"}
+    assert {e.get("type") for e in find(tree, "input")} == {"radio", "checkbox"}
     (program,) = [e for e in find(tree, "script") if e.get("type") != "text/plain"]
-    assert program.text == (Path(influence.report.__file__).parent / "assets" / "report.js").read_text()
+    assert program.text == script()
     assert program.attrib == {}
     assert len(blocks_of(tree)) == len(find(tree, "script")) - 1
     assert [e for e in tree.iter() if not isinstance(e.tag, str)] == []  # no comments
@@ -599,7 +600,30 @@ def check_answers(made: Rendered) -> set[str]:
         series_are(figure, own, "k", "share", (lambda t: t["low"], lambda t: t["high"]))
         names.add(f"answers-{nth}")
     assert (table["share"] == table["found"] / table["n"]).all()
+    found = answer_tables(made.scores, "normed", "task", 100, scan=False)["found"].set_index("query")["rank"]
+    asked = {query.id: query.group for query in made.scores.queries if query.correct}
+    for row in table.to_dict("records"):
+        own = found[[name for name, group in asked.items() if group == row["label"]]]
+        assert (row["found"], row["n"]) == ((own <= row["k"]).sum(), len(own))
     return names
+
+
+def check_answers_by_query(made: Rendered) -> set[str]:
+    table = made.data["answers-queries"]
+    (figure,) = [f for f in find(made.tree, "figure") if f.get("data-figure") == "answers-queries"]
+    shown = [[text_of(cell) for cell in row] for row in find(figure, "tr")[1:]]
+    assert [cells[0] for cells in shown] == table["query"].tolist()
+    assert len(shown) == sum(query.correct is True for query in made.scores.queries)
+    tables = answer_tables(made.scores, "normed", "task", 100, scan=False)
+    found, hits = tables["found"].set_index("query"), tables["hits"]
+    for cells, row in zip(shown, table.to_dict("records"), strict=True):
+        rank = found["rank"][row["query"]]
+        assert cells[2] == ("–" if np.isnan(rank) else str(int(rank)))
+        best = hits[hits["query"] == row["query"]].groupby("part")["rank_normed"].min().sort_values()
+        assert cells[3] == (", ".join(f"{part} {best[part]}" for part in best.index) or "0 of 1")
+        assert pd.isna(row["document"]) or cells[4].startswith(row["document"])
+    assert table["document"].notna().any()
+    return set()
 
 
 def check_correlation(made: Rendered) -> set[str]:
@@ -644,6 +668,17 @@ def check_stages(made: Rendered) -> set[str]:
     return names
 
 
+def check_stage_overlap(made: Rendered) -> set[str]:
+    table = made.data["stage-overlap"]
+    (figure,) = [f for f in find(made.tree, "figure") if f.get("data-figure") == "stage-overlap"]
+    shown = [text_of(cell) for matrix in find(figure, "table", "matrix") for cell in find(matrix, "td")]
+    wanted = [f"{one:.2f}" for one in table["mean"] for _ in range(2)]
+    assert [
+        cell for cell in shown if cell != "1"
+    ] == wanted  # two stages: each measure twice, beside the diagonal
+    return set()
+
+
 def check_relations(made: Rendered) -> set[str]:
     (row,) = made.data["relations"].to_dict("records")
     (figure,) = [f for f in find(made.tree, "figure") if f.get("data-figure") == "relations"]
@@ -657,10 +692,12 @@ CHECKS = {
     "cumulative": check_cumulative,
     "curves": check_curves,
     "answers": check_answers,
+    "answers-queries": check_answers_by_query,
     "source-curves": check_sources,
     "pair": check_pair,
     "pair-ratios": check_pair_ratios,
     "stages": check_stages,
+    "stage-overlap": check_stage_overlap,
     "relations": check_relations,
 }
 
@@ -711,7 +748,7 @@ def test_only_two_places_trust_a_string() -> None:
     trusted = [name for name, text in sources.items() for _ in re.findall(r"\bMarkup\(", text)]
     assert sorted(set(trusted)) == ["charts.py", "pages.py"]
     assert trusted.count("charts.py") == 1
-    program = (folder / "assets" / "report.js").read_text()
+    program = script()
     for sink in (
         "innerHTML",
         "outerHTML",
