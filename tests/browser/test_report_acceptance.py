@@ -447,8 +447,12 @@ def test_16_print(visit: Any, made: Made, paper: str, width: int, height: int) -
             >= Math.max(...[...document.querySelectorAll('main > section')]
                  .map(s => s.getBoundingClientRect().bottom)) - 5""")
         assert below  # provenance comes last
+        if not at:
+            looks = "n => getComputedStyle(document.querySelector(`#text .tk.${n}`)).backgroundColor"
+            assert page.evaluate(looks, "p8") == "rgb(106, 174, 230)"
+            assert page.evaluate(looks, "n6") == "rgba(242, 166, 90, 0.75)"
         page.emulate_media(media=None)
-        pdf = page.pdf(format=paper, print_background=True)
+        pdf = page.pdf(format=paper, print_background=False)  # the page itself asks for its colours
         boxes = re.findall(rb"/MediaBox \[\s*0 0 ([\d.]+) ([\d.]+)", pdf)
         assert boxes
         assert all(abs(float(x) - width) < 2 > abs(float(y) - height) for x, y in boxes)
@@ -473,8 +477,10 @@ OUT_OF_REACH = """() => { const wide = innerWidth + 1;
     .filter(e => e.checkVisibility() && !e.closest('.unseen, .skip') && !e.ownerSVGElement)
     .filter(e => { const r = e.getBoundingClientRect(); return (r.right > wide || r.left < -1) && !scrolls(e) });
   const mute = [...document.querySelectorAll('*')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1
-    && /auto|scroll/.test(getComputedStyle(e).overflowX) && e.tabIndex !== 0
-    && !e.querySelector('[tabindex="0"], button, a[href]'));
+    && /auto|scroll/.test(getComputedStyle(e).overflowX)).filter(e => e.querySelector('table')
+    ? !e.matches('[role=region]:is([aria-label], [aria-labelledby])')
+      || !(e.tabIndex === 0 || e.querySelector('[role=grid] [tabindex="0"]'))
+    : e.tabIndex !== 0 && !e.querySelector('button'));
   return [document.documentElement.scrollWidth - innerWidth,
     beyond.map(e => e.outerHTML.slice(0, 120)), mute.map(e => e.outerHTML.slice(0, 120))] }"""
 
