@@ -116,7 +116,9 @@ def _write_records(scores: Scores, queries: list[Any]) -> None:
     path.write_text(json.dumps(records))
 
 
-def _analyse(scores: Scores, justification: str, names: tuple[str, ...] = ("first", "middle", "last")) -> None:
+def _analyse(
+    scores: Scores, justification: str, names: tuple[str, ...] = ("first", "middle", "last")
+) -> None:
     folder = scores.folder / "analysis"
     answers = answer_tables(scores, "normed", "task", 50, scan=False)
     hits = answers["hits"]

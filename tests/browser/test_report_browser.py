@@ -21,6 +21,7 @@ from stores import make_document, write_scores
 from influence.analysis.correlation import correlation
 from influence.analysis.stages import overlap
 from influence.report.pages import report
+from influence.report.sums import cumulative
 from influence.store.token_scores import open_token_scores
 
 VIEWS = [
@@ -476,7 +477,7 @@ def test_15_csv(visit: Any, made: Made) -> None:
     with page.expect_download() as download:
         page.locator("figure[data-figure=cumulative] [data-csv]").click()
     text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
-    assert len(list(csv.reader(io.StringIO(text, newline="")))) == 1 + 3 * 2 * 13
+    assert len(list(csv.reader(io.StringIO(text, newline="")))) == 1 + len(cumulative(made.scores).table)
 
 
 # -- 16, 17, 18: print, themes, sizes
@@ -525,8 +526,7 @@ def test_17_themes(visit: Any, made: Made) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark[0]
     page = visit(made.page, "#/correlation", forced_colors="active", reduced_motion="reduce")
     glyphs = page.eval_on_selector_all(
-        "#grid .glyph-sign",
-        "all => all.map(g => getComputedStyle(g).display === 'none' ? '' : g.textContent)",
+        "#grid td", "all => all.map(cell => getComputedStyle(cell, '::before').content.replaceAll('\"', ''))"
     )
     assert {"+", "−"} <= set(glyphs)
     assert page.evaluate(

@@ -64,7 +64,7 @@ def test_every_forbidden_line_would_be_found() -> None:
 
 def test_no_script_has_a_sink() -> None:
     scripts = files(".js")
-    assert "assets/report.js" in scripts
+    assert len(scripts) > 5
     tags = set(re.findall(r"\bel\(\s*[\"'`]([\w:]+)", "".join(scripts.values())))
     assert len(tags) > 20
     for name, source in scripts.items():

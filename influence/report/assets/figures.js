@@ -48,7 +48,7 @@ function filterFigures(anew) {
     }
     const sources = all("[data-source]", figure);
     for (const node of sources) node.classList.toggle("away", state.source !== null && node.dataset.source !== plain(state.source));
-    if (!parts.length) base = new Set(figure.querySelector("#grid") ? meta.queries.filter(passes) : meta.queries);
+    if (!parts.length) base = new Set(figure.querySelector("#grid, tr[data-query]") ? meta.queries.filter(passes) : meta.queries);
     scope(figure, [...base].filter((query) => !onlyRight(figure) || query.correct === true), sources.length > 0);
   }
 }

@@ -56,7 +56,7 @@ function frame() {
   document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
   document.addEventListener("keydown", keys);
   document.addEventListener("click", (event) => {
-    const line = event.target.closest("[data-query]"); // a line of a chart opens its query
+    const line = event.target.closest("svg [data-query]"); // a line of a chart opens its query
     if (line) location.hash = href("q", byId.get(line.dataset.query).id);
   });
   document.addEventListener("change", (event) => { if (event.target.matches("[data-of]")) filterFigures(true); });

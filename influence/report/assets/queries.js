@@ -119,7 +119,7 @@ const documentLink = (doc, i) => el("a", { href: documentHref(doc, i) }, code(me
 // Two ranked lists; lines join what stands in both. An item has `key`, `rank`, `node` and `mark`.
 function sideBySide(titles, lists) {
   const height = 30, rows = Math.max(lists[0].length, lists[1].length);
-  const list = (n) => el("div", null, el("h3", null, titles[n]), el("ol", { class: "ranks" }, lists[n].map((item) => el("li", { value: item.rank }, item.node, item.mark))));
+  const list = (n) => el("div", null, el("h3", null, titles[n]), el("ol", { class: "ranks" }, lists[n].map((item) => el("li", null, el("span", null, count(item.rank)), item.node, item.mark))));
   const place = new Map(lists[1].map((item, b) => [item.key, b]));
   const pairs = lists[0].map((item, a) => [a, place.get(item.key)]).filter(([, b]) => b !== undefined);
   const y = (n) => (n + 0.5) * height;
