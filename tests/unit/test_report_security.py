@@ -188,7 +188,8 @@ def test_the_environment_escapes_and_refuses_what_is_not_defined(
     found = dict(trusted_values(values, ""))
     places = set(found)
     whole = {".style", ".script", ".blocks", ".correlation.figure"}
-    panels = {place for place in places - whole if re.fullmatch(r"\.\w+\.panels\[\]\.svg", place)}
+    drawn = r"\.\w+(\.figures\[\])?\.panels\[\]\.svg|\.findings\[\]\.thumbnail"
+    panels = {place for place in places - whole if re.fullmatch(drawn, place)}
     assert places == whole | panels
     assert panels
     for place, value in trusted_values(values, ""):
