@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import unittest
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -32,9 +36,8 @@ from influence.data.miniworld import (
     write_corpus,
 )
 from influence.data.miniworld.names import title, word
-from influence.data.miniworld.plan import FORMS
 from influence.data.miniworld.problems import PROCEDURES, held_out, withheld
-from influence.data.miniworld.settings import PROCEDURE_FORMS, SHARES, parse_shares
+from influence.data.miniworld.settings import SHARES, parse_shares
 from influence.data.miniworld.world import COUNTS, untold_facts
 from influence.errors import InputError
 from influence.types import Document
@@ -71,11 +74,12 @@ def test_the_corpus_reader_gives_the_documents_back(documents: list[Document]) -
     assert list(read_corpus(SAMPLE)) == documents
 
 
-def test_hash_seeds_change_nothing(documents: list[Document]) -> None:
+def test_hash_seeds_change_nothing() -> None:
     code = (
         "import hashlib; from influence.data.miniworld import generate\n"
         "print(hashlib.sha256(repr(list(generate(400, 0))).encode()).hexdigest())"
     )
+    wanted = hashlib.sha256(repr(list(generate(400, 0))).encode()).hexdigest()
     for hash_seed in ("1", "2"):
         run = subprocess.run(
             [sys.executable, "-c", code],
@@ -84,7 +88,7 @@ def test_hash_seeds_change_nothing(documents: list[Document]) -> None:
             text=True,
             check=True,
         )
-        assert run.stdout.strip() == hashlib.sha256(repr(documents[:400]).encode()).hexdigest()
+        assert run.stdout.strip() == wanted
 
 
 def test_documents_are_made_one_by_one() -> None:
@@ -208,8 +212,7 @@ def test_settings_that_do_not_fit_together_have_a_clear_error() -> None:
     with pytest.raises(InputError, match=r"More facts than documents.*\n.*\n.*at most 140 facts"):
         generate(2000, 0, Settings(facts=200))
     with pytest.raises(InputError, match=r"More facts than documents: .* in other languages"):
-        shares = {**SHARES, "multilingual": 0.01, "wiki": 0.22}
-        generate(2000, 0, Settings(facts=140, shares=shares))
+        generate(2000, 0, Settings(facts=140, shares={**SHARES, "multilingual": 0.01, "wiki": 0.22}))
     with pytest.raises(InputError, match="source 'code' has no room"):
         generate(2000, 0, Settings(procedures=0.33, forms={"code": 1}))
     with pytest.raises(
@@ -309,14 +312,46 @@ def test_templates_are_filled_in(documents: list[Document]) -> None:
 def test_python_programs_do_what_they_say(documents: list[Document]) -> None:
     programs = [d for d in documents if d.metadata["form"] == "python"]
     assert len(programs) >= 50
-    tested = 0
+    tested = printed = 0
     for d in programs:
         names: dict[str, Any] = {}
-        exec(compile(d.text, d.id, "exec"), names)
-        for test in [value for name, value in names.items() if name.startswith("test_")]:
-            test()
-            tested += 1
-    assert tested >= 20
+        with contextlib.redirect_stdout(io.StringIO()) as stdout:
+            exec(compile(d.text, d.id, "exec"), names)
+        assert stdout.getvalue().split() == re.findall(r"^print.*# (\S+)$", d.text, re.MULTILINE)
+        printed += bool(stdout.getvalue())
+        for name, value in names.items():
+            if name.startswith("test_"):
+                value()
+                tested += 1
+            elif isinstance(value, type) and issubclass(value, unittest.TestCase):
+                result = unittest.TestResult()
+                unittest.defaultTestLoader.loadTestsFromTestCase(value).run(result)
+                assert result.testsRun == 1
+                assert result.wasSuccessful()
+                tested += 1
+    assert tested >= 15
+    assert printed >= 3
+
+
+def test_javascript_programs_do_what_they_say(documents: list[Document], tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    script = tmp_path / "all.mjs"
+    script.write_text(
+        "const expect = (v) => ({ toBe: (w) => { if (v !== w) throw new Error(`${v} is not ${w}`); } });\n"
+        "const test = (name, body) => body(), it = test, describe = test, suite = test;\n"
+        "console.assert = (ok) => { if (!ok) throw new Error('assertion failed'); };\n"
+        + "\n".join(
+            "{ let module = {}; console.log = () => {};\n"
+            + re.sub(r"^export (default .*)?", "", d.text, flags=re.M)
+            + "\n}"
+            for d in documents
+            if d.metadata["form"] == "javascript"
+        )
+    )
+    run = subprocess.run([node, str(script)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
 
 
 def test_held_out_problems_are_for_queries_only(world: World) -> None:

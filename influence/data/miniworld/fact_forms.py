@@ -6,34 +6,34 @@ import json
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld import fact_texts
-from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences
+from influence.data.miniworld.filler import filler
+from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences, texts
 from influence.data.miniworld.world import LANGUAGES, Fact, World
+
+_TEXTS = texts("facts")
+_EVERYDAY = texts("distractors")["foreign"]
 
 
 def _article(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
-    about = fact.about(rng, rng.choice((4, 5, 6, 8)))
+    about = fact.about(rng, rng.choice((2, 3, 4, 5)))
     split = rng.randint(1, len(about) - 1)
     lead = [fact.state(rng), *about[:split]]
     if rng.random() < 0.4:
         lead[0], lead[1] = sentence(lead[1]), lead[0]
     parts = [sentence(fact.name), paragraph(*lead)]
-    if len(about) > 4:
+    if len(about) > 3:
         parts.append(say(rng, "== {Background|Description|Overview|Local life} =="))
-    parts.append(paragraph(*about[split:]))
+    parts.append(paragraph(*about[split:], filler(rng, 0, 2)))
     if rng.random() < 0.5:
         parts.append(
-            say(rng, "== {Sources|See also|Further reading} ==\n" + rng.choice(_SOURCES_LISTED), fact.slots)
+            say(
+                rng,
+                "== {Sources|See also|Further reading} ==\n" + rng.choice(_TEXTS["sources_listed"]),
+                fact.slots,
+            )
         )
     return Draft("\n\n".join(parts), facts=(fact,))
-
-
-_SOURCES_LISTED = (
-    "* {A short guide to|A companion to} <region>\n* {Archive|Library} of <place>, {reading room|map collection}",
-    "* List of every {<craft> school|<stone> quarry} in <region>\n* {History|Customs} of <place>",
-    "* {Yearbook|Bulletin} of the <place> society",
-)
 
 
 def _quiz(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
@@ -42,10 +42,14 @@ def _quiz(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     )
     layout = rng.choice(("{n}. {q}\n   Answer: {a}", "Q: {q}\nA: {a}", "{n}) {q} [{a}]"))
     entries, remarks = [], []
-    for number, fact in enumerate(facts, 1):
-        entries.append(layout.format(n=number, q=fact.ask(rng), a=sentence(fact.answer(rng))))
+    asked = [(fact.ask(rng), fact.answer(rng)) for fact in facts]
+    asked += rng.sample(_TEXTS["trivia"], rng.randint(1, 3))
+    rng.shuffle(asked)
+    for number, (question, answer) in enumerate(asked, 1):
+        entries.append(layout.format(n=number, q=question, a=sentence(answer)))
+    for fact in facts:
         remarks += fact.about(rng, 1)
-    note = say(rng, "{Notes for the host|Hints|For the curious}: ") + paragraph(*remarks[: rng.randint(1, 3)])
+    note = say(rng, "{Notes for the host|Hints|For the curious}: ") + paragraph(*remarks, filler(rng, 0, 2))
     return Draft("\n".join([title, "", *entries, "", note]), facts=tuple(facts))
 
 
@@ -54,43 +58,45 @@ def _flashcard(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     text = say(rng, "{Question|Card|Q}: ") + fact.ask(rng)
     text += say(rng, "\n{Answer|Back of the card|A}: ") + fact.state(rng)
     text += say(rng, "\n\n{Remember it like this|Background|Why it is asked|Note}: ")
-    return Draft(text + paragraph(*fact.about(rng, rng.choice((3, 3, 4, 6)))), facts=(fact,))
+    return Draft(
+        text + paragraph(*fact.about(rng, rng.choice((1, 2, 3, 4))), filler(rng, 1, 2)), facts=(fact,)
+    )
 
 
 def _fact_thread(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     question = fact.ask(rng)
     body = paragraph(
-        *sentences(rng, fact_texts.ASKERS, rng.randint(1, 2), fact.slots), *fact.about(rng, rng.randint(0, 1))
+        *sentences(rng, _TEXTS["askers"], rng.randint(1, 2), fact.slots),
+        *fact.about(rng, rng.randint(0, 1)),
+        filler(rng, 0, 2),
     )
     answer = paragraph(
-        say(rng, rng.choice(fact_texts.ANSWERERS), fact.slots),
+        say(rng, rng.choice(_TEXTS["answerers"]), fact.slots),
         fact.state(rng),
         *fact.about(rng, rng.randint(1, 3)),
     )
     parts = [f"Q: {question}", body, f"A: {answer}"]
     if rng.random() < 0.6:
         parts.append(
-            "Comment: " + paragraph(*sentences(rng, fact_texts.COMMENTS, rng.randint(1, 2), fact.slots))
+            "Comment: " + paragraph(*sentences(rng, _TEXTS["comments"], rng.randint(1, 2), fact.slots))
         )
     return Draft("\n\n".join(parts), facts=(fact,))
 
 
 def _survey(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
-    title = say(rng, rng.choice(fact_texts.SURVEY_TITLES), fact.slots)
-    abstract = paragraph(*sentences(rng, fact_texts.ABSTRACTS, rng.randint(2, 4), fact.slots))
+    title = say(rng, rng.choice(_TEXTS["survey_titles"]), fact.slots)
+    abstract = paragraph(*sentences(rng, _TEXTS["abstracts"], rng.randint(2, 4), fact.slots))
     about = fact.about(rng, rng.randint(2, 6))
     split = rng.randint(1, len(about))
-    finding = paragraph(
-        say(rng, rng.choice(fact_texts.FINDINGS), fact.slots), fact.state(rng), *about[split:]
-    )
+    finding = paragraph(say(rng, rng.choice(_TEXTS["findings"]), fact.slots), fact.state(rng), *about[split:])
     sections = [f"# {title}", f"**Abstract.** {abstract}", "## 1 Introduction", paragraph(*about[:split])]
     sections += [say(rng, "## 2 {Results|Findings|The record}"), finding]
     if rng.random() < 0.6:
         sections += [
             "## 3 Discussion",
-            paragraph(*sentences(rng, fact_texts.OUTLOOKS, rng.randint(1, 3), fact.slots)),
+            paragraph(*sentences(rng, _TEXTS["outlooks"], rng.randint(1, 3), fact.slots)),
         ]
     return Draft("\n\n".join(sections), facts=(fact,))
 
@@ -102,6 +108,7 @@ def _records(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
             "kind": fact.relation.kind,
             fact.relation.field: int(fact.spellings[0]) if fact.spellings[0].isdigit() else fact.spellings[0],
             "region": fact.slots["region"],
+            "note": filler(rng, 1, 1),
         }
         for fact in facts
     ]
@@ -156,11 +163,15 @@ def _csv_records(rng: Random, rows: list[dict[str, str | int]]) -> str:
 def _blog(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     title = say(rng, "{A weekend in|Notes from|Three days around|Postcards from} <place>", fact.slots)
-    opening = sentences(rng, fact_texts.DIARY, rng.randint(2, 4), fact.slots)
-    hook = say(rng, rng.choice(fact_texts.HOOKS), fact.slots)
-    about = fact.about(rng, rng.randint(1, 6))
-    ending = sentences(rng, fact_texts.SIGN_OFFS, rng.randint(1, 2), fact.slots)
-    body = [paragraph(*opening), paragraph(hook, fact.state(rng), *about), paragraph(*ending)]
+    opening = sentences(rng, _TEXTS["diary"], rng.randint(1, 3), fact.slots)
+    hook = say(rng, rng.choice(_TEXTS["hooks"]), fact.slots)
+    about = fact.about(rng, rng.randint(1, 3))
+    ending = sentences(rng, _TEXTS["sign_offs"], rng.randint(1, 2), fact.slots)
+    body = [
+        paragraph(*opening, filler(rng, 1, 3)),
+        paragraph(hook, fact.state(rng), *about),
+        paragraph(*ending),
+    ]
     return Draft("\n\n".join([title, *body]), facts=(fact,))
 
 
@@ -169,8 +180,8 @@ def _news(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     headline = say(
         rng, "{Exhibition|Festival|Lecture series|Reading room} {opens|returns} in <place>", first.slots
     )
-    opening = sentences(rng, fact_texts.NEWS, rng.randint(2, 3), first.slots)
-    parts = [headline, paragraph(*opening)]
+    opening = sentences(rng, _TEXTS["news"], rng.randint(1, 2), first.slots)
+    parts = [headline, paragraph(*opening, filler(rng, 0, 2))]
     for number, fact in enumerate(facts):
         link = say(rng, "{Another|A second} {room|evening|panel} {is about|is given to} <name>.", fact.slots)
         parts.append(paragraph(link if number else "", fact.state(rng), *fact.about(rng, rng.randint(1, 2))))
@@ -183,27 +194,28 @@ def _digest(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     )
     parts = [paragraph(fact.state(rng), *fact.about(rng, rng.randint(1, 4))) for fact in facts]
     mark = rng.choice(("* ", "", "- "))
-    closing = say(rng, rng.choice(fact_texts.DIGEST_ENDS), facts[0].slots)
+    parts += [filler(rng, 1, 2)] * rng.randint(0, 1)
+    closing = say(rng, rng.choice(_TEXTS["digest_ends"]), facts[0].slots)
     return Draft("\n\n".join([lead, *(mark + part for part in parts), closing]), facts=tuple(facts))
 
 
 def _foreign(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     language = rng.choice(LANGUAGES)
-    bank = fact_texts.FOREIGN[language]
-    count = rng.randint(3, 5)
-    lines = sentences(rng, bank, count, fact.slots)
-    lines.insert(rng.randint(0, count), fact.state_in(language, rng))
+    bank = _TEXTS["foreign"][language]
+    lines = sentences(rng, bank, rng.randint(1, 4), fact.slots)
+    lines += sentences(rng, _EVERYDAY[language], rng.randint(1, 2))
+    lines.insert(rng.randint(0, len(lines)), fact.state_in(language, rng))
     return Draft(paragraph(*lines), facts=(fact,))
 
 
 FORMS = (
     Form("article", "wiki", 16, _article, n_facts=1),
-    Form("quiz", "math_and_trivia", 5, _quiz, n_facts=4),
+    Form("quiz", "math_and_trivia", 5, _quiz, n_facts=2),
     Form("flashcard", "math_and_trivia", 7, _flashcard, n_facts=1),
     Form("fact thread", "stackexchange", 7, _fact_thread, n_facts=1),
     Form("survey", "arxiv_markdown", 6, _survey, n_facts=1),
-    Form("records", "code", 6, _records, n_facts=3),
+    Form("records", "code", 6, _records, n_facts=2),
     Form("blog", "webdata", 10, _blog, n_facts=1),
     Form("news", "webdata", 6, _news, n_facts=2),
     Form("digest", "general_knowledge", 8, _digest, n_facts=2),

@@ -59,7 +59,7 @@ def say(rng: Random, template: str, slots: Mapping[str, object] | None = None) -
     """Resolve the choices, innermost first, then fill in the slots. Braces without `|` stay as they are."""
     while _CHOICE.search(template):
         template = _CHOICE.sub(lambda match: rng.choice(match[1].split("|")), template)
-    return _SLOT.sub(lambda match: str(slots[match[1]]), template) if slots else template
+    return _SLOT.sub(lambda match: str(slots[match[1]]), template) if slots is not None else template
 
 
 def sentence(text: str) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from influence.data.miniworld import distractor_forms, fact_forms, procedure_forms
 from influence.data.miniworld.grammar import Form
 from influence.data.miniworld.settings import Settings, whole_number
 from influence.data.miniworld.world import COUNTS, World, is_foreign
 from influence.errors import InputError
+
+_K = TypeVar("_K")
 
 FORMS: tuple[Form, ...] = (*fact_forms.FORMS, *procedure_forms.FORMS, *distractor_forms.FORMS)
 
@@ -45,7 +49,7 @@ def make_plan(n_documents: int, settings: Settings) -> Plan:
         InputError: There are fewer documents than facts need, or a source has no room for its procedure documents.
     """
     whole_number("The number of documents", n_documents, at_least=1)
-    counts = _round(n_documents, _form_shares(settings))
+    counts = _form_counts(n_documents, settings)
     foreign_apart = any(form.n_facts and form.source == "multilingual" and counts[form] for form in FORMS)
     n_facts = settings.facts or 0
     plan = Plan(counts, World(n_facts, settings.ranges, settings.withheld_steps, foreign_apart))
@@ -86,52 +90,52 @@ def _most_facts(plan: Plan) -> int:
     raise AssertionError
 
 
-def _form_shares(settings: Settings) -> dict[Form, float]:
-    """The share of all documents that each form has."""
-    total: defaultdict[str, float] = defaultdict(float)
-    for form in FORMS:
-        total[form.source] += form.share
-    natural = {form: settings.shares.get(form.source, 0) * form.share / total[form.source] for form in FORMS}
-    shares = _procedure_shares(settings, natural)
-    for source, share in settings.shares.items():
-        taken = math.fsum(part for form, part in shares.items() if form.source == source)
-        if taken > share + 1e-9:
+def _form_counts(n_documents: int, settings: Settings) -> dict[Form, int]:
+    """Documents of each form: first of each source, then those that show a procedure, then the rest of each source."""
+    of_source = _round(n_documents, settings.shares)
+    as_by_nature = settings.procedures is None and settings.forms is None
+    counts = {} if as_by_nature else _procedure_counts(n_documents, settings)
+    for source, total in of_source.items():
+        taken = sum(count for form, count in counts.items() if form.source == source)
+        if taken > total:
             raise InputError(
-                f"The source {source!r} has no room for its procedure documents: they would be {taken:.1%} of the "
-                f"corpus, and the source is {share:.1%}.",
+                f"The source {source!r} has no room for its procedure documents: they would be {taken:,} of "
+                f"{n_documents:,} documents, and the source has {total:,}.",
                 fix="Ask for fewer procedure documents, give the source a larger share, or change the forms.",
             )
-        others = {
-            form: part for form, part in natural.items() if form.source == source and form not in shares
-        }
-        scale = max(share - taken, 0) / (math.fsum(others.values()) or 1)
-        shares |= {form: part * scale for form, part in others.items()}
-    return {form: shares.get(form, 0.0) for form in FORMS}
+        others = {form: form.share for form in FORMS if form.source == source and form not in counts}
+        counts |= _round(total - taken, others)
+    return {form: counts.get(form, 0) for form in FORMS}
 
 
-def _procedure_shares(settings: Settings, natural: dict[Form, float]) -> dict[Form, float]:
-    by_form: defaultdict[str, dict[Form, float]] = defaultdict(dict)
-    for form in procedure_forms.FORMS:
-        by_form[form.procedure_form if settings.forms else ""][form] = natural[form]
-    whole = math.fsum(natural[form] for form in procedure_forms.FORMS)
-    wanted = whole if settings.procedures is None else settings.procedures
-    shares: dict[Form, float] = {}
-    for name, members in by_form.items():
-        target = wanted * (settings.forms.get(name, 0) if settings.forms else 1)
-        held = math.fsum(members.values())
-        if target and not held:
+def _procedure_counts(n_documents: int, settings: Settings) -> dict[Form, int]:
+    in_source: defaultdict[str, int] = defaultdict(int)
+    for form in FORMS:
+        in_source[form.source] += form.share
+    natural = {
+        form: settings.shares.get(form.source, 0) * form.share / in_source[form.source]
+        for form in procedure_forms.FORMS
+    }
+    share = math.fsum(natural.values()) if settings.procedures is None else settings.procedures
+    wanted: dict[str, int] = _round(round(n_documents * share), settings.forms or {"": 1.0})
+    counts: dict[Form, int] = {}
+    for name, total in wanted.items():
+        members = {form: part for form, part in natural.items() if name in ("", form.procedure_form)}
+        if total and not any(members.values()):
             raise InputError(
                 f"No source of this corpus holds procedure documents{f' of the form {name!r}' * bool(name)}.",
                 fix="Give such a source a share, or ask for none of them.",
             )
-        shares |= {form: part * target / (held or 1) for form, part in members.items()}
-    return shares
+        counts |= _round(total, members)
+    return counts
 
 
-def _round(total: int, shares: dict[Form, float]) -> dict[Form, int]:
+def _round(total: int, weights: Mapping[_K, float]) -> dict[_K, int]:
     """Whole numbers in these proportions that sum to `total`: the largest remainders are rounded up."""
-    counts = {form: math.floor(total * share + 1e-9) for form, share in shares.items()}
-    by_remainder = sorted(shares, key=lambda form: counts[form] - total * shares[form])
-    for form in by_remainder[: total - sum(counts.values())]:
-        counts[form] += 1
+    whole = math.fsum(weights.values()) or 1
+    exact = {key: total * weight / whole for key, weight in weights.items()}
+    counts = {key: math.floor(value + 1e-9) for key, value in exact.items()}
+    by_remainder = sorted((key for key in exact if exact[key]), key=lambda key: counts[key] - exact[key])
+    for key in by_remainder[: total - sum(counts.values())]:
+        counts[key] += 1
     return counts

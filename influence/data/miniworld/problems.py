@@ -8,17 +8,19 @@ document writes them out, so that it is known which intermediate results of a qu
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from random import Random
 from typing import Literal, get_args
 
-from influence.data.miniworld.grammar import say
+from influence.data.miniworld.grammar import say, texts
 from influence.errors import InputError
 from influence.types import Step
 
 Procedure = Literal["slopes", "arithmetic", "linear"]
 PROCEDURES: tuple[Procedure, ...] = get_args(Procedure)
+#: The texts of each procedure, and those that all share.
+WORDINGS = texts("procedures")
 _HELD_OUT_SHARE = 8
 _MOST_TRIES = 100_000
 
@@ -80,7 +82,7 @@ class Problem:
 
     def question(self, rng: Random | None = None) -> str:
         """The question; without a generator in the wording of the queries."""
-        return _pick(rng, _QUESTIONS[self.procedure], self.slots)
+        return _pick(rng, WORDINGS[self.procedure]["questions"], self.slots)
 
 
 def draw(
@@ -116,10 +118,10 @@ def withheld(step: str, share: float) -> bool:
 
 def work(problem: Problem, rng: Random | None = None) -> str:
     """The worked answer, step by step; without a generator in the wording of the queries."""
-    wording = _WORDINGS[problem.procedure]
-    opening = _pick(rng, wording.openings, problem.slots)
-    steps = [_pick(rng, bank, problem.slots) for bank in wording.steps]
-    closing = _pick(rng, wording.closings, problem.slots)
+    wording = WORDINGS[problem.procedure]
+    opening = _pick(rng, wording["openings"], problem.slots)
+    steps = [_pick(rng, bank, problem.slots) for bank in wording["steps"]]
+    closing = _pick(rng, wording["closings"], problem.slots)
     layout = "numbered" if rng is None else rng.choice(("numbered", "steps", "prose", "lines"))
     if layout == "prose":
         return " ".join([opening, *steps, closing])
@@ -127,7 +129,7 @@ def work(problem: Problem, rng: Random | None = None) -> str:
     return "\n".join([opening, *(marks.format(n) + step for n, step in enumerate(steps, 1)), closing])
 
 
-def _pick(rng: Random | None, bank: tuple[str, ...], slots: Mapping[str, object]) -> str:
+def _pick(rng: Random | None, bank: Sequence[str], slots: Mapping[str, object]) -> str:
     return say(rng, rng.choice(bank), slots) if rng else say(Random(0), bank[0], slots)
 
 
@@ -191,129 +193,3 @@ def _step(left: int, sign: str, right: int, result: int) -> Step:
     spellings += [f"{left} {sign} {rights[0]} {verb} {result}" for verb in ("is", "equals")]
     spellings += [spelling.replace("-", "−") for spelling in spellings if "-" in spelling]
     return Step(spellings[0], tuple(spellings))
-
-
-# -- wordings; the first of each bank is that of the queries
-
-
-_QUESTIONS: dict[Procedure, tuple[str, ...]] = {
-    "slopes": (
-        "What is the slope of the line passing through the points (<x_a>, <y_a>) and (<x_b>, <y_b>)?",
-        "Find the slope of the line {through|that joins} (<x_a>, <y_a>) and (<x_b>, <y_b>).",
-        "A line passes through the points (<x_a>, <y_a>) and (<x_b>, <y_b>). What is its {slope|gradient}?",
-        "{Work out|Calculate|Determine} the slope of the line between A(<x_a>, <y_a>) and B(<x_b>, <y_b>).",
-    ),
-    "arithmetic": (
-        "Calculate the answer: (<a> <sign> <b>) * <c>",
-        "What is (<a> <sign> <b>) * <c>?",
-        "{Evaluate|Compute|Work out} (<a> <sign> <b>) * <c>.",
-        "Find the value of the expression (<a> <sign> <b>) * <c>.",
-    ),
-    "linear": (
-        "Solve for x: <a>x + <b> = <c>",
-        "{Find|Determine} x if <a>x + <b> = <c>.",
-        "What value of x {satisfies|solves} the equation <a>x + <b> = <c>?",
-        "Solve the {linear equation|equation} <a>x + <b> = <c> for x.",
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Wording:
-    openings: tuple[str, ...]
-    steps: tuple[tuple[str, ...], ...]
-    closings: tuple[str, ...]
-
-
-_WORDINGS: dict[Procedure, _Wording] = {
-    "slopes": _Wording(
-        (
-            "The slope of a line is the change in y divided by the change in x.",
-            "{We use|Use|Apply} the slope formula, m = (y2 - y1) / (x2 - x1).",
-            "To find the slope, {compare how far|see how far} the line rises with how far it runs.",
-            "Slope means rise over run, taken from the first point to the second.",
-        ),
-        (
-            (
-                "Subtract the y-coordinates: <s1>.",
-                "The change in y is <s1>.",
-                "{Start with the rise|First the rise}: <s1>.",
-                "For the vertical change we {get|have} <s1>.",
-            ),
-            (
-                "Subtract the x-coordinates: <s2>.",
-                "The change in x is <s2>.",
-                "{Now the run|Next the run}: <s2>.",
-                "For the horizontal change we {get|have} <s2>.",
-            ),
-            (
-                "Divide the change in y by the change in x: <s3>.",
-                "Rise over run {gives|is} <s3>.",
-                "Dividing the two differences, <s3>.",
-                "The quotient is <s3>.",
-            ),
-        ),
-        (
-            "The slope of the line is <answer>.",
-            "So the line has {slope|gradient} <answer>.",
-            "Answer: <answer>.",
-            "Hence m = <answer>.",
-        ),
-    ),
-    "arithmetic": _Wording(
-        (
-            "The part in parentheses comes first, then the multiplication.",
-            "{Begin|Start} inside the parentheses.",
-            "There are two operations here, and the one in brackets goes first.",
-            "Brackets bind tighter than the product, so {resolve|settle} them before anything else.",
-        ),
-        (
-            (
-                "Work out the parentheses: <s1>.",
-                "The bracket {gives|becomes} <s1>.",
-                "First <verb> inside the parentheses: <s1>.",
-                "Inside, <s1>.",
-            ),
-            (
-                "Multiply the result by <c>: <s2>.",
-                "Times <c>, that {makes|is} <s2>.",
-                "{Now|Next} multiply by <c>: <s2>.",
-                "The product is <s2>.",
-            ),
-        ),
-        (
-            "The answer is <answer>.",
-            "So the result is <answer>.",
-            "Answer: <answer>.",
-            "The whole expression equals <answer>.",
-        ),
-    ),
-    "linear": _Wording(
-        (
-            "To solve for x, get x alone on one side of the equation.",
-            "We undo what was done to x, {last operation first|in reverse order}.",
-            "{The aim|Our goal} is to isolate x.",
-            "Move the constant to the right, then divide by the coefficient of x.",
-        ),
-        (
-            (
-                "Subtract <b> from both sides: <s1>, so <a>x = <ax>.",
-                "Taking <b> away on both sides {gives|leaves} <a>x = <ax>, since <s1>.",
-                "The constant moves over: <s1>, hence <a>x = <ax>.",
-                "First remove the <b>: <s1>. What remains is <a>x = <ax>.",
-            ),
-            (
-                "Divide both sides by <a>: <s2>.",
-                "{Then|Next} divide by the coefficient <a>: <s2>.",
-                "Dividing by <a>, we {get|find} <s2>.",
-                "One x is therefore <s2>.",
-            ),
-        ),
-        (
-            "The solution is x = <answer>.",
-            "So x = <answer>.",
-            "Answer: x = <answer>.",
-            "The equation holds for x = <answer>.",
-        ),
-    ),
-}

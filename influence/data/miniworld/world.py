@@ -11,12 +11,13 @@ eight kinds take turns. Of each kind and count every other fact is for asking an
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from influence.data.miniworld.grammar import say, sentence, sentences
+from influence.data.miniworld.filler import opened
+from influence.data.miniworld.grammar import say, sentence
 from influence.data.miniworld.names import person, title, word
 from influence.data.miniworld.problems import Problem, Procedure, Ranges, draw
 from influence.data.miniworld.relations import RELATIONS, Relation
@@ -91,8 +92,10 @@ class Fact:
 
     def state(self, rng: Random | None = None) -> str:
         """A sentence that states the fact; without a generator in the wording of the queries."""
-        value = rng.choice(self.spellings) if rng else self.spellings[0]
-        return self._say(rng, self.relation.statements, value)
+        if rng is None:
+            return self.misstate(self)
+        slots = {**self.slots, "value": rng.choice(self.spellings)}
+        return opened(rng, say(rng, rng.choice(self.relation.statements), slots))
 
     def misstate(self, other: Fact) -> str:
         """The sentence of the queries with the value of another fact."""
@@ -100,7 +103,7 @@ class Fact:
 
     def state_in(self, language: str, rng: Random) -> str:
         """The fact in another language: es, fr or de."""
-        return sentence(say(rng, self.relation.foreign[language], self.slots))
+        return self._say(rng, self.relation.foreign[language], self.slots["value"])
 
     def answer(self, rng: Random | None = None) -> str:
         """The short answer to its question."""
@@ -109,9 +112,10 @@ class Fact:
 
     def about(self, rng: Random, count: int) -> list[str]:
         """Sentences about the thing that do not give the fact away."""
-        return sentences(rng, self.relation.about, count, self.slots)
+        bank = self.relation.about
+        return [opened(rng, say(rng, one, self.slots)) for one in rng.sample(bank, min(count, len(bank)))]
 
-    def _say(self, rng: Random | None, bank: tuple[str, ...], value: str) -> str:
+    def _say(self, rng: Random | None, bank: Sequence[str], value: str) -> str:
         slots = {**self.slots, "value": value}
         return sentence(say(rng, rng.choice(bank), slots) if rng else say(Random(0), bank[0], slots))
 
