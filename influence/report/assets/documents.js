@@ -19,9 +19,9 @@ async function viewDocument(node, turn) {
   const why = heated ? null : meta.tokens ? pair && `Influence per token is kept for the first ${count(meta.tokens)} documents of a query.`
     : meta.tokens_left_out ? "Influence per token was computed, but is left out of this report: the overview says why."
       : "No influence per token in this report: run `influence tokens` on the store, then write the report again.";
-  node.replaceChildren(...[heading("Document ", code(d.id[doc])),
+  node.replaceChildren(...[heading("Document ", whole(d.id[doc], "code")),
     i >= 0 && stepper(to(own[at - 1]), el("span", null, "for ", queryLink(i)), at >= 0 && to(own[at + 1])),
-    facts(["source", name(d.source[doc])], ["tokens", count(d.tokens[doc])], ["sha256", el("code", null, d.sha[doc])],
+    facts(["source", whole(d.source[doc])], ["tokens", count(d.tokens[doc])], ["sha256", el("code", null, d.sha[doc])],
       ...(pair ? [["normed", sign(pair.s), " ", number(pair.n)], ["dot", number(pair.s), " nats"], ["rank normed", count(pair.rn)], ["rank dot", count(pair.rd)]] : [])),
     !pair && el("p", { class: "note warn" }, "This document is not in the lists of that query."),
     ...(pair ? found(i, doc) : []),

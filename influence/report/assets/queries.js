@@ -68,7 +68,7 @@ async function viewQuery(node, turn) {
   const text = (title, value) => value != null && el("div", null, el("dt", null, title), el("dd", { class: "text", dir: "auto" }, value ? show(value, true) : muted("(empty)")));
   const tab = (title, on, changes) => button(title, () => put(changes), { class: "filter", "aria-pressed": String(on) });
   const tabs = ["top", "bottom", "both"].map((value) => tab(value[0].toUpperCase() + value.slice(1), end === value && !beside, { end: value, beside: null }));
-  node.replaceChildren(heading(code(q.id), " ", muted(name(q.task), ", ", name(q.group))),
+  node.replaceChildren(heading(whole(q.id, "code"), " ", muted(whole(q.task), ", ", whole(q.group))),
     stepper(at > 0 && to(seen[at - 1]), el("a", { href: href("q") }, "all queries"), at >= 0 && to(seen[at + 1])),
     ...(at < 0 ? [note("This query does not pass the filters.")] : []),
     el("dl", { class: "exchange" }, text("Prompt", q.prompt), text("Completion", q.completion)),

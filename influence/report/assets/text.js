@@ -27,8 +27,8 @@ const facts = (...pairs) => el("dl", { class: "facts" }, pairs.map((pair) => pai
 const heading = (...children) => el("h2", { tabindex: "-1" }, ...children);
 
 function choose(id, label, options, value, change) {
-  const list = options.map(([key, text]) => el("option", { value: key, selected: key === value }, text));
-  return el("label", null, label + " ", el("select", { id, change: (event) => change(event.target.value) }, list));
+  const list = options.map(([key, text]) => el("option", { value: plain(String(key)), selected: key === value }, text));
+  return el("label", null, label + " ", el("select", { id, change: (event) => change(options[event.target.selectedIndex][0]) }, list));
 }
 
 // Text as nodes, hidden characters as chips; with `lines`, line feeds and tabs stay what they are.
@@ -46,7 +46,9 @@ function show(text, lines) {
 
 const clip = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
 const plain = (text) => show(text).map((part) => (typeof part === "string" ? part : `⟨${part.textContent}⟩`)).join("");
+// A name, clipped where many stand together; whole where it is what a view is about.
 const name = (text, tag = "bdi", length = 120) => el(tag, null, text ? show(clip(text, length)) : muted("(empty)"));
+const whole = (text, tag) => name(text, tag, Infinity);
 const code = (text, length) => name(text, "code", length);
 const label = (text, length) => clip(plain(text) || "(empty)", length);
 
