@@ -57,8 +57,8 @@ def report(
 ) -> None:
     """Render the score store RUN as one self-contained HTML file, and print its path.
 
-    Answers, relations and stages are shown if influence analyze left their tables in RUN/analysis, and the influence
-    of single tokens if influence tokens computed it.
+    Answers, relations, stages, BM25, checks (sanity) and another run (correlation of two) are shown if influence
+    analyze left their tables in RUN/analysis, and the influence of single tokens if influence tokens computed it.
 
     A score is POSITIVE when adding the document is predicted to RAISE log p(completion | prompt), negative when it
     is predicted to lower it. dot is in nats, summed over tokens; per nat is dot / −log p(completion | prompt);

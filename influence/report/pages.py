@@ -69,9 +69,9 @@ def report(
 ) -> Path:
     """Write a report of the score store `run` to the HTML file `out`.
 
-    Positive scores: adding the document is predicted to raise log p(completion | prompt). Answers, relations and
-    stages are shown if `influence analyze` left their tables in `run/analysis`, and the influence of single tokens if
-    `influence tokens` computed it.
+    Positive scores: adding the document is predicted to raise log p(completion | prompt). Answers,
+    relations, stages, BM25, checks (`sanity`) and another run (`correlation` of two) are shown if `influence analyze`
+    left their tables in `run/analysis`, and the influence of single tokens if `influence tokens` computed it.
 
     Args:
         texts: What to show of documents: `full` texts, `snippet` (the first 160 characters), or `none`, which

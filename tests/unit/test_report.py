@@ -723,6 +723,55 @@ def test_no_figure_goes_unchecked(rendered: Rendered) -> None:
     assert {name for name in rendered.drawn if not name.startswith("thumbnail")} == claimed
 
 
+def test_bm25_stands_beside_the_ranks(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(2, 40)))
+    without = visible(parse(report(scores.folder, tmp_path / "r.html", k=3)))
+    assert "BM25" not in without
+    top = scores.ranking("slopes-01", 1)
+    known = {"query": ["slopes-01"], "column": top, "rank_bm25": [7]}
+    write_tables({"documents": pd.DataFrame(known)}, scores.folder / "analysis" / "bm25", {})
+    tree = parse(report(scores.folder, tmp_path / "r.html", k=3))
+    cells = [[text_of(cell) for cell in row][2] for row in find(tree, "tr") if find(row, "td", "snippet")]
+    assert cells == ["–", "–", "–", "7", "–", "–"]
+    listed = blocks_of(tree)["meta"]["lists"]
+    assert [ranks.count(7) for ranks in (one["b"] for one in listed)] == [0, 1]
+
+
+def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
+    facts = {**PROVENANCE, "tokens": {"truncated": 30}}
+    norm = np.r_[0.0, np.ones(39)]
+    dot = np.random.default_rng(0).normal(size=(2, 40)) * (norm > 0)
+    scores = write_scores(tmp_path / "run", dot, gradient_norm=norm, provenance=facts)
+
+    def states() -> dict[str, str]:
+        tree = parse(report(scores.folder, tmp_path / "r.html"))
+        (listed,) = find(tree, "ul", "checks")
+        return {text_of(find(item, "strong")[0]): item.get("class", "") for item in find(listed, "li")}
+
+    before = states()
+    assert before["Documents were scored whole"] == before["Every document has a gradient"] == "warn"
+    assert before["Token scores add up to the score"] == before["The factors have converged"] == "not-run"
+    rows = [
+        ("a text raises itself", "holds", "1 of 1"),
+        ("token scores add up to the score", "does not hold", "off"),
+    ]
+    table = pd.DataFrame(rows, columns=["check", "state", "why"])
+    write_tables({"checks": table}, scores.folder / "analysis" / "sanity", {})
+    after = states()
+    assert after["A text raises itself"] == "pass"
+    assert after["Token scores add up to the score"] == "warn"
+    assert "A memorised passage finds its near copies" not in after  # that table is all that was looked at
+
+
+def test_sizes_add_up_to_the_page(tmp_path: Path) -> None:
+    path = report(analysed_store(tmp_path).folder, tmp_path / "r.html")
+    (said,) = [e for e in find(parse(path), "p") if e.get("id") == "sizes"]
+    whole, *parts = re.findall(r"([\d.]+) (kB|MB)", text_of(said))
+    sizes = [float(n) * (1e3 if unit == "kB" else 1e6) for n, unit in (whole, *parts)]
+    assert sizes[0] == pytest.approx(path.stat().st_size, rel=0.06)
+    assert sum(sizes[1:]) == pytest.approx(sizes[0], rel=0.06)
+
+
 def test_refusals(tmp_path: Path) -> None:
     run = write_scores(tmp_path / "run", [[1.0, 2.0]]).folder
     for arguments in ({"k": 0}, {"by": "cosine"}, {"texts": "some"}):
