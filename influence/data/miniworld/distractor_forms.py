@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld.filler import filler
+from influence.data.miniworld.filler import filler, opened
 from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences, texts
 from influence.data.miniworld.programs import PROGRAMS, comment, names
 from influence.data.miniworld.world import LANGUAGES, Fact, World
@@ -53,12 +53,13 @@ def _given(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
 def _howto(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     """Numbered steps, or a thread with steps, about anything but mathematics."""
     task = rng.choice(_TEXTS["task"])
-    chosen = [sentence(say(rng, step)) for step in task["steps"] if rng.random() < 0.85]
+    places = sorted(rng.sample(range(len(task["steps"])), rng.randint(3, 5)))
+    chosen = [opened(rng, say(rng, task["steps"][place])) for place in places]
     marks = rng.choice((["{}. "], ["Step {}: "], ["- "]))[0]
     listed = "\n".join(marks.format(number) + step for number, step in enumerate(chosen, 1))
     opening = paragraph(*sentences(rng, _TEXTS["howto_openings"], rng.randint(1, 2), {"task": task["title"]}))
     heading = rng.choice((f"How to {task['title']}", f"How do I {task['title']}?"))
-    tips = paragraph(*sentences(rng, task["tips"], rng.randint(1, 2)), filler(rng, 0, 2))
+    tips = paragraph(*sentences(rng, task["tips"], rng.randint(1, 2)), filler(rng, 1, 3))
     return Draft("\n\n".join([heading, opening, listed, tips]))
 
 
@@ -81,7 +82,7 @@ def _essay(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
 def _other_code(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     language, joint = rng.choice((("python", "\n\n"), ("javascript", "\n")))
     chosen = rng.sample(PROGRAMS[language]["other"], rng.choice((1, 2, 2, 3)))
-    parts = [comment(language, rng), *(say(rng, snippet, names(rng)) for snippet in chosen)]
+    parts = [f"{comment(language, rng)}\n{say(rng, snippet, names(rng))}" for snippet in chosen]
     return Draft(joint.join(parts))
 
 
@@ -89,8 +90,8 @@ def _everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     topic = rng.choice(_TEXTS["everyday"])
     lead = say(rng, "{Why|A word on why|In brief: why} ") + topic["title"]
     mark = rng.choice((".", "?", ", in plain words"))
-    body = sentences(rng, topic["sentences"], rng.randint(3, 5))
-    return Draft(f"{lead}{mark}\n\n" + paragraph(*body, filler(rng, 1, 2)))
+    body = [opened(rng, say(rng, one)) for one in rng.sample(topic["sentences"], rng.randint(2, 4))]
+    return Draft(f"{lead}{mark}\n\n" + paragraph(*body, filler(rng, 1, 3)))
 
 
 def _foreign_everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from influence.data.miniworld.filler import filler
+from influence.data.miniworld.filler import filler, opened
 from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences
 from influence.data.miniworld.problems import PROCEDURES, WORDINGS, Problem, Procedure, work
 from influence.data.miniworld.programs import PROGRAMS, comment, names
@@ -86,11 +86,9 @@ def _code(language: str, procedure: Procedure, rng: Random, facts: Sequence[Fact
     slots = {**problem.slots, **{f"o_{name}": value for name, value in other.slots.items()}, **names(rng)}
     programs = PROGRAMS[language]
     parts = [say(rng, rng.choice(programs[procedure]), slots)]
-    parts += [
-        say(rng, snippet, names(rng)) for snippet in rng.sample(programs["other"], rng.choice((0, 0, 1, 2)))
-    ]
+    parts += [say(rng, extra, names(rng)) for extra in rng.sample(programs["other"], rng.choice((0, 0, 1)))]
+    parts = [f"{comment(language, rng)}\n{part}" for part in parts]
     rng.shuffle(parts)
-    parts.insert(0, comment(language, rng))
     return _draft(
         ("\n\n" if language == "python" else "\n").join(parts), procedure, problem, other, steps=False
     )
@@ -116,20 +114,16 @@ def _tutorial(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: W
 
 
 def _explanation(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
-    lead = sentence(rng.choice(WORDINGS[procedure]["topics"]))
-    body = sentences(rng, WORDINGS[procedure]["words"], rng.randint(3, 5))
-    uses = sentences(rng, WORDINGS[procedure]["uses"], rng.randint(1, 3))
-    warnings = sentences(rng, WORDINGS[procedure]["mistakes"], rng.randint(0, 2))
+    texts = WORDINGS[procedure]
+    lead = sentence(rng.choice(texts["topics"]))
+    body = [opened(rng, say(rng, one)) for one in rng.sample(texts["words"], rng.randint(2, 4))]
+    uses = sentences(rng, texts["uses"], rng.randint(1, 2))
+    warnings = sentences(rng, texts["mistakes"], rng.randint(0, 2))
     shape = rng.choice(
-        (
-            f"{lead}.\n\n",
-            f"== {lead} ==\n\n",
-            f"{lead}, {say(rng, '{explained|in plain words|in short}')}\n\n",
-        )
+        ("{lead}.", "== {lead} ==", "{lead}, explained", "{lead}, in plain words", "{lead}, in short")
     )
-    return _draft(
-        shape + paragraph(*body) + "\n\n" + paragraph(*uses, *warnings, filler(rng, 0, 2)), procedure
-    )
+    parts = [shape.format(lead=lead), paragraph(*body), paragraph(*uses, *warnings, filler(rng, 0, 3))]
+    return _draft("\n\n".join(parts), procedure)
 
 
 def _foreign(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
