@@ -119,7 +119,9 @@ def _check_shares(what: str, one: str, shares: Mapping[str, float], known: tuple
             )
         if not 0 <= share <= 1:
             raise InputError(
-                f"The share of the {one} {name!r} must lie between 0 and 1.", have=_written(shares)
+                f"The share of the {one} {name!r} must lie between 0 and 1.",
+                have=_written(shares),
+                fix="Write 0.25 for a quarter.",
             )
     total = math.fsum(shares.values())
     if abs(total - 1) > 1e-6:
