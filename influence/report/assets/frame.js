@@ -18,11 +18,11 @@ function bar() {
   $("clear").hidden = !state.filtered && !state.get("find");
   $("rank-" + state.rank).checked = true;
   $("source").value = state.source === null ? "" : String(sources.indexOf(state.source) + 1);
-  $("ckpt").selectedIndex = meta.stages ? meta.stages.names.indexOf(state.ckpt) : -1;
+  if (meta.stages) $("ckpt").value = state.ckpt === null ? "" : meta.stages.names.indexOf(state.ckpt);
   const said = [
     state.source !== null && !sources.includes(state.source) && ["Source ", name(state.source), " is not in this report."],
-    state.get("ckpt") && state.get("ckpt") !== state.ckpt && ["Checkpoint ", name(state.get("ckpt")), " is not in this report."],
-    meta.stages && state.ckpt !== meta.stages.here && ["Checkpoint ", name(state.ckpt), ": this report holds the first ten documents of each query. Scores, tokens and figures are those of ", name(meta.stages.here || ""), "."],
+    state.get("ckpt") && !(meta.stages && stageOf(state.get("ckpt")) !== undefined) && ["Checkpoint ", name(state.get("ckpt")), " is not in this report."],
+    meta.stages && state.ckpt !== meta.stages.here && ["Checkpoint ", name(state.ckpt), ": this report holds the first ten documents of each query. Scores, tokens and figures are those of ", meta.stages.here === null ? "another" : name(meta.stages.here), "."],
   ].filter(Boolean);
   $("bar-note").hidden = !said.length;
   $("bar-note").replaceChildren(...said.flat());
@@ -35,12 +35,12 @@ function frame() {
   sources = [...new Set(meta.docs.source.map(safe))].sort();
   options("source", [["", "all"], ...sources.map((own, n) => [n + 1, label(own, 60)])]);
   $("source").parentNode.hidden = sources.length < 2;
-  if (meta.stages) options("ckpt", meta.stages.names.map((stage) => [plain(stage), label(stage, 40)]));
+  if (meta.stages) options("ckpt", [...(meta.stages.here === null ? [["", "of this report"]] : []), ...meta.stages.names.map((stage, n) => [n, label(stage, 40)])]);
   $("ckpt").parentNode.hidden = !meta.stages;
   const on = (id, kind, listen) => $(id) && $(id).addEventListener(kind, listen);
   on("source", "change", (event) => put({ source: sources[event.target.value - 1] }));
   on("ckpt", "change", (event) => {
-    const stage = meta.stages.names[event.target.selectedIndex];
+    const stage = event.target.value && meta.stages.names[event.target.value];
     put({ ckpt: stage === meta.stages.here ? null : stage });
   });
   on("clear", "click", () => put({ group: null, ok: null, source: null, find: null, cell: null }));

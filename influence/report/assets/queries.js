@@ -77,7 +77,7 @@ async function viewQuery(node, turn) {
       ["Spearman ρ of normed and dot", signed(q.rho)]),
     ...q.notes.map((said) => el("p", { class: "note warn" }, said)));
   if (lists) {
-    node.append(el("h3", null, "Top 10 at ", name(state.ckpt)), stageTable(lists, i, state.ckpt, meta.stages.here));
+    node.append(el("h3", null, "Top 10 at ", name(state.ckpt)), stageTable(lists, i, state.ckpt, meta.stages.here ?? lists.names[lists.names.length - 1]));
     return;
   }
   node.append(curve(q), el("div", { class: "tabs", role: "group", "aria-label": "Documents shown" }, tabs, tab("Side by side", beside, { beside: beside ? null : "1" })),

@@ -28,12 +28,12 @@ async function viewStages(node, turn) {
   const seen = visible();
   if (!seen.length) return node.replaceChildren(note("No query passes these filters."));
   const asked = queryOf(state.get("q")), i = seen.includes(asked) ? asked : seen[0];
-  const [a, b] = [["a", lists.names[0]], ["b", state.ckpt ?? lists.names[lists.names.length - 1]]].map(([key, first]) => (lists.names.includes(state.get(key)) ? state.get(key) : first));
-  const names = lists.names.map((stage) => [stage, label(stage, 40)]);
+  const [a, b] = [["a", lists.names[0]], ["b", state.ckpt ?? lists.names[lists.names.length - 1]]].map(([key, first]) => stageOf(state.get(key)) ?? first);
+  const names = lists.names.map((stage) => [safe(stage), label(stage, 40)]);
   const pick = (key, text, options, value) => choose("pick-" + key, text, options, value, (to) => put({ [key]: to }, true));
   node.replaceChildren(el("h3", null, "First ten documents of ", queryLink(i)),
     el("p", { class: "tools" }, pick("q", "Query", seen.map((j) => [safe(meta.queries[j].id), label(meta.queries[j].id, 60)]), safe(meta.queries[i].id)),
-      pick("a", "A", names, a), pick("b", "B", names, b)),
+      pick("a", "A", names, safe(a)), pick("b", "B", names, safe(b))),
     sideBySide([["A: ", name(a)], ["B: ", name(b)]], [stageList(lists, i, a, b, false), stageList(lists, i, b, a, true)]),
     ...bump(lists, i));
 }

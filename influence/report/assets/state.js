@@ -23,6 +23,7 @@ function decode(text) {
   try { return decodeURIComponent(text); } catch { return text; }
 }
 const queryOf = (id) => (id == null ? -1 : meta.queries.findIndex((query) => safe(query.id) === safe(id)));
+const stageOf = (text) => meta.stages.names.find((own) => safe(own) === safe(text));
 const documentOf = (id) => meta.docs.id.findIndex((own) => safe(own) === safe(id));
 
 function parse() {
@@ -36,7 +37,7 @@ function parse() {
     rank: ["dot", "norm"].includes(get("rank")) ? get("rank") : meta.by === "normed" ? "norm" : "dot",
     group: get("group").split("|").filter(Boolean).map(decode), ok: get("ok"),
     source: values.get("source"), filtered: FILTERS.some((key) => values.has(key)),
-    ckpt: meta.stages && meta.stages.names.includes(get("ckpt")) ? get("ckpt") : meta.stages ? meta.stages.here : null,
+    ckpt: meta.stages ? stageOf(get("ckpt")) ?? meta.stages.here : null,
   };
 }
 
