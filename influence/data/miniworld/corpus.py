@@ -20,6 +20,7 @@ FILE_NAME = "documents.jsonl"
 #: Words of a document. A draft that is shorter or longer is written anew.
 SHORTEST, LONGEST = 30, 150
 _MOST_DRAFTS = 50
+_MOST_PUT_BACK = 20
 
 
 def generate(n_documents: int, seed: int, settings: Settings | None = None) -> Iterator[Document]:
@@ -48,7 +49,7 @@ def _stream(plan: Plan, seed: int) -> Iterator[Document]:
         stated: list[Fact] = []
         if form.n_facts:
             foreign = plan.world.foreign_apart and form.source == "multilingual"
-            stated = tellers[foreign].take(form.n_facts)
+            stated = tellers[foreign].take(form)
             if not stated:
                 form = distractor_forms.choose(form.source, rng)
         draft = _fitting_draft(form, rng, stated, plan.world)
@@ -85,7 +86,8 @@ class _Teller:
     """Hands out the facts so that each is stated in exactly as many documents as its count says.
 
     A document takes several facts when its form allows. The documents that follow then take none, until as large a
-    share of the documents has passed as of the statements: so the facts are spread evenly over the corpus.
+    share of the documents has passed as of the statements: so the facts are spread evenly over the corpus. A fact that
+    is stated a few times waits for a form that has not stated it yet, if one comes soon.
     """
 
     def __init__(self, plan: Plan, *, foreign: bool, seed: int) -> None:
@@ -94,23 +96,40 @@ class _Teller:
         self._n_documents = plan.fact_documents(foreign=foreign)
         self._stated = self._passed = 0
         self._waiting: deque[int] = deque()
+        self._forms: dict[int, tuple[str, ...]] = {}
 
-    def take(self, at_most: int) -> list[Fact]:
-        """Up to so many different facts for the next document; none when none is due."""
+    def take(self, form: Form) -> list[Fact]:
+        """Different facts for the next document, at most as many as its form states; none when none is due."""
         self._passed += 1
         if self._stated * self._n_documents >= self._n_statements * self._passed:
             return []
         taken: list[int] = []
-        while len(taken) < at_most:
+        put_back: list[int] = []
+        while len(taken) < form.n_facts:
             number = self._waiting.popleft() if self._waiting else next(self._turns, None)
             if number is None:
                 break
             if number in taken:
-                self._waiting.append(number)
+                put_back.append(number)
                 break
-            taken.append(number)
+            if form.name in self._forms.get(number, ()) and len(put_back) < _MOST_PUT_BACK:
+                put_back.append(number)
+            else:
+                taken.append(number)
+        if not taken:  # the last ones are taken as they come
+            taken.append(put_back.pop(0))
+        self._waiting.extendleft(reversed(put_back))
         self._stated += len(taken)
+        for number in taken:
+            self._remember(number, form)
         return [fact(number) for number in taken]
+
+    def _remember(self, number: int, form: Form) -> None:
+        """Which forms have stated a fact, until it is stated in full; one stated in twenty documents uses them all."""
+        count = COUNTS[number % len(COUNTS)]
+        forms = (*self._forms.pop(number, ()), form.name)
+        if count < max(COUNTS) and len(forms) < count:
+            self._forms[number] = forms
 
 
 def _turns(world: World, *, foreign: bool, seed: int) -> Iterator[int]:
