@@ -438,6 +438,8 @@ def test_names_and_values_are_unique(world: World) -> None:
 
 
 def test_names_are_unique_in_any_world() -> None:
+    assert len({fact.spellings for fact in World(1592).facts()}) == 1592
+    assert len({fact.id for fact in World(20_000).facts()}) == 20_000
     assert len({word(number).lower() for number in range(0, 60_000)}) == 60_000
     assert len({title(number, number) for number in range(5000)}) == 5000
     short = {word(number).lower() for number in range(29_155)}

@@ -195,9 +195,10 @@ def _value(kind: str, nth: int, name: int) -> str:
     if kind in _NUMBER_RANGES:
         numbers = _NUMBER_RANGES[kind]
         return str(numbers[nth * 4_241 % len(numbers)])
-    if kind == "element":  # no real symbol ends in one of these letters
-        nth, first = divmod(nth * 11 + 3, 26)
-        return chr(ord("A") + first) + "jqwz"[nth % 4]
+    if kind == "element":  # no real symbol has three letters, or ends in one of these
+        block, place = divmod(nth * 11 + 3, 104)
+        third = chr(ord("a") + block // 11 % 26) if block >= 11 else ""
+        return chr(ord("A") + place % 26) + "jqwz"[place // 26] + third
     if kind == "river":
         return f"Lake {word(name)}"
     return word(name) if kind == "realm" else person(name * 11, name)
