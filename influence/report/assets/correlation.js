@@ -50,8 +50,6 @@ function rowHead(list, a) {
     : [el("span", { class: "unseen" }, label(q.id, 60)), first && el("span", { class: "run", "aria-hidden": "true" }, label(q.label, 40))]);
 }
 
-const shade = (node, r) => { if (r != null) node.style.setProperty("--r", Math.abs(r).toFixed(3)); return node; };
-
 function grid(list, part) {
   const n = list.length, ids = list.map((i) => label(meta.queries[i].id, 60)), edges = list.map((_, a) => edge(list, a));
   const said = el("p", { class: "status", "aria-live": "polite" }, "Arrow keys move, Enter lists the documents that two queries share.");
@@ -59,8 +57,10 @@ function grid(list, part) {
     const r = i === j ? null : pearson(i, j, part);
     const kind = i === j ? "same" : r == null ? "none" : r >= 0 ? "pos" : "neg";
     const words = i === j ? "the same query" : r == null ? "R not defined" : "R " + signed(r);
-    return shade(el("td", { role: "gridcell", tabindex: a || b ? "-1" : "0", "data-a": a, "data-b": b, class: kind + edges[b],
-      "aria-label": `${ids[a]} × ${ids[b]}, ${words}`, "aria-disabled": i === j ? "true" : null }), r);
+    const td = el("td", { role: "gridcell", tabindex: a || b ? "-1" : "0", "data-a": a, "data-b": b, class: kind + edges[b],
+      "aria-label": `${ids[a]} × ${ids[b]}, ${words}`, "aria-disabled": i === j ? "true" : null });
+    if (r != null) td.style.setProperty("--r", Math.abs(r).toFixed(3));
+    return td;
   };
   const rows = list.map((i, a) => el("tr", { class: edges[a].trim() || null }, rowHead(list, a), list.map((j, b) => cell(i, a, j, b))));
   const place = (td) => [Number(td.dataset.a), Number(td.dataset.b)];
@@ -88,8 +88,7 @@ function grid(list, part) {
   const table = el("table", { role: "grid", class: n <= NAMED ? "grid named" : "grid", id: "grid", click, focusin: tell, mouseover: tell, keydown: key,
     "aria-label": `Pearson R of ${ranking()} scores, ${n} by ${n} queries` }, el("tbody", null, rows));
   table.style.setProperty("--n", n);
-  const ramp = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1].map((r) => shade(el("span", { class: r < 0 ? "neg" : "pos" }), r));
-  const bar = el("p", { class: "legend-bar" }, el("span", null, "−1"), el("span", { class: "ramp", "aria-hidden": "true" }, ramp), el("span", null, "+1"),
+  const bar = el("p", { class: "legend-bar" }, el("span", null, "−1"), el("span", { class: "ramp r", "aria-hidden": "true" }), el("span", null, "+1"),
     muted(`Pearson R over all ${many(meta.documents, "document")}; ${ofQueries(n)}; the scale is fixed, the diagonal hatched`));
   const pairs = list.flatMap((i, a) => list.slice(a + 1).map((j) => [i, j]));
   const columns = [{ key: "a", value: ([i]) => meta.queries[i].id }, { key: "b", value: ([, j]) => meta.queries[j].id }, { key: "r", value: ([i, j]) => pearson(i, j, part) }];

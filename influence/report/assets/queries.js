@@ -123,7 +123,7 @@ function sideBySide(titles, lists) {
   const place = new Map(lists[1].map((item, b) => [item.key, b]));
   const pairs = lists[0].map((item, a) => [a, place.get(item.key)]).filter(([, b]) => b !== undefined);
   const y = (n) => (n + 0.5) * height;
-  const lines = pairs.map(([a, b]) => el("svg:line", { x1: 0, x2: 60, y1: y(a), y2: y(b) }));
+  const lines = pairs.map(([a, b]) => svgLine(0, 60, y(a), y(b), ""));
   const svg = el("svg:svg", { class: "links", viewBox: `0 0 60 ${rows * height || 1}`, preserveAspectRatio: "none", "aria-hidden": "true" }, lines);
   svg.style.height = rows * height + "px";
   return el("div", null, note(`${count(pairs.length)} of the first ${many(rows, "document")} stand in both columns; lines join them.`),
@@ -152,15 +152,13 @@ function curve(q) {
   };
   const x = scale(X, L, R), y = scale(Y, B, T);
   const said = (e) => (e >= -3 && e <= 5 ? Number((10 ** e).toPrecision(3)).toLocaleString("en-US") : minus((10 ** e).toExponential(0).replace("e+", "e")));
-  const line = (x1, x2, y1, y2) => el("svg:line", { class: "grid", x1, x2, y1, y2 });
-  const words = (px, py, anchor, text) => el("svg:text", { x: px, y: py, "text-anchor": anchor }, text);
   const fit = q.slope ? `Slope of the first ${count(q.slope.n)}: ${minus(q.slope.alpha.toFixed(2))} ± ${q.slope.se.toFixed(2)} (R² ${q.slope.r2.toFixed(2)}).`
     : "No slope: fewer than three positive scores.";
   const what = meta.by.replace("_", " ");
   return el("figure", { class: "curve" }, el("svg:svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${what} score against rank, log-log. ${fit}` },
-    x.ticks.map((e) => [line(x.at(e), x.at(e), T, B), words(x.at(e), B + 15, "middle", said(e))]),
-    y.ticks.map((e) => [line(L, R, y.at(e), y.at(e)), words(L - 6, y.at(e) + 4, "end", said(e))]),
-    words(W - 12, H - 4, "end", "rank"),
+    x.ticks.map((e) => [svgLine(x.at(e), x.at(e), T, B), svgText(x.at(e), B + 15, "middle", said(e))]),
+    y.ticks.map((e) => [svgLine(L, R, y.at(e), y.at(e)), svgText(L - 6, y.at(e) + 4, "end", said(e))]),
+    svgText(W - 12, H - 4, "end", "rank"),
     el("svg:polyline", { points: X.map((v, n) => `${x.at(v).toFixed(1)},${y.at(Y[n]).toFixed(1)}`).join(" ") })),
   el("figcaption", null, `${what[0].toUpperCase() + what.slice(1)} score of the documents at rank 1 to ${count(points[points.length - 1][0])}, log-log; positive scores only. ${fit} Neighbouring ranks are not independent, so ± is a lower bound.`));
 }

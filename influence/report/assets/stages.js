@@ -6,6 +6,10 @@ const stageDocument = (lists, d, i) => {
   const doc = documentOf(lists.docs.id[d]);
   return doc < 0 ? code(lists.docs.id[d]) : documentLink(doc, i);
 };
+const stageColumns = (lists, i) => [
+  worded("source", "source", ([d]) => lists.docs.source[d], { cls: "source" }),
+  worded("document", "document", ([d]) => lists.docs.id[d], { draw: ([d]) => stageDocument(lists, d, i), cls: "id" }),
+];
 const rankAt = (lists, i, stage) => { const n = lists.names.indexOf(stage); return ([, ranks]) => ranks[n]; };
 
 // The first ten at a stage, with their ranks at another.
@@ -14,8 +18,7 @@ function stageTable(lists, i, stage, other) {
   const rows = sorted(lists.ranks[i].filter((row) => here(row) <= TOP && stageOfSource(lists, row)), here);
   const columns = [
     ranked("rank", "rank", label(stage, 24), here), ranked("other", "rank", label(other, 24), there),
-    worded("source", "source", ([d]) => lists.docs.source[d], { cls: "source" }),
-    worded("document", "document", ([d]) => lists.docs.id[d], { draw: ([d]) => stageDocument(lists, d, i), cls: "id" }),
+    ...stageColumns(lists, i),
   ];
   return sortable({ rows, columns, what: "stage", caption: "First documents at the checkpoint", said: `By ${lists.by}` });
 }
@@ -56,27 +59,24 @@ function bump(lists, i) {
   const deepest = Math.max(TOP, ...rows.flatMap(([, ranks]) => ranks)), decades = Math.log10(deepest / TOP);
   const y = (rank) => 34 + (rank <= TOP ? rank - 1 : TOP + 2.5 * Math.log10(rank / TOP)) * row;
   const x = (n) => L + (n / (last || 1)) * (R - L), H = 34 + (TOP + 0.5 + 2.5 * decades) * row + 12;
-  const text = (px, py, anchor, cls, words) => el("svg:text", { x: px, y: py, "text-anchor": anchor, class: cls }, words);
   const name_ = (d) => label(lists.docs.id[d], 22);
   const lines = rows.map(([d, ranks]) => {
     const kind = ranks[0] > TOP ? "new" : ranks[last] > TOP ? "gone" : "kept";
     return el("svg:g", { class: "bump " + kind }, el("svg:title", null, `${plain(lists.docs.id[d])}: ${ranks.map(count).join(", ")}`),
       el("svg:polyline", { points: ranks.map((rank, n) => `${x(n).toFixed(1)},${y(rank).toFixed(1)}`).join(" ") }),
       ranks.map((rank, n) => el("svg:circle", { cx: x(n), cy: y(rank), r: 3 })),
-      [[0, L - 12, "end"], [last, R + 12, "start"]].map(([n, px, anchor]) => ranks[n] <= TOP && text(px, y(ranks[n]) + 4, anchor, "", n ? `${ranks[n]}  ${name_(d)}` : `${name_(d)}  ${ranks[n]}`)));
+      [[0, L - 12, "end"], [last, R + 12, "start"]].map(([n, px, anchor]) => ranks[n] <= TOP && svgText(px, y(ranks[n]) + 4, anchor, n ? `${ranks[n]}  ${name_(d)}` : `${name_(d)}  ${ranks[n]}`)));
   });
   const every = Math.ceil(lists.names.length / 8), depths = [10, 100, 1000, 10000, 100000, 1000000].filter((depth) => depth <= deepest && depth > TOP);
-  const head = lists.names.map((stage, n) => [el("svg:line", { class: "grid", x1: x(n), x2: x(n), y1: 24, y2: H - 8 }),
-    (n % every === 0 || n === last) && text(x(n), 14, "middle", "muted", label(stage, Math.max(6, Math.floor(70 / lists.names.length))))]);
-  const floor = deepest > TOP && el("svg:line", { class: "floor", x1: L, x2: R, y1: y(TOP) + row / 2, y2: y(TOP) + row / 2 });
+  const head = lists.names.map((stage, n) => [svgLine(x(n), x(n), 24, H - 8),
+    (n % every === 0 || n === last) && svgText(x(n), 14, "middle", label(stage, Math.max(6, Math.floor(70 / lists.names.length))), "muted")]);
+  const floor = deepest > TOP && svgLine(L, R, y(TOP) + row / 2, y(TOP) + row / 2, "floor");
   const caption = `Ranks by ${lists.by} of the documents that stand in the first ten at the first or the last stage: ten rows, and below the line ranks from 11 on a logarithmic scale. Solid: in both; dashed: new; dotted: gone. n = ${many(rows.length, "document")} of one query. Scores of different checkpoints have different curvature, so compare ranks, not sizes.`;
-  const columns = [worded("source", "source", ([d]) => lists.docs.source[d], { cls: "source" }),
-    worded("document", "document", ([d]) => lists.docs.id[d], { draw: ([d]) => stageDocument(lists, d, i), cls: "id" }),
-    ...lists.names.map((stage, n) => ranked("rank_" + stage, name(stage, "bdi", 24), "rank", ([, ranks]) => ranks[n]))];
+  const columns = [...stageColumns(lists, i), ...lists.names.map((stage, n) => ranked("rank_" + stage, name(stage, "bdi", 24), "rank", ([, ranks]) => ranks[n]))];
   return [el("h3", null, "Ranks along the stages"), el("figure", { class: "bumps" },
     el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Ranks along the stages" },
       el("svg:svg", { viewBox: `0 0 ${W} ${H.toFixed(0)}`, role: "img", "aria-label": `Ranks of ${many(rows.length, "document")} at ${many(lists.names.length, "stage")}; the table below has them all.` },
-        head, floor, depths.map((depth) => text(W - 4, y(depth) + 4, "end", "muted", count(depth))), lines)),
+        head, floor, depths.map((depth) => svgText(W - 4, y(depth) + 4, "end", count(depth), "muted")), lines)),
     el("figcaption", null, caption)),
   sortable({ rows, columns, what: "stage-ranks", caption: "Ranks along the stages, in numbers", prefix: "b" })];
 }

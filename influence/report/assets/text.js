@@ -26,6 +26,9 @@ const unspoken = (text) => el("span", { "aria-hidden": "true" }, text);
 const facts = (...pairs) => el("dl", { class: "facts" }, pairs.map((pair) => pair && el("div", null, el("dt", null, pair[0]), el("dd", null, pair.slice(1)))));
 const heading = (...children) => el("h2", { tabindex: "-1" }, ...children);
 
+const svgLine = (x1, x2, y1, y2, kind = "grid") => el("svg:line", { class: kind, x1, x2, y1, y2 });
+const svgText = (x, y, anchor, text, kind) => el("svg:text", { x, y, "text-anchor": anchor, class: kind }, text);
+
 function choose(id, label, options, value, change) {
   const list = options.map(([key, text]) => el("option", { value: plain(String(key)), selected: key === value }, text));
   return el("label", null, label + " ", el("select", { id, change: (event) => change(options[event.target.selectedIndex][0]) }, list));
