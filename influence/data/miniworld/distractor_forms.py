@@ -69,8 +69,9 @@ def _essay(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     title = say(
         rng, "# {On|Towards|Notes on|Rethinking} {the future of|the study of|a theory of|} <theme>", slots
     )
-    abstract = "**Abstract.** " + paragraph(*sentences(rng, _TEXTS["essay"], rng.randint(2, 3), slots))
-    body = paragraph(*sentences(rng, _TEXTS["essay"], rng.randint(2, 4), slots), filler(rng, 0, 2))
+    said, split = sentences(rng, _TEXTS["essay"], rng.randint(4, 7), slots), rng.randint(2, 3)
+    abstract = "**Abstract.** " + paragraph(*said[:split])
+    body = paragraph(*said[split:], filler(rng, 0, 2))
     end = paragraph(*sentences(rng, _TEXTS["essay_ends"], rng.randint(1, 3), slots))
     return Draft(
         "\n\n".join(
@@ -89,7 +90,7 @@ def _other_code(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
 def _everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     topic = rng.choice(_TEXTS["everyday"])
     lead = say(rng, "{Why|A word on why|In brief: why} ") + topic["title"]
-    mark = rng.choice((".", "?", ", in plain words"))
+    mark = rng.choice((".", ", in plain words", ", as far as is known"))
     body = [opened(rng, say(rng, one)) for one in rng.sample(topic["sentences"], rng.randint(2, 4))]
     return Draft(f"{lead}{mark}\n\n" + paragraph(*body, filler(rng, 1, 3)))
 
