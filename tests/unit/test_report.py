@@ -367,8 +367,8 @@ def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
     assert sizes[0] > 600_000
     assert "Cut, to stay under" not in visible(parse(tmp_path / "whole.html"))
     said = []
-    for _ in range(5):
-        path = report(run, tmp_path / "cut.html", k=30, max_mb=(sizes[-1] - 1) / 1e6)
+    for _ in range(5):  # 20: the page prints its budget, which may be some digits shorter
+        path = report(run, tmp_path / "cut.html", k=30, max_mb=(sizes[-1] - 20) / 1e6)
         assert path.stat().st_size < sizes[-1]
         sizes.append(path.stat().st_size)
         items = [text_of(item) for item in find(parse(path), "li")]
