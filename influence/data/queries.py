@@ -3,6 +3,7 @@
 One record a line. Required: `id`, `task`, `group` ("reasoning", "factual" or "control"), `prompt`, `completion`.
 Optional: `answer` (text), `steps` (a list of {"text": ..., "keywords": [...]}), `keywords` (a list of texts that mark
 the answer in a document), `correct` (true, false or null), `gold` (ids of documents that state the answer).
+A set of questions is the same without completions: `influence complete` has a model write them.
 Anything else is refused: a misspelt field would otherwise be dropped without a word.
 """
 
@@ -26,11 +27,12 @@ _REQUIRED = ("id", "task", "group", "prompt", "completion")
 _STEP_FIELDS = tuple(field.name for field in fields(Step))
 
 
-def read_queries(source: str | Path) -> list[Query]:
+def read_queries(source: str | Path, *, completed: bool = True) -> list[Query]:
     """Read a query set.
 
     Args:
         source: A path, or else the name of a ready set (`slopes` or `slopes.jsonl`).
+        completed: Whether each query must have a completion; without, it may be absent or empty.
 
     Returns:
         The queries in file order; there is at least one.
@@ -49,7 +51,7 @@ def read_queries(source: str | Path) -> list[Query]:
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        query = _to_query(_parse(line, where), where)
+        query = _to_query(_parse(line, where), where, completed)
         if query.id in line_of:
             raise _duplicate(query.id, f"{path}:{line_of[query.id]}", where)
         line_of[query.id] = number
@@ -61,8 +63,13 @@ def read_queries(source: str | Path) -> list[Query]:
     return queries
 
 
-def write_queries(queries: Iterable[Query], path: str | Path) -> None:
+def write_queries(queries: Iterable[Query], path: str | Path, *, completed: bool = True) -> None:
     """Write queries so that `read_queries` gives them back; the file appears whole or not at all.
+
+    Args:
+        queries: What to write.
+        path: Where to.
+        completed: Whether each query must have a completion; questions are written without that field.
 
     Raises:
         InputError: A query is one that `read_queries` would refuse.
@@ -70,8 +77,11 @@ def write_queries(queries: Iterable[Query], path: str | Path) -> None:
     place_of: dict[str, str] = {}
     lines = []
     for number, query in enumerate(queries, 1):
-        where, line = f"query {number}", json.dumps(asdict(query), ensure_ascii=False)
-        _to_query(json.loads(line), where)
+        record = asdict(query)
+        if not completed and not query.completion:
+            del record["completion"]
+        where, line = f"query {number}", json.dumps(record, ensure_ascii=False)
+        _to_query(json.loads(line), where, completed)
         if query.id in place_of:
             raise _duplicate(query.id, place_of[query.id], where)
         place_of[query.id] = where
@@ -150,16 +160,21 @@ def _without_repeats(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]
     return record
 
 
-def _to_query(record: dict[str, Any], where: str) -> Query:
+def _to_query(record: dict[str, Any], where: str, completed: bool) -> Query:
     _check_names(record, _FIELDS, where, "field")
+    if not completed:
+        record = {"completion": "", **record}
     for name in _REQUIRED:
         if name not in record:
             raise InputError(
                 f"{where}: the field {name!r} is missing.",
                 have=", ".join(record) or "an empty record",
-                fix=f"Add it; required are {', '.join(_REQUIRED)}.",
+                fix="Have the model write it: influence complete."
+                if name == "completion"
+                else f"Add it; required are {', '.join(_REQUIRED)}.",
             )
-        if not _text(record[name], name, where).strip():
+        optional = name == "completion" and not completed
+        if not _text(record[name], name, where).strip() and not optional:
             raise InputError(
                 f"{where}: the {name} is empty.", have=_show(record[name]), fix=f"Give the {name} a text."
             )

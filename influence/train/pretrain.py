@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from influence.data.corpus import Corpus
-from influence.errors import ComputeError, InputError, StoreError
+from influence.errors import InputError
 from influence.provenance import provenance
-from influence.store.artefact import claim, write_json
-from influence.train.text import (
-    IGNORED_LABEL,
-    Batches,
-    Rows,
-    Tokens,
-    layout_batches,
-    pad_rows,
-    tokenize_rows,
-    train_tokenizer,
-)
+from influence.store.artefact import claim
+from influence.train.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
+from influence.train.text import Batches, digest, layout_batches, tokenize_rows, train_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-Dtype = Literal["bf16", "fp32"]
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 _LOSS_WINDOWS = 256
-_LOSS_BATCH = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,29 +102,31 @@ def pretrain(
     import transformers
 
     shape = _shape(size, epochs)
-    if out.exists():
-        raise InputError(f"{out} already exists.", fix="Choose another --out, or remove it to train again.")
+    must_not_exist(out)
     started = time.time()
     part = out.with_name(out.name + ".part")
     settings = {"size": size, **dataclasses.asdict(shape), "seed": seed, "dtype": dtype}
     claim(part, "pretraining", {**settings, "corpus": corpus.describe()})
     tokenizer = _tokenizer(corpus, part / "tokenizer", shape)
     rows = tokenize_rows(corpus, tokenizer, shape.max_length)
-    _same_text(part / "text.json", rows)
+    same_text(part / "text.json", digest(rows.windows))
     held_out_rows = tokenize_rows(held_out, tokenizer, shape.max_length) if held_out is not None else None
 
     transformers.set_seed(seed)
     model = transformers.LlamaForCausalLM(_llama_config(shape, tokenizer))
-    batches = layout_batches([len(window) for window in rows.windows], shape.batch_tokens, shape.epochs, seed)
-    resumed_at = _train(model, rows.windows, batches, shape, part, dtype=dtype, seed=seed)
+    batches = layout_batches(
+        [len(row.tokens) for row in rows.windows], shape.batch_tokens, shape.epochs, seed
+    )
+    pad = tokenizer.pad_token_id
+    assert isinstance(pad, int)
+    ready = Batches(rows.windows, batches, pad)
+    resumed_at = run_trainer(model, ready, part, lr=shape.lr, dtype=dtype, seed=seed)
 
     chosen = np.random.default_rng(seed).permutation(len(rows.windows))[:_LOSS_WINDOWS]
     losses = {
-        "train": mean_loss(model, [rows.windows[i] for i in chosen]),
-        "held_out": mean_loss(model, held_out_rows.windows) if held_out_rows else None,
+        "train": mean_loss(model, [rows.windows[i] for i in chosen], pad),
+        "held_out": mean_loss(model, held_out_rows.windows, pad) if held_out_rows else None,
     }
-    if not math.isfinite(sum(loss for loss in losses.values() if loss is not None)):
-        raise ComputeError(f"Training {out} ended with a loss that is not finite.", fix="Use --dtype fp32.")
     record = provenance(
         time.time() - started,
         settings=settings,
@@ -150,7 +137,7 @@ def pretrain(
         documents_in_several_windows=rows.chunked,
         windows=len(rows.windows),
         tokens_per_epoch=rows.tokens,
-        tokens_sha256=rows.digest(),
+        tokens_sha256=digest(rows.windows),
         steps=len(batches),
         resumed_at_step=resumed_at,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -162,7 +149,7 @@ def pretrain(
         },
         threads=torch.get_num_threads(),
     )
-    _publish(part, out, model, tokenizer, record)
+    publish(part, out, model, tokenizer, record)
     return record
 
 
@@ -172,113 +159,6 @@ def _shape(size: str, epochs: int | None) -> Size:
     if epochs is not None and epochs < 1:
         raise InputError("The number of epochs is at least 1.", have=str(epochs))
     return SIZES[size] if epochs is None else dataclasses.replace(SIZES[size], epochs=epochs)
-
-
-def _same_text(path: Path, rows: Rows) -> None:
-    """Remember the digest of the text; refuse to go on with another text than the run began with."""
-    digest = {"tokens_sha256": rows.digest()}
-    if not path.exists():
-        write_json(path, digest)
-    elif json.loads(path.read_text(encoding="utf-8")) != digest:
-        raise StoreError(
-            f"The corpus changed since the run in {path.parent} began.",
-            fix=f"Delete {path.parent} to train from the start.",
-        )
-
-
-def _publish(
-    part: Path, out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, record: dict[str, Any]
-) -> None:
-    """Write the finished model to one folder and give it its name as the last act."""
-    done = part / "model"
-    shutil.rmtree(done, ignore_errors=True)
-    model.save_pretrained(done)
-    tokenizer.save_pretrained(done)
-    write_json(done / "training.json", record)
-    done.replace(out)
-    shutil.rmtree(part)
-
-
-def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return items[0]
-
-
-def _train(
-    model: LlamaForCausalLM,
-    windows: Sequence[Tokens],
-    batches: Sequence[Sequence[int]],
-    shape: Size,
-    part: Path,
-    *,
-    dtype: Dtype,
-    seed: int,
-) -> int:
-    """Run or continue the Trainer over the laid-out batches; the step it started from."""
-    import torch
-    import transformers
-
-    arguments = transformers.TrainingArguments(
-        output_dir=str(part / "checkpoints"),
-        num_train_epochs=1,  # the batches of all epochs are laid out one after the other
-        per_device_train_batch_size=1,
-        train_sampling_strategy="sequential",
-        learning_rate=shape.lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, min(200, len(batches) // 20)),
-        weight_decay=0.01,
-        adam_beta2=0.95,
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        bf16=dtype == "bf16",
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=max(1, len(batches) // 50),
-        save_steps=max(1, len(batches) // 25),
-        save_total_limit=2,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        seed=seed,
-    )
-    pad = model.config.pad_token_id
-    assert isinstance(pad, int)
-    trainer = transformers.Trainer(
-        model=model, args=arguments, train_dataset=Batches(windows, batches, pad), data_collator=_only
-    )
-    checkpoint = _last_checkpoint(part / "checkpoints")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end: the Trainer writes `trainer_state.json` last."""
-    whole = []
-    for state in folder.glob("checkpoint-*/trainer_state.json"):
-        try:
-            whole.append((int(json.loads(state.read_text(encoding="utf-8"))["global_step"]), state.parent))
-        except (ValueError, KeyError):
-            continue  # cut off while it was written: the one before it is whole
-    return max(whole)[1] if whole else None
-
-
-def mean_loss(model: LlamaForCausalLM, windows: Sequence[Tokens]) -> float:
-    """Mean negative log-likelihood in nats a token over all windows, without gradients, in float32."""
-    import torch
-
-    pad = model.config.pad_token_id
-    assert isinstance(pad, int)
-    was_training = model.training
-    model.eval()
-    total, count = 0.0, 0
-    ordered = sorted(windows, key=len)
-    with torch.no_grad():
-        for start in range(0, len(ordered), _LOSS_BATCH):
-            inputs = pad_rows(ordered[start : start + _LOSS_BATCH], pad)
-            inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-            targets = int((inputs["labels"][:, 1:] != IGNORED_LABEL).sum())
-            total += float(model(**inputs).loss) * targets
-            count += targets
-    model.train(was_training)
-    return total / count
 
 
 def _tokenizer(corpus: Corpus, folder: Path, shape: Size) -> PreTrainedTokenizerFast:

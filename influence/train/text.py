@@ -32,10 +32,18 @@ _TOKENIZE_DOCUMENTS = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """The tokens of one training example; those from position `start` on are predicted."""
+
+    tokens: Tokens
+    start: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
     """The windows of a corpus in training order, and what was counted on the way."""
 
-    windows: list[Tokens]
+    windows: list[Row]
     documents: int
     empty: int
     chunked: int
@@ -43,15 +51,16 @@ class Rows:
     @property
     def tokens(self) -> int:
         """Tokens of all windows together."""
-        return sum(len(window) for window in self.windows)
+        return sum(len(window.tokens) for window in self.windows)
 
-    def digest(self) -> str:
-        """SHA-256 over the tokens of all windows and their ends."""
-        sha = hashlib.sha256()
-        for window in self.windows:
-            sha.update(len(window).to_bytes(4, "little"))
-            sha.update(window.tobytes())
-        return sha.hexdigest()
+
+def digest(rows: Sequence[Row]) -> str:
+    """SHA-256 over the tokens of all rows, their ends and starts."""
+    sha = hashlib.sha256()
+    for row in rows:
+        sha.update(len(row.tokens).to_bytes(4, "little") + row.start.to_bytes(4, "little"))
+        sha.update(row.tokens.tobytes())
+    return sha.hexdigest()
 
 
 def train_tokenizer(texts: Iterator[str], vocab: int, max_length: int) -> PreTrainedTokenizerFast:
@@ -86,7 +95,7 @@ def train_tokenizer(texts: Iterator[str], vocab: int, max_length: int) -> PreTra
 
 def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length: int) -> Rows:
     """Cut each document into windows: BOS + at most `max_length − 1` tokens, EOS after the document's last token."""
-    windows: list[Tokens] = []
+    windows: list[Row] = []
     documents = empty = chunked = 0
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     texts = (document.text for document in corpus)
@@ -97,7 +106,7 @@ def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length
         for ids in tokenizer(kept, add_special_tokens=False, verbose=False)["input_ids"] if kept else []:
             body = [*ids, eos]
             starts = range(0, len(body), max_length - 1)
-            windows += [np.array([bos, *body[start : start + max_length - 1]], np.int32) for start in starts]
+            windows += [Row(np.array([bos, *body[at : at + max_length - 1]], np.int32)) for at in starts]
             chunked += len(starts) > 1
     if not windows:
         raise InputError(
@@ -136,8 +145,8 @@ class Batches:
     Padding stands at the right, where a causal model needs no mask to ignore it, and is no label.
     """
 
-    def __init__(self, windows: Sequence[Tokens], batches: Sequence[Sequence[int]], pad: int) -> None:
-        self._windows = windows
+    def __init__(self, rows: Sequence[Row], batches: Sequence[Sequence[int]], pad: int) -> None:
+        self._rows = rows
         self._batches = batches
         self._pad = pad
 
@@ -145,16 +154,16 @@ class Batches:
         return len(self._batches)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return pad_rows([self._windows[row] for row in self._batches[index]], self._pad)
+        return pad_rows([self._rows[row] for row in self._batches[index]], self._pad)
 
 
-def pad_rows(windows: Sequence[Tokens], pad: int) -> dict[str, torch.Tensor]:
-    """Right-padded `input_ids` and `labels`, int64 `[B, T]`."""
+def pad_rows(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
+    """Right-padded `input_ids` and `labels`, int64 `[B, T]`; what is not to be predicted is no label."""
     import torch
 
-    ids_BT = torch.full((len(windows), max(map(len, windows))), pad)
+    ids_BT = torch.full((len(rows), max(len(row.tokens) for row in rows)), pad)
     labels_BT = torch.full_like(ids_BT, IGNORED_LABEL)
-    for row, window in enumerate(windows):
-        ids_BT[row, : len(window)] = torch.from_numpy(window)
-        labels_BT[row, : len(window)] = torch.from_numpy(window)
+    for number, row in enumerate(rows):
+        ids_BT[number, : len(row.tokens)] = torch.from_numpy(row.tokens)
+        labels_BT[number, row.start : len(row.tokens)] = torch.from_numpy(row.tokens[row.start :])
     return {"input_ids": ids_BT, "labels": labels_BT}

@@ -22,7 +22,7 @@ from influence.data.corpus import Corpus, read_corpus
 from influence.errors import InputError, StoreError
 from influence.train import pretrain as module
 from influence.train.pretrain import SIZES, mean_loss, pretrain
-from influence.train.text import Batches, layout_batches, tokenize_rows, train_tokenizer
+from influence.train.text import Batches, Row, layout_batches, tokenize_rows, train_tokenizer
 
 NAMES = ["Ada", "Bo", "Cy", "Di", "Ed"]
 COLOURS = ["red", "green", "blue", "pink", "grey"]
@@ -81,9 +81,9 @@ def test_windows_hold_each_document_once_between_bos_and_eos(max_length: int, tm
     tokenizer = train_tokenizer(iter(texts), 259, max_length)
     rows = tokenize_rows(read_corpus(path), tokenizer, max_length)
     assert all(
-        window[0] == tokenizer.bos_token_id and 2 <= len(window) <= max_length for window in rows.windows
+        row.tokens[0] == tokenizer.bos_token_id and 2 <= len(row.tokens) <= max_length for row in rows.windows
     )
-    stream = [int(token) for window in rows.windows for token in window[1:]]
+    stream = [int(token) for row in rows.windows for token in row.tokens[1:]]
     ends = [i for i, token in enumerate(stream) if token == tokenizer.eos_token_id]
     starts = [0, *(end + 1 for end in ends)]
     read = [tokenizer.decode(stream[start:end]) for start, end in zip(starts, ends, strict=False)]
@@ -129,10 +129,10 @@ def test_padding_changes_no_loss() -> None:
     tokenizer = train_tokenizer(iter(["abc"]), 259, 16)
     size = dataclasses.replace(SIZES["tiny"], hidden=16, mlp=32, max_length=16)
     model = LlamaForCausalLM(module._llama_config(size, tokenizer)).double().eval()
-    windows = [np.arange(3, 3 + length, dtype=np.int32) for length in (2, 9, 16)]
-    total = sum(mean_loss(model, [window]) * (len(window) - 1) for window in windows)
-    expected = total / sum(len(window) - 1 for window in windows)
-    assert mean_loss(model, windows) == pytest.approx(expected, rel=1e-6)
+    rows = [Row(np.arange(3, 3 + length, dtype=np.int32)) for length in (2, 9, 16)]
+    total = sum(mean_loss(model, [row], 0) * (len(row.tokens) - 1) for row in rows)
+    expected = total / sum(len(row.tokens) - 1 for row in rows)
+    assert mean_loss(model, rows, 0) == pytest.approx(expected, rel=1e-6)
 
 
 # -- runs
@@ -146,10 +146,10 @@ def test_a_run_learns_and_can_be_loaded(corpus: Corpus, tmp_path: Path) -> None:
     rows = tokenize_rows(corpus, tokenizer, 32)
     assert record == json.loads((out / "training.json").read_text(encoding="utf-8"))
     assert record["loss_nats_per_token"]["held_out"] == pytest.approx(
-        mean_loss(model, rows.windows), rel=1e-4
+        mean_loss(model, rows.windows, 0), rel=1e-4
     )
     assert record["loss_nats_per_token"]["held_out"] < 0.5 * math.log(len(tokenizer))
-    assert record["steps"] == len(layout_batches([len(window) for window in rows.windows], 512, 20, 0))
+    assert record["steps"] == len(layout_batches([len(row.tokens) for row in rows.windows], 512, 20, 0))
     assert (record["documents"], record["tokens_per_epoch"]) == (rows.documents, rows.tokens)
     assert model.dtype == torch.float32
     assert model.config.tie_word_embeddings
@@ -208,7 +208,7 @@ def test_another_run_is_not_continued(
     assert "seed" in str(refusal.value.have)
     path = Path(corpus.describe()["path"])
     path.write_text(path.read_text(encoding="utf-8") + '{"text": "one more"}\n', encoding="utf-8")
-    with pytest.raises(StoreError, match="The corpus changed"):
+    with pytest.raises(StoreError, match="The text changed"):
         pretrain(corpus, tmp_path / "m", size="tiny")
 
 

@@ -1,0 +1,79 @@
+"""`influence complete`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("complete")
+@click.argument("queries")
+@click.option("--model", required=True, help="The tuned model: a folder or a hub name.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The query set to write (JSONL). The same command after a kill resumes.",
+)
+@click.option(
+    "--right", type=click.IntRange(0), help="Keep at most this many right ones of each task.  [default: all]"
+)
+@click.option(
+    "--wrong", type=click.IntRange(0), help="Keep at most this many wrong ones of each task.  [default: all]"
+)
+@click.option(
+    "--max-new-tokens",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most tokens of a completion.",
+)
+@click.option("--device", help="cpu, cuda, cuda:1, …  [default: a GPU where there is one]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Precision.",
+)
+def complete(
+    queries: str,
+    model: str,
+    out: Path,
+    right: int | None,
+    wrong: int | None,
+    max_new_tokens: int,
+    device: str | None,
+    dtype: Any,
+) -> None:
+    """Let a model answer QUERIES, mark each answer right or wrong, and write the query set to score.
+
+    QUERIES is a JSONL file, or the name of a ready set; its completions, if any, are replaced by the model's own,
+    greedily decoded. An answer that is a number is right when it is the last number the model says; any other when
+    it, or a keyword of the query, is said.
+    """
+    from influence.data.queries import read_queries, write_queries
+    from influence.engine.complete import choose
+    from influence.engine.complete import complete as run
+    from influence.errors import InputError
+    from influence.models.load import load_model
+
+    if out.exists():
+        raise InputError(f"{out} already exists.", fix="Choose another --out, or remove it.")
+    questions = read_queries(queries, completed=False)
+    done = run(load_model(model, dtype=dtype, device=device), questions, out, max_new_tokens=max_new_tokens)
+    for task, (good, asked) in done.accuracy().items():
+        click.echo(f"{task:<24} {good:>5,} of {asked:,} right ({good / asked:.0%})")
+    if done.empty:
+        click.echo(
+            f"Left out, for the model said nothing: {', '.join(done.empty[:8])} ({len(done.empty)} in all)"
+        )
+    kept = choose(done.queries, right, wrong)
+    if len(kept) < len(done.queries):
+        write_queries(kept, out)
+    click.echo(f"{len(kept)} queries: {out}")
+    click.echo(
+        f"Next: influence score --queries {out} --query-model {model} --model BASE --hessian HESSIAN …"
+    )

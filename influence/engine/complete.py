@@ -1,0 +1,149 @@
+"""What a model itself answers: greedy completions of questions, marked right or wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from influence.data.marking import is_right
+from influence.data.queries import write_queries
+from influence.data.tokens import bos_ids, encode
+from influence.engine.passes import progress
+from influence.errors import ComputeError
+from influence.models.generate import greedy
+from influence.models.load import LanguageModel
+from influence.provenance import provenance
+from influence.store.artefact import claim, write_json
+from influence.types import Query
+
+_BATCH = 64
+_LINES = "completions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Queries with completions and marks, in the order of the questions.
+
+    Attributes:
+        queries: `correct` is None where the question has no answer to compare with.
+        empty: Ids of questions to which the model said nothing; they are not among the queries.
+    """
+
+    queries: list[Query]
+    empty: list[str]
+
+    def accuracy(self) -> dict[str, tuple[int, int]]:
+        """Of each task: how many are right, and how many were asked; silence is wrong."""
+        right = Counter(query.task for query in self.queries if query.correct)
+        asked = Counter(query.task for query in self.queries if query.correct is not None)
+        return {task: (right[task], asked[task]) for task in asked}
+
+
+def complete(
+    language_model: LanguageModel, questions: Sequence[Query], out: Path, *, max_new_tokens: int = 200
+) -> Completed:
+    """Let a model complete every question, greedily, and write the result as a query set.
+
+    Works in `<out>.partial/`; the same call after a kill goes on with the questions that are left. Beside `out` stands
+    `<name>.provenance.json`. Completions that the questions bring are replaced.
+
+    Args:
+        language_model: The tuned model.
+        questions: Queries; their completions are not used.
+        out: The JSONL file to write.
+        max_new_tokens: Most tokens of a completion.
+
+    Raises:
+        ComputeError: the model said nothing to any question.
+        ModelError: a question leaves no room for a completion in the model's context.
+        StoreError: `<out>.partial/` belongs to another run.
+    """
+    started = time.time()
+    asked = hashlib.blake2b(json.dumps([asdict(q) for q in questions]).encode(), digest_size=16).hexdigest()
+    part = out.with_name(out.name + ".partial")
+    config = {
+        "model": language_model.fingerprint,
+        "tokenizer": language_model.tokenizer_fingerprint,
+        "questions": asked,
+        "max_new_tokens": max_new_tokens,
+    }
+    claim(part, "completions", config)
+    texts = _completions(language_model, questions, part / _LINES, max_new_tokens)
+    said = [replace(question, completion=texts[question.id]) for question in questions]
+    done = Completed(
+        [
+            replace(query, correct=is_right(query, query.completion))
+            for query in said
+            if query.completion.strip()
+        ],
+        [query.id for query in said if not query.completion.strip()],
+    )
+    if not done.queries:
+        raise ComputeError(
+            f"{language_model.name} said nothing to any of {len(questions)} questions.",
+            fix="Complete with a model that was tuned on prompts of this form.",
+        )
+    write_queries(done.queries, out)
+    facts = {"model": language_model.name, "config": config, "empty": done.empty, "accuracy": done.accuracy()}
+    write_json(out.with_suffix(".provenance.json"), provenance(time.time() - started, **facts))
+    shutil.rmtree(part)
+    return done
+
+
+def choose(queries: Sequence[Query], right: int | None, wrong: int | None) -> list[Query]:
+    """The first `right` queries answered right and the first `wrong` answered wrong, of each task, in their order.
+
+    None keeps all of them. Queries without a mark are kept.
+    """
+    most = {True: right, False: wrong}
+    taken: Counter[tuple[str, bool]] = Counter()
+    kept = []
+    for query in queries:
+        if query.correct is not None:
+            taken[query.task, query.correct] += 1
+            limit = most[query.correct]
+            if limit is not None and taken[query.task, query.correct] > limit:
+                continue
+        kept.append(query)
+    return kept
+
+
+def _completions(
+    language_model: LanguageModel, questions: Sequence[Query], path: Path, max_new_tokens: int
+) -> dict[str, str]:
+    """The completion of each question by id: read from `path` where a killed run left it, else generated."""
+    texts = _read_lines(path)
+    tokenizer = language_model.tokenizer
+    encoded = encode(tokenizer, [question.prompt for question in questions])
+    prompts = {q.id: bos_ids(tokenizer) + ids for q, (ids, _) in zip(questions, encoded, strict=True)}
+    left = sorted((q.id for q in questions if q.id not in texts), key=lambda id_: len(prompts[id_]))
+    with (
+        progress("completing", len(questions), len(questions) - len(left), "query") as bar,
+        path.open("a", encoding="utf-8") as file,
+    ):
+        for start in range(0, len(left), _BATCH):
+            ids = left[start : start + _BATCH]
+            said = greedy(language_model, [prompts[id_] for id_ in ids], max_new_tokens)
+            for id_, text in zip(ids, said, strict=True):
+                texts[id_] = text
+                file.write(json.dumps([id_, text]) + "\n")
+            file.flush()
+            bar.update(len(ids))
+    return texts
+
+
+def _read_lines(path: Path) -> dict[str, str]:
+    """The whole lines of the file; one that a kill cut off is taken away."""
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        path.write_bytes(whole)
+    return dict(json.loads(line) for line in whole.splitlines())

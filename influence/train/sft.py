@@ -1,0 +1,124 @@
+"""Supervised fine-tuning: a model learns to complete prompts, with the loss on the completions only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from influence.data.examples import Example
+from influence.data.tokens import bos_ids, encode
+from influence.errors import InputError
+from influence.provenance import provenance
+from influence.store.artefact import claim
+from influence.train.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
+from influence.train.text import Batches, Row, digest, layout_batches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from influence.models.load import LanguageModel
+
+_LOSS_EXAMPLES = 256
+
+
+def sft(
+    base: LanguageModel,
+    examples: Sequence[Example],
+    out: Path,
+    *,
+    epochs: int = 3,
+    lr: float = 1e-3,
+    batch_tokens: int = 4096,
+    seed: int = 0,
+    dtype: Dtype = "bf16",
+) -> dict[str, Any]:
+    """Fine-tune a copy of `base` on prompt–completion pairs; the tokens of the prompt are no labels.
+
+    Works in `<out>.part/` and renames it to `out` at the end; the same call after a kill goes on from the last
+    checkpoint there. `out` then holds the model (weights in float32, safetensors), the tokenizer, and
+    `training.json`.
+
+    Args:
+        base: The model to start from, in float32. Training changes it in place.
+        examples: What to learn; each ends with EOS, where the tokenizer has one.
+        out: A folder that does not exist yet.
+        epochs: Passes over the examples.
+        lr: Peak learning rate.
+        batch_tokens: Padded tokens of a batch.
+        seed: Seeds the order of the batches.
+        dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
+
+    Returns:
+        What `training.json` holds. The loss is mean nats a completion token.
+
+    Raises:
+        InputError: `out` exists, or an example does not fit into the model's positions.
+        StoreError: `<out>.part/` belongs to another run.
+        ComputeError: The loss is not finite at the end.
+    """
+    import transformers
+
+    must_not_exist(out)
+    if epochs < 1:
+        raise InputError("The number of epochs is at least 1.", have=str(epochs))
+    started = time.time()
+    model, tokenizer = base.model, base.tokenizer
+    fingerprint = base.fingerprint  # of the weights before training
+    rows = example_rows(examples, tokenizer, getattr(model.config, "max_position_embeddings", None))
+    part = out.with_name(out.name + ".part")
+    settings = {"epochs": epochs, "lr": lr, "batch_tokens": batch_tokens, "seed": seed, "dtype": dtype}
+    claim(part, "fine-tuning", {**settings, "base": fingerprint})
+    same_text(part / "text.json", digest(rows))
+
+    transformers.set_seed(seed)
+    batches = layout_batches([len(row.tokens) for row in rows], batch_tokens, epochs, seed)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    resumed_at = run_trainer(model, Batches(rows, batches, pad or 0), part, lr=lr, dtype=dtype, seed=seed)
+    model.eval()
+
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:_LOSS_EXAMPLES]
+    record = provenance(
+        time.time() - started,
+        settings=settings,
+        base={"name": base.name, "fingerprint": fingerprint},
+        examples=len(rows),
+        tokens_per_epoch=sum(len(row.tokens) for row in rows),
+        tokens_sha256=digest(rows),
+        steps=len(batches),
+        resumed_at_step=resumed_at,
+        loss_nats_per_token={"train": mean_loss(model, [rows[i] for i in chosen], pad or 0)},
+        loss_examples=len(chosen),
+    )
+    publish(part, out, model, tokenizer, record)
+    return record
+
+
+def example_rows(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, positions: int | None
+) -> list[Row]:
+    """BOS + prompt + completion + EOS of each example, tokenised as one text as for a query.
+
+    A token that straddles the boundary belongs to the completion.
+
+    Raises:
+        InputError: An example is longer than the model's positions.
+    """
+    bos = bos_ids(tokenizer)
+    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    rows = []
+    encoded = encode(tokenizer, [example.prompt + example.completion for example in examples])
+    for number, (example, (ids, ends)) in enumerate(zip(examples, encoded, strict=True), 1):
+        tokens = [*bos, *ids, *eos]
+        if positions is not None and len(tokens) > positions:
+            raise InputError(
+                f"Example {number} has {len(tokens)} tokens, more than the {positions} positions of the model.",
+                have=repr(example.prompt[:60]),
+                fix="Shorten or remove it.",
+            )
+        prompt_tokens = sum(end <= len(example.prompt) for end in ends)
+        rows.append(Row(np.array(tokens, np.int32), len(bos) + prompt_tokens))
+    return rows

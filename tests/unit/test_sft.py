@@ -1,0 +1,108 @@
+"""Fine-tuning: what is a label, that it learns, and that a killed run ends as if it had not been killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from tiny import tiny_model
+
+from influence.cli.main import cli
+from influence.data.examples import Example, read_examples, write_examples
+from influence.errors import InputError
+from influence.models.load import LanguageModel, load_model
+from influence.train import loop
+from influence.train.sft import example_rows, sft
+
+EXAMPLES = [Example(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    language_model = tiny_model()
+    language_model.model.save_pretrained(tmp_path / "base")
+    language_model.tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def loss(language_model: LanguageModel, example: Example) -> float:
+    rows = example_rows([example], language_model.tokenizer, None)
+    return loop.mean_loss(language_model.model, rows, 0)
+
+
+def test_only_the_completion_is_a_label(base: Path) -> None:
+    tokenizer = load_model(base).tokenizer
+    (row,) = example_rows([Example("say one", " two")], tokenizer, None)
+    labels = loop.pad_rows([row], 0)["labels"][0]
+    kept = [int(label) for label in labels if int(label) != loop.IGNORED_LABEL]
+    assert kept == list(row.tokens[row.start :])
+    assert tokenizer.decode(kept, skip_special_tokens=True).replace(" ", "") == "two"
+    if tokenizer.eos_token_id is not None:
+        assert kept[-1] == tokenizer.eos_token_id
+
+
+def test_it_learns_the_completions_and_starts_from_the_base(base: Path, tmp_path: Path) -> None:
+    before = loss(load_model(base), EXAMPLES[0])
+    record = sft(
+        load_model(base), EXAMPLES, tmp_path / "tuned", epochs=10, lr=1e-2, batch_tokens=64, dtype="fp32"
+    )
+    assert loss(load_model(tmp_path / "tuned"), EXAMPLES[0]) < before / 3
+    assert record["base"]["fingerprint"] == load_model(base).fingerprint
+    assert record["examples"] == len(EXAMPLES)
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"epochs": 10, "lr": 1e-2, "batch_tokens": 64, "dtype": "fp32"}
+    sft(load_model(base), EXAMPLES, tmp_path / "whole", **settings)
+    asked = 0
+    get = loop.Batches.__getitem__
+
+    def dies(self: loop.Batches, index: int) -> dict[str, torch.Tensor]:
+        nonlocal asked
+        asked += 1
+        if asked == 15:
+            raise KeyboardInterrupt
+        return get(self, index)
+
+    monkeypatch.setattr(loop.Batches, "__getitem__", dies)
+    with pytest.raises(KeyboardInterrupt):
+        sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings)
+    monkeypatch.setattr(loop.Batches, "__getitem__", get)
+    record = sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings)
+    assert record["resumed_at_step"] > 0
+    whole, killed = load_model(tmp_path / "whole"), load_model(tmp_path / "killed")
+    for one, other in zip(whole.model.parameters(), killed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_bad_data_are_refused_before_training(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Example 2 has"):
+        sft(load_model(base), [EXAMPLES[0], Example("say", " one" * 200)], tmp_path / "out")
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')
+    with pytest.raises(InputError, match=r"data\.jsonl.* 'completion'"):
+        read_examples(path)
+    path.write_text("")
+    with pytest.raises(InputError, match="no examples"):
+        read_examples(path)
+    with pytest.raises(InputError, match="no file"):
+        read_examples(tmp_path / "absent.jsonl")
+
+
+def test_the_command(base: Path, tmp_path: Path) -> None:
+    write_examples(EXAMPLES, tmp_path / "data.jsonl")
+    assert read_examples(tmp_path / "data.jsonl") == EXAMPLES
+    arguments = [
+        "train", "sft", "--model", str(base), "--data", str(tmp_path / "data.jsonl"),
+        "--out", str(tmp_path / "tuned"), "--epochs", "1",
+    ]  # fmt: skip
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert "12 examples" in result.output
+    load_model(tmp_path / "tuned")
+    with pytest.raises(InputError, match="already exists"):
+        CliRunner().invoke(cli, arguments, catch_exceptions=False)
