@@ -6,6 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := runs/demo
 CORPUS := corpora/miniworld
+ANALYSES := correlation concentration answers sources reuse bm25 sanity
 QUERIES := $(addprefix queries/,$(addsuffix .jsonl,slopes arithmetic linear factual controls))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -27,6 +28,8 @@ demo: $(DEMO)/model $(DEMO)/queries.jsonl
 	$(BIN)/influence fit-hessian $(DEMO)/model --corpus $(CORPUS) --out $(DEMO)/hessian
 	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(DEMO)/model --hessian $(DEMO)/hessian \
 		--corpus $(CORPUS) --out $(DEMO)/scores
+	$(BIN)/influence tokens $(DEMO)/scores --model $(DEMO)/model --hessian $(DEMO)/hessian
+	for name in $(ANALYSES); do $(BIN)/influence analyze $$name $(DEMO)/scores || exit 1; done
 	$(BIN)/influence report $(DEMO)/scores --out $(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html in a browser."
 

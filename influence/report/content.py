@@ -33,6 +33,7 @@ from influence.report.mixture import source_multipliers
 from influence.report.overview import correlations
 from influence.report.pairing import pair
 from influence.report.quality import checks
+from influence.report.significance import significance
 from influence.report.slopes import curves
 from influence.report.sums import cumulative
 from influence.report.text import signed
@@ -97,6 +98,7 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
         ComputeError: a score is not finite.
     """
     static: dict[str, Any] = {"correlation": correlations(scores, by), "curves": curves(scores, by)}
+    static["significance"] = significance(scores.folder)
     answered = analysis(scores.folder, "answers", ("hits", "found"))
     related = analysis(scores.folder, "relations", ("relations", "counts"))
     staged = analysis(scores.folder, "stages", ("facts", "agreement", "agreement_by_group"))

@@ -235,9 +235,12 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mappi
         f"What a document changes outside the {count(len(layers))} tracked layers."
         if layers
         else "What a document changes outside the tracked layers.",
-        "Significance: R comes without a permutation of query labels and without an interval; "
-        "influence analyze correlation computes both.",
     ]
+    if static["significance"] is None:
+        items.append(
+            "Significance: R comes without a permutation of query labels and without an interval; "
+            "influence analyze correlation computes both."
+        )
     absent = {"answers": "answers", "relations": "kinds of documents", "stages": "stages of training"}
     items += [
         f"Analysis of {what}: influence analyze {name} was not run for it."
@@ -251,9 +254,8 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mappi
             "Which tokens of a document carry its score: shown with the whole texts only (texts=full)."
         )
     if n_truncated:
-        items.append(
-            f"Text beyond the first {limit} tokens of {count(n_truncated)} documents: it was not scored."
-        )
+        cut = "1 document" if n_truncated == 1 else f"{count(n_truncated)} documents"
+        items.append(f"Text beyond the first {limit} tokens of {cut}: it was not scored.")
     if settings.texts == "snippet":
         items.append("Texts of documents beyond their first 160 characters.")
     if settings.texts == "none":

@@ -6,9 +6,6 @@ import csv
 import io
 import json
 import re
-import shutil
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,11 +13,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from browser_reports import HOSTILE, SURROGATE, Made
-from stores import make_document, write_scores
 
-from influence.analysis.correlation import correlation
 from influence.analysis.stages import overlap
-from influence.report.pages import report
 from influence.report.sums import cumulative
 from influence.store.token_scores import open_token_scores
 
@@ -71,34 +65,6 @@ def test_1_loads_offline_without_a_request_or_a_message(visit: Any, made: Made) 
     )
 
 
-def test_2_opens_fast_and_stays_small(visit: Any, browser: Any, made: Made) -> None:
-    assert made.page.stat().st_size <= 10_000_000
-    page = visit(made.page)
-    assert page.evaluate("document.querySelectorAll('*').length") < 20_000
-    assert page.evaluate("performance.memory.usedJSHeapSize") < 100e6
-    ready: dict[int, list[float]] = {1: [], 4: []}
-    for slower, limit in ((1, 1.5), (4, 3.0)):
-        for _ in range(3):  # the best of three: other programs run on this machine
-            fresh = browser.new_page()
-            fresh.context.new_cdp_session(fresh).send("Emulation.setCPUThrottlingRate", {"rate": slower})
-            started = time.monotonic()
-            fresh.goto(made.page.as_uri(), wait_until="commit")
-            fresh.wait_for_selector("body[data-ready='1']")
-            ready[slower].append(time.monotonic() - started)
-            fresh.close()
-        assert min(ready[slower]) < limit, ready
-    spent = page.evaluate(
-        """async () => { const times = [];
-           for (const at of ['#/q/q010', '#/q/q011', '#/q/q012', '#/q/q013']) { const t = performance.now();
-             await new Promise(done => { addEventListener('hashchange', done, {once: true}); location.hash = at });
-             document.body.offsetHeight; times.push(performance.now() - t) } return times }"""
-    )
-    assert min(spent[1:]) < 100, spent
-
-
-# -- 3 to 7: hostile text
-
-
 def test_3_hostile_text_is_text(visit: Any, evil: Made) -> None:
     page = visit(evil.page, "#/q")
     ids = page.eval_on_selector_all("#app td.id", f"cells => cells.map({BACK})")
@@ -143,33 +109,6 @@ def test_4_a_hostile_hash_is_not_in_this_report(visit: Any, evil: Made) -> None:
         page.goto(evil.page.as_uri() + at)
         page.wait_for_selector("text=not in this report")
         assert page.evaluate("document.querySelectorAll('#app img, #app script').length") == 0
-
-
-def test_5_escaping_does_not_lean_on_the_policy(visit: Any, evil: Made, tmp_path: Path) -> None:
-    text = evil.page.read_text(encoding="utf-8")
-    start = text.index('<meta http-equiv="Content-Security-Policy"')
-    open_page = tmp_path / "open.html"
-    open_page.write_text(text[:start] + text[text.index(">", start) + 1 :], encoding="utf-8")
-    test_3_hostile_text_is_text(visit, Made(open_page, evil.scores))
-
-
-def test_6_the_policy_is_live(browser: Any, made: Made) -> None:
-    page = browser.new_page()
-    page.goto(made.page.as_uri())
-    page.evaluate(
-        """const s = document.createElement('script'); s.textContent = 'window.PWN = 1'; document.body.append(s);
-           document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.PWN = 1">');
-           fetch('data:text/plain,x').then(() => { window.PWN = 1 }, () => {})"""
-    )
-    page.wait_for_timeout(200)
-    assert page.evaluate("window.PWN") is None
-    page.close()
-
-
-# 7 is in tests/unit/test_report.py.
-
-
-# -- 8, 9: accessibility
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -334,38 +273,6 @@ def test_11_filters_and_ranking(visit: Any, made: Made) -> None:
         assert values[2] == values[1] - values[0]
 
 
-def test_12_correlation(visit: Any, made: Made) -> None:
-    scores = made.scores
-    page = visit(made.page, "#/correlation")
-    assert page.locator("#grid td").count() == 80 * 80
-    r = correlation(scores, "normed").to_numpy()
-    labels = page.eval_on_selector_all("#grid td", "cells => cells.map(c => c.getAttribute('aria-label'))")
-    for a, b in ((0, 1), (1, 0), (5, 70), (70, 5), (33, 34)):
-        said = labels[a * 80 + b]
-        assert said.startswith(f"q{a:03d} × q{b:03d}, R ")
-        assert float(said.split("R ")[1].replace("−", "-")) == pytest.approx(r[a, b], abs=0.00501)
-    tops = [set(scores.ranking(f"q{n:03d}", 50).tolist()) for n in (2, 5)]
-    for a, b in ((2, 5), (5, 2)):
-        page.locator(f'#grid td[data-a="{a}"][data-b="{b}"]').click()
-        shown = page.eval_on_selector_all("#panel td.id", "cells => cells.map(c => c.textContent)")
-        assert set(shown) == set(scores.documents.ids[sorted(tops[0] & tops[1])])
-        assert f"share {len(tops[0] & tops[1])} of their top 50" in page.locator("#panel").inner_text()
-        ranks = page.eval_on_selector_all(
-            "#panel tbody tr", "rows => rows.map(r => [+r.cells[0].textContent, +r.cells[1].textContent])"
-        )
-        assert [max(pair) for pair in ranks] == sorted(max(pair) for pair in ranks)
-    page.keyboard.press("Escape")
-    page.locator('#grid td[data-a="4"][data-b="4"]').click(force=True)
-    assert not page.locator("#panel").is_visible()
-    before = page.eval_on_selector('#grid td[data-a="0"][data-b="1"]', "c => c.style.getPropertyValue('--r')")
-    page.goto(made.page.as_uri() + "#/correlation?group=slopes")
-    page.wait_for_timeout(100)
-    assert (
-        page.eval_on_selector('#grid td[data-a="0"][data-b="1"]', "c => c.style.getPropertyValue('--r')")
-        == before
-    )
-
-
 def test_side_by_side_prints_the_overlap(visit: Any, made: Made) -> None:
     page = visit(made.page, "#/q/q001?beside=1")
     tops = [made.scores.ranking("q001", 50, by) for by in ("normed", "dot")]  # type: ignore[arg-type]
@@ -483,27 +390,6 @@ def test_15_csv(visit: Any, made: Made) -> None:
 # -- 16, 17, 18: print, themes, sizes
 
 
-def test_16_print(visit: Any, made: Made) -> None:
-    page = visit(made.page, "#/q/q001")
-    page.wait_for_selector("#app .documents")
-    page.emulate_media(media="print")
-    for hidden in ("nav", "#bar", ".tabs"):
-        assert not page.locator(hidden).first.is_visible()
-    for shown in ("#heat-map svg", "figure[data-figure=cumulative] svg", "#app .documents", "#manifest"):
-        assert page.locator(shown).first.is_visible()
-    pdf = page.pdf(format="A4", print_background=True)
-    pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf))
-    assert 0 < pages < 60
-    if shutil.which("pdftoppm"):
-        (made.page.parent / "p.pdf").write_bytes(pdf)
-        drawn = subprocess.run(
-            ["pdftoppm", "-r", "20", "-f", "1", "-l", "4", str(made.page.parent / "p.pdf")],
-            capture_output=True,
-            check=True,
-        )
-        assert len(set(drawn.stdout)) > 20
-
-
 def test_17_themes(visit: Any, made: Made) -> None:
     seen = []
     for scheme in ("light", "dark"):
@@ -549,54 +435,6 @@ def test_18_the_page_never_scrolls_sideways(
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], view
             for region in page.locator("section.on .scroll:visible").all()[:3]:
                 assert region.get_attribute("role") == "region"
-
-
-def test_18_twice_as_large_is_usable(visit: Any, made: Made) -> None:
-    page = visit(made.page, "#/q/q001", (720, 450), device_scale_factor=2)  # 1440 pixels at 200 %
-    assert page.evaluate("document.documentElement.scrollWidth") <= 720
-    page.locator("#rank-dot").check()
-    page.get_by_role("button", name="Bottom", exact=True).click()
-    assert page.locator("#app .documents tbody tr").count() > 0
-
-
-# -- 20, 21
-
-
-def test_20_missing_parts_say_why(visit: Any, tmp_path: Path) -> None:
-    documents = [make_document(n) for n in range(2)]
-    cases = {
-        "one": [[1.0]],
-        "two": [[1.0, 2.0]],
-        "ties": [[1.0, 1.0], [2.0, 2.0]],
-        "negative": [[-1.0, -2.0]],
-    }
-    for name, dot in cases.items():
-        run = write_scores(
-            tmp_path / name, dot, documents=documents[: len(dot[0])], query_nll=np.zeros(len(dot))
-        ).folder
-        page = visit(report(run, tmp_path / f"{name}.html"), "#/")
-        for view in [v.replace("q001", "slopes-00") for v in VIEWS] + [
-            "#/d/doc-0",
-            "#/d/doc-0?q=slopes-00&tok=1",
-        ]:
-            page.goto((tmp_path / f"{name}.html").as_uri() + view)
-            page.wait_for_timeout(40)
-            shown = page.locator("main").inner_text()
-            assert len(shown) > 200, (name, view)
-            assert not re.search(r"\b(NaN|nan|undefined|null|Infinity)\b", shown.split('"config"')[0]), (
-                name,
-                view,
-            )
-        for view, why in (
-            ("#/answers", "influence analyze answers"),
-            ("#/relations", "influence analyze relations"),
-            ("#/stages", "One checkpoint"),
-            ("#/sources", "nothing to compare"),
-            ("#/d/doc-0", "influence tokens"),
-        ):
-            page.goto((tmp_path / f"{name}.html").as_uri() + view)
-            page.wait_for_timeout(40)
-            assert why in page.locator("main").inner_text(), (name, view)
 
 
 def test_21_provenance(visit: Any, made: Made) -> None:

@@ -849,3 +849,21 @@ def test_numbers() -> None:
         "0.00",
         "not defined",
     ]
+
+
+def test_significance_stands_beside_the_means_once_it_was_computed(tmp_path: Path) -> None:
+    scores = write_scores(
+        tmp_path / "run",
+        np.random.default_rng(0).normal(size=(8, 40)),
+        queries=[make_query(n, id=f"q{n}", task="ab"[n % 2]) for n in range(8)],
+    )
+    page = report(scores.folder, tmp_path / "before.html").read_text(encoding="utf-8")
+    assert "R comes without a permutation" in page
+    assert "permutations of the tasks" not in page
+    tables = influence.analyze("correlation", scores.folder, out=scores.folder / "analysis" / "correlation")
+    text = text_of(parse(report(scores.folder, tmp_path / "after.html")))
+    assert "R comes without a permutation" not in text
+    test = tables["permutation"].iloc[0]
+    assert f"mean R is {signed(test['within'])} within tasks and {signed(test['between'])} between" in text
+    for row in tables["blocks"].to_dict("records"):
+        assert f"{signed(row['low'])} to {signed(row['high'])}" in text
