@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from random import Random
 
 from influence.data.miniworld.filler import filler, opened
-from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences, texts
+from influence.data.miniworld.forms import Draft, Form
+from influence.data.miniworld.grammar import paragraph, say, sentence, sentences, texts
 from influence.data.miniworld.programs import PROGRAMS, comment, names
 from influence.data.miniworld.world import LANGUAGES, Fact, World
 

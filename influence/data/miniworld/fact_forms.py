@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from random import Random
 
 from influence.data.miniworld.filler import filler
-from influence.data.miniworld.grammar import Draft, Form, paragraph, say, sentence, sentences, texts
+from influence.data.miniworld.forms import Draft, Form
+from influence.data.miniworld.grammar import paragraph, say, sentence, sentences, texts
 from influence.data.miniworld.world import LANGUAGES, Fact, World
 
 _TEXTS = texts("facts")

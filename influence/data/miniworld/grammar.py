@@ -1,53 +1,16 @@
-"""Templates: `{a|b}` chooses, `<name>` is filled in. And the `Draft` and `Form` the document writers share."""
+"""Templates: `{a|b}` chooses, `<name>` is filled in."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from random import Random
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from influence.data.miniworld.problems import Problem
-    from influence.data.miniworld.world import Fact, World
+from typing import Any
 
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 _SLOT = re.compile(r"<([a-z_]+[0-9]?)>")
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A text and what is true of it, before it becomes a document."""
-
-    text: str
-    facts: tuple[Fact, ...] = ()
-    procedures: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    steps: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A family of documents.
-
-    Args:
-        name: Goes into the metadata.
-        source: One of the eight source labels.
-        share: Its weight among the forms of its source.
-        write: Makes one document's draft from a seeded generator, the facts it is to state, and the world.
-        n_facts: The most facts a document states; 0: it states none.
-        procedure_form: How it shows a procedure: prose, maths, code or stackexchange; empty: it shows none.
-    """
-
-    name: str
-    source: str
-    share: int
-    write: Callable[[Random, Sequence[Fact], World], Draft]
-    n_facts: int = 0
-    procedure_form: str = ""
 
 
 def texts(name: str) -> dict[str, Any]:
