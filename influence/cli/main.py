@@ -23,6 +23,7 @@ COMMANDS = {
     "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
     "complete": ("influence.cli.complete", "complete", "Let a model answer queries; mark right and wrong."),
     "train": ("influence.cli.train", "train", "Train a language model."),
+    "reproduce": ("influence.cli.reproduce", "reproduce", "Reproduce a paper where the truth is known."),
 }
 
 

@@ -1,0 +1,24 @@
+"""A paper's findings in a world of our own, from pretraining to the table of findings.
+
+`influence.reproduce.procedural_knowledge.procedural_knowledge` is the whole of it. What belongs to it:
+
+| module | does |
+|---|---|
+| `scales` | every number of a scale, in one place |
+| `steps` | runs named steps, skips those that are done, says how long is left |
+| `world` | the corpus, the tuning pairs and the questions of one seed |
+| `choice` | which of the answered questions become the query set |
+| `one_seed` | the steps of one seed, from its corpus to its measures |
+| `methods` | the five ways to rank documents, as rows of one shape |
+| `measures` | one number a query and measure, and the correlations between queries |
+| `truth` | what only a world with known truth can measure |
+| `removal` | which documents to drop for a group of queries |
+| `retrain` | training again without them, and what that does to the queries |
+| `intervals` | resampling over queries and over seeds |
+| `findings` | the paper's findings, its values, and the rule that says whether they hold |
+| `tables` | the tables of truth and removal |
+| `results` | the files a reader opens |
+| `drawings` | the figures |
+
+Everything between orchestration and files is pure and tested on constructed inputs.
+"""

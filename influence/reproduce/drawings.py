@@ -1,0 +1,84 @@
+"""The figures: recall by how often a fact is stated, and what removal does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.store.artefact import whole_file
+
+#: Colours that differ for colour-blind readers too (Okabe and Ito).
+_COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#666666")
+
+
+def draw_recall(table: pd.DataFrame, path: Path) -> None:
+    """Recall@10 of gold documents against the number of documents that state the fact, a line a method."""
+    own = table[
+        (table["measure"] == "recall@10") & table["queries_are"].str.fullmatch(r"stated (once|\d+ times)")
+    ]
+    with _axes(path) as axes:
+        for place, method in enumerate(own["method"].unique()):
+            part = own[own["method"] == method]
+            counts = part["queries_are"].str.extract(r"(\d+)")[0].fillna("1").astype(int).to_numpy()
+            x = np.log(counts) + 0.03 * (place - 2)
+            low, high = part["value"] - part["low"], part["high"] - part["value"]
+            axes.errorbar(
+                x,
+                part["value"],
+                yerr=[low.clip(lower=0).fillna(0), high.clip(lower=0).fillna(0)],
+                label=method,
+                color=_COLOURS[place % len(_COLOURS)],
+                marker="o",
+                capsize=2,
+                linewidth=1.2,
+            )
+            axes.set_xticks(np.log(counts), [str(count) for count in counts])
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("documents that state the fact")
+        axes.set_ylabel("recall@10 of gold documents")
+        if len(own):
+            axes.legend(frameon=False, fontsize=8)
+
+
+def draw_removal(table: pd.DataFrame, path: Path) -> None:
+    """Change of the loss on a group's completions, a bar a way to choose the documents left out."""
+    own = table[table["method"] != "undisturbed"]
+    groups, methods = list(own["group"].unique()), list(own["method"].unique())
+    with _axes(path) as axes:
+        for place, method in enumerate(methods):
+            part = own[own["method"] == method].set_index("group").reindex(groups)
+            value = part["nll_change"].to_numpy(float)
+            error = np.nan_to_num([value - part["nll_low"], part["nll_high"] - value]).clip(min=0)
+            axes.bar(
+                np.arange(len(groups)) + place * 0.8 / len(methods),
+                value,
+                width=0.75 / len(methods),
+                yerr=error,
+                capsize=2,
+                label=method,
+                color=_COLOURS[place % len(_COLOURS)],
+            )
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xticks(np.arange(len(groups)) + 0.4 - 0.4 / len(methods), groups)
+        axes.set_ylabel("change of loss, nats a completion")
+        axes.legend(frameon=False, fontsize=8, title="left out by")
+
+
+@contextmanager
+def _axes(path: Path) -> Iterator[Any]:
+    """Axes whose figure becomes an SVG: the same table gives the same bytes."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "influence", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        axes = figure.subplots()
+        axes.spines[["top", "right"]].set_visible(False)
+        yield axes
+        with whole_file(path) as part:
+            figure.savefig(part, format="svg", metadata={"Date": None})

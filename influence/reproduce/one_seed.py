@@ -1,0 +1,236 @@
+"""The steps of one seed: from its corpus to its measures. Each is an artefact that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from influence.analysis.run import TAKES, analyze
+from influence.data.corpus import read_corpus
+from influence.data.miniworld.corpus import FILE_NAME
+from influence.data.queries import read_queries, write_queries
+from influence.engine.complete import complete
+from influence.engine.fit import fit_hessian
+from influence.engine.score import score
+from influence.models.load import load_model
+from influence.report.pages import report
+from influence.reproduce import retrain, world
+from influence.reproduce.choice import accuracy, query_set
+from influence.reproduce.measures import corpus_shares, query_measures
+from influence.reproduce.methods import methods
+from influence.reproduce.removal import GROUPS, UNDISTURBED, columns_to_drop, removal_group
+from influence.reproduce.scales import Scale
+from influence.reproduce.steps import Step
+from influence.reproduce.truth import gold_table, relation_table, truth_of
+from influence.store.artefact import read_manifest, whole_file, write_json
+from influence.store.factors import open_factors
+from influence.store.scores import open_scores
+
+ANALYSES = ("correlation", "concentration", "answers", "sources", "reuse", "bm25", "sanity")
+
+
+@dataclass(frozen=True)
+class OneSeed:
+    """Where the artefacts of a seed lie, and how each is made."""
+
+    folder: Path
+    scale: Scale
+    seed: int
+
+    def path(self, name: str) -> Path:
+        """An artefact of this seed."""
+        return self.folder / name
+
+    @property
+    def analysis(self) -> Path:
+        """The tables of the analyses."""
+        return self.path("scores") / "analysis"
+
+    def steps(self) -> list[Step]:
+        """All steps, in order."""
+        corpus, questions = self.path(world.CORPUS) / FILE_NAME, self.path(world.QUESTIONS)
+        write = {
+            "corpus": (corpus, lambda: world.write_world(self.folder, self.scale, self.seed)),
+            "tuning pairs": (
+                self.path(world.TUNING),
+                lambda: world.write_tuning(self.folder, self.scale, self.seed),
+            ),
+            "questions": (questions, lambda: world.write_questions(self.folder, self.scale)),
+        }
+        first = [Step(kind, kind, path.exists, run) for kind, (path, run) in write.items()]
+        return [
+            *first,
+            self._step("base model", "pretrain the base model", "base", self._base),
+            self._step("tuned model", "fine-tune it", "tuned", self._tuned),
+            self._step("completions", "let it answer all questions", "completed.jsonl", self._complete),
+            self._step("queries", "choose the queries", "queries.jsonl", self._choose),
+            Step("Hessian", "fit the Hessian of the base model", partial(self._whole, "hessian"), self._fit),
+            Step(
+                "influence",
+                "score every document",
+                partial(self._whole, "scores"),
+                partial(self._score, True),
+            ),
+            Step(
+                "gradient dot products",
+                "score with the identity for comparison",
+                partial(self._whole, "scores-identity"),
+                partial(self._score, False),
+            ),
+            *(
+                self._step(
+                    "analyses", f"analyse: {name}", f"scores/analysis/{name}", partial(self._analyse, name)
+                )
+                for name in ANALYSES
+            ),
+            self._step("report", "write the report", "report.html", self._report),
+            self._step("measures", "measure", "measures.json", self._measure),
+            *self._removal_steps(),
+        ]
+
+    def _step(self, kind: str, title: str, name: str, run: Any) -> Step:
+        return Step(kind, title, self.path(name).exists, run)
+
+    def _whole(self, name: str) -> bool:
+        manifest = read_manifest(self.path(name))
+        return manifest is not None and manifest["status"] == "complete"
+
+    # -- the models and what they say
+
+    def _base(self) -> None:
+        retrain.train_base(read_corpus(self.path(world.CORPUS)), self.path("base"), self.scale, self.seed)
+
+    def _tuned(self) -> None:
+        retrain.train_tuned(
+            self.path("base"), self.path(world.TUNING), self.path("tuned"), self.scale, self.seed
+        )
+
+    def _complete(self) -> None:
+        questions = read_queries(self.path(world.QUESTIONS), completed=False)
+        complete(
+            load_model(self.path("tuned")),
+            questions,
+            self.path("completed.jsonl"),
+            max_new_tokens=self.scale.max_new_tokens,
+        )
+
+    def _choose(self) -> None:
+        answered = read_queries(self.path("completed.jsonl"))
+        known = {query.id for query in answered}
+        questions = read_queries(self.path(world.QUESTIONS), completed=False)
+        empty = [query for query in questions if query.id not in known]
+        write_json(self.path("accuracy.json"), accuracy(answered, empty))
+        write_queries(
+            query_set(answered, self.scale.factual, self.scale.per_task), self.path("queries.jsonl")
+        )
+
+    # -- scores and analyses
+
+    def _fit(self) -> None:
+        fit_hessian(
+            load_model(self.path("base")),
+            read_corpus(self.path(world.CORPUS)),
+            out=self.path("hessian"),
+            documents=self.scale.hessian_documents,
+            seed=self.seed,
+        )
+
+    def _score(self, hessian: bool) -> None:
+        score(
+            load_model(self.path("base")),
+            open_factors(self.path("hessian")) if hessian else None,
+            read_queries(self.path("queries.jsonl")),
+            read_corpus(self.path(world.CORPUS)),
+            self.path("scores" if hessian else "scores-identity"),
+            query_model=load_model(self.path("tuned")),
+        )
+
+    def _analyse(self, name: str) -> None:
+        k = self.scale.top_k if "k" in TAKES[name] and name != "sanity" else None
+        part = self.analysis / f"{name}.part"
+        analyze(name, self.path("scores"), k=k, out=part)
+        part.replace(self.analysis / name)
+
+    def _report(self) -> None:
+        report(self.path("scores"), self.path("report.html"))
+
+    def _measure(self) -> None:
+        scale, scores = self.scale, open_scores(self.path("scores"))
+        rows = methods(scores, open_scores(self.path("scores-identity")))
+        tables = {
+            "queries": query_measures(scores, self.analysis, scale.top_k, scale.source_k),
+            "gold": gold_table(scores, rows, scale.top_k),
+            "relations": relation_table(scores, truth_of(scores), rows, scale.top_k),
+        }
+        for name, table in tables.items():
+            with whole_file(self.path(f"measured-{name}.csv")) as part:
+                table.to_csv(part, index=False)
+        write_json(self.path("measures.json"), {"corpus_shares": corpus_shares(scores)})
+
+    # -- removal
+
+    def _removal_steps(self) -> list[Step]:
+        steps = []
+        for group, method in self.removals():
+            title = f"retrain without the top documents of the {group} queries by {method}"
+            kind = "retraining"
+            if method == UNDISTURBED:
+                title, kind = f"ask the undisturbed model the {group} queries", "asking"
+            path = self.removal_path(group, method)
+            steps.append(Step(kind, title, path.exists, partial(self._remove, group, method)))
+        return steps
+
+    def removals(self) -> list[tuple[str, str]]:
+        """Every group of queries with every way to leave documents out for it, the undisturbed model first."""
+        return [(group, method) for group in GROUPS for method in (UNDISTURBED, *self.scale.removal_methods)]
+
+    def removal_path(self, group: str, method: str) -> Path:
+        """What the model without these documents makes of the queries."""
+        return self.path("removal") / f"{group}-{method.replace(' ', '-').replace(',', '')}.json"
+
+    def _remove(self, group: str, method: str) -> None:
+        scores = open_scores(self.path("scores"))
+        queries = removal_group(scores.queries, group)
+        path = self.removal_path(group, method)
+        path.parent.mkdir(exist_ok=True)
+        work = path.with_suffix("")
+        dropped: list[str] = []
+        if method == UNDISTURBED:
+            model = load_model(self.path("tuned"))
+        else:
+            rows = methods(scores, open_scores(self.path("scores-identity")))
+            columns = columns_to_drop(
+                method, queries, scores, truth_of(scores), rows, self.scale.removal_k, self.seed
+            )
+            dropped = scores.documents.take("id", columns).tolist()
+            corpus = retrain.without(self.path(world.CORPUS) / FILE_NAME, set(dropped))
+            work.mkdir(exist_ok=True)
+            model = retrain.retrained(corpus, self.path(world.TUNING), work, self.scale, self.seed)
+        asked = retrain.asked(model, queries, self.scale.max_new_tokens)
+        only_right = all(query.correct for query in queries)
+        record = {
+            "group": group,
+            "task": queries[0].task,
+            "method": method,
+            "completions": "right ones" if only_right else "all",
+            "dropped": dropped,
+            "asked": asked,
+        }
+        write_json(path, record)
+        retrain.forget(work)
+
+    # -- what was found
+
+    def measured(self, name: str) -> pd.DataFrame:
+        """A table of measures: queries, gold or relations."""
+        return pd.read_csv(self.path(f"measured-{name}.csv"))
+
+    @staticmethod
+    def json(path: Path) -> Any:
+        """What a JSON artefact holds."""
+        return json.loads(path.read_text(encoding="utf-8"))

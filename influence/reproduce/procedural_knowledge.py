@@ -1,0 +1,102 @@
+"""Everything from pretraining to the table of findings, for several seeds; killed at any point, it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from influence.errors import InputError
+from influence.provenance import provenance
+from influence.reproduce.drawings import draw_recall, draw_removal
+from influence.reproduce.findings import SeedMeasures, findings_table
+from influence.reproduce.measures import correlation_matrix, pair_labels
+from influence.reproduce.one_seed import OneSeed
+from influence.reproduce.results import write_results
+from influence.reproduce.scales import Scale, scale_named
+from influence.reproduce.steps import Times, run_steps
+from influence.reproduce.tables import (
+    recall_over_seeds,
+    relations_over_seeds,
+    removal_order,
+    removal_over_seeds,
+)
+from influence.store.artefact import claim
+from influence.store.scores import open_scores
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def procedural_knowledge(
+    out: str | Path,
+    scale: str | Scale = "laptop",
+    seeds: int | None = None,
+    say: Callable[[str], None] = _silent,
+) -> dict[str, pd.DataFrame]:
+    """Reproduce the findings of Ruis et al. (arXiv 2411.12580) in worlds of our own, where the truth is known.
+
+    Args:
+        out: Folder of everything. The same call after a kill goes on; with more seeds it adds those.
+        scale: A name in `scales.SCALES`, or a scale of your own.
+        seeds: How many worlds and models, seeded 0, 1, …; the scale's own number by default.
+        say: Takes one line for each step: which of how many, and about how long is left.
+
+    Returns:
+        The tables in `out`: accuracy, findings, recall, relations, removal, removal_order. Also written there are
+        `findings.md`, `results.json`, a CSV of each table, two figures, and `seed-N/report.html`.
+
+    Raises:
+        InputError: There is no such scale, or fewer than one seed.
+        StoreError: `out` holds other files, or another scale.
+    """
+    chosen = scale_named(scale) if isinstance(scale, str) else scale
+    n_seeds = chosen.seeds if seeds is None else seeds
+    if n_seeds < 1:
+        raise InputError("The number of seeds is at least 1.", have=str(n_seeds))
+    folder = Path(out)
+    claim(folder, "reproduction", asdict(chosen))
+    times = Times(folder / "times.json")
+    every = [OneSeed(folder / f"seed-{seed}", chosen, seed) for seed in range(n_seeds)]
+    for number, one in enumerate(every):
+        one.folder.mkdir(exist_ok=True)
+        later = [step.kind for other in every[number + 1 :] for step in other.steps() if not step.done()]
+        run_steps(one.steps(), times, f"seed {number + 1} of {n_seeds}", later, say)
+    say("tables and figures")
+    tables = tables_of(every)
+    draw_recall(tables["recall"], folder / "recall.svg")
+    draw_removal(tables["removal"], folder / "removal.svg")
+    spent = sum(sum(taken.values()) for taken in times.seconds.values())
+    made_by = provenance(spent, seeds=n_seeds, hours=spent / 3600, step_seconds=times.seconds)
+    write_results(folder, chosen, made_by, tables)
+    return tables
+
+
+def tables_of(seeds: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
+    """All tables over finished seeds."""
+    measures = [_measures(one) for one in seeds]
+    scale = seeds[0].scale
+    records = [[one.json(one.removal_path(*removal)) for removal in one.removals()] for one in seeds]
+    accuracy = [pd.DataFrame(one.json(one.path("accuracy.json"))).assign(seed=one.seed) for one in seeds]
+    return {
+        "accuracy": pd.concat(accuracy, ignore_index=True),
+        "findings": findings_table(measures, scale.top_k, scale.source_k),
+        "recall": recall_over_seeds([one.measured("gold") for one in seeds]),
+        "relations": relations_over_seeds([one.measured("relations") for one in seeds]),
+        "removal": removal_over_seeds(records),
+        "removal_order": removal_order(records),
+    }
+
+
+def _measures(one: OneSeed) -> SeedMeasures:
+    queries = open_scores(one.path("scores")).queries
+    return SeedMeasures(
+        one.measured("queries"),
+        one.measured("relations"),
+        correlation_matrix(one.analysis, queries),
+        pair_labels(queries),
+        one.json(one.path("measures.json"))["corpus_shares"],
+    )

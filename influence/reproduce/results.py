@@ -1,0 +1,212 @@
+"""What a reader opens: findings.md, results.json, and a CSV of each table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.reproduce.findings import RULE
+from influence.reproduce.scales import Scale
+from influence.store.artefact import whole_file, write_json
+
+PAPER = (
+    "*Procedural Knowledge in Pretraining Drives Reasoning in Large Language Models* "
+    "(Ruis et al., arXiv 2411.12580)"
+)
+UNCERTAINTY = (
+    "Values are means over seeds with a 95 % interval that draws seeds and, within each, queries anew (2,000 times). "
+    "With one seed only queries vary; with few seeds the spread between them is rough."
+)
+
+
+def write_results(
+    out: Path, scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
+) -> None:
+    """Write the tables as CSV, all of them as `results.json`, and the readable ones as `findings.md`, last.
+
+    Args:
+        made_by: What made them: scale, seeds, command, times.
+        tables: accuracy, findings, recall, relations, removal, removal_order.
+    """
+    for name, table in tables.items():
+        with whole_file(out / f"{name}.csv") as part:
+            table.to_csv(part, index=False, float_format="%.6g")
+    records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    write_json(out / "results.json", {**made_by, "settings": asdict(scale), "tables": records})
+    with whole_file(out / "findings.md") as part:
+        part.write_text(findings_page(scale, made_by, tables), encoding="utf-8")
+
+
+def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
+    """The findings as Markdown."""
+    parts = [
+        "# Procedural knowledge, where the truth is known\n",
+        f"The findings of {PAPER} in a world of {scale.documents:,} documents a seed, "
+        f"{made_by['seeds']} seed{'s' * (made_by['seeds'] > 1)}.\n",
+        f"```\n{made_by['command']}\n```\n",
+        f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
+        f"{made_by['hours']:.2f} hours in all, of which: {_times(made_by['step_seconds'])}.\n",
+        f"{UNCERTAINTY}\n",
+        "## What the tuned models can do\n",
+        _accuracy(tables["accuracy"]),
+        "## The findings\n",
+        f"{RULE} Here the top {scale.top_k} of {scale.documents:,} documents stand for the paper's 500 of 5 million, "
+        f"and the top {scale.source_k} for its 50. Sizes per nat depend on the corpus: compare ratios. A source "
+        "can be at most 1 / (its share of the corpus) times as frequent.\n",
+        _findings(tables["findings"]),
+        "## What the paper could not measure\n",
+        "Gold documents of a factual query are those that state its fact. Recall@k is the share of them among the "
+        "first k, of as many as could be there (at most k); reciprocal rank is that of the best.\n",
+        _recall(tables["recall"]),
+        f"Top {scale.top_k} documents of the reasoning queries, by what they show: share, and how many times their "
+        "share of the corpus.\n",
+        _relations(tables["relations"]),
+        "## Removal\n",
+        _removal_text(scale),
+        _removal(tables["removal"]),
+        _order(tables["removal_order"]),
+    ]
+    return "\n".join(parts)
+
+
+def _accuracy(table: pd.DataFrame) -> str:
+    """A column a seed."""
+    seeds = sorted(table["seed"].unique())
+    names = {
+        True: "yes",
+        False: "no",
+    }
+    rows = []
+    keys = list(dict.fromkeys(zip(table["task"], table["stated"].fillna(-1).astype(int), strict=True)))
+    for task, stated in keys:
+        own = table[(table["task"] == task) & (table["stated"].fillna(-1).astype(int) == stated)]
+        cells = [_cell(own[own["seed"] == seed], names) for seed in seeds]
+        rows.append([task if stated < 0 else f"{task}, stated in {stated}", *cells])
+    note = "A reasoning task qualifies in the paper when 80 % of its problems are solved; one that does not says so.\n"
+    return note + "\n" + _table(["task", *(f"seed {seed}" for seed in seeds)], rows)
+
+
+def _cell(own: pd.DataFrame, names: Mapping[bool, str]) -> str:
+    if own.empty:
+        return "–"
+    record = own.iloc[0]
+    text = f"{record['right']} of {record['asked']} ({record['accuracy']:.0%})"
+    return text + (
+        "" if record["qualifies"] in (None, True) or pd.isna(record["qualifies"]) else ", does not qualify"
+    )
+
+
+def _findings(table: pd.DataFrame) -> str:
+    rows = [
+        [
+            str(record["finding"]),
+            record["what"],
+            record["published"],
+            _value(record, "here"),
+            record["claim"] or "–",
+            _value(record, "contrast", "contrast_low", "contrast_high"),
+            record["holds"],
+        ]
+        for record in table.to_dict("records")
+    ]
+    head = ["", "what", "published", "here", "the finding says", "contrast", "holds here"]
+    return _table(head, rows)
+
+
+def _recall(table: pd.DataFrame) -> str:
+    parts = []
+    for measure in table["measure"].unique():
+        own = table[table["measure"] == measure]
+        columns = list(own["queries_are"].unique())
+        rows = []
+        for method in own["method"].unique():
+            cells = own[own["method"] == method].set_index("queries_are").to_dict("index")
+            rows.append([str(method), *(_value(cells[c], "value") if c in cells else "–" for c in columns)])
+        first = own.groupby("queries_are", sort=False)["queries"].first().to_dict()
+        heads = [f"{name} ({first[name]})" for name in columns]
+        parts.append(
+            f"**{measure}** (queries over all seeds in brackets)\n\n" + _table(["method", *heads], rows)
+        )
+    return "\n".join(parts) if parts else "There was no factual query with gold documents.\n"
+
+
+def _relations(table: pd.DataFrame) -> str:
+    shown = list(table["what"].unique())
+    rows = []
+    for method in table["method"].unique():
+        cells = table[table["method"] == method].set_index("what").to_dict("index")
+        rows.append(
+            [
+                str(method),
+                *(f"{_value(cells[w], 'value')}, {_number(cells[w]['multiplier'])}×" for w in shown),
+            ]
+        )
+    corpus = table.groupby("what", sort=False)["corpus_share"].first()
+    rows.append(["whole corpus", *(_number(float(corpus[w])) for w in shown)])
+    return _table(["method", *shown], rows)
+
+
+def _removal_text(scale: Scale) -> str:
+    return (
+        f"For a group of queries (those answered right, of the facts and of the best reasoning task) {scale.removal_k} "
+        "documents are left out: the first by the sum over its queries of their standardised scores (influence: "
+        "normed; gradient dot product: dot), at random, or by the truth (gold: what states the facts, "
+        "or shows the procedure). "
+        "Base and tuned model are trained again with the same seed and recipe, and asked again. Loss: nats a "
+        "completion of the original model, summed over its tokens. Changes are against the undisturbed model of the "
+        "same seed; a retrained model differs from it also by chance, and random removal shows by how much.\n"
+    )
+
+
+def _removal(table: pd.DataFrame) -> str:
+    rows = [
+        [
+            record["group"],
+            record["method"],
+            f"{record['dropped']:.0f}",
+            _number(record["nll"]),
+            _value(record, "nll_change", "nll_low", "nll_high"),
+            _number(record["accuracy"]),
+            _value(record, "accuracy_change", "accuracy_low", "accuracy_high"),
+        ]
+        for record in table.to_dict("records")
+    ]
+    return _table(["queries", "left out by", "documents", "loss", "change", "accuracy", "change"], rows)
+
+
+def _order(table: pd.DataFrame) -> str:
+    rows = [
+        [record["group"], f"{record['more']} − {record['less']}", _value(record, "value"), record["holds"]]
+        for record in table.to_dict("records")
+    ]
+    head = "The published order (influence > gradient dot product > random), as differences in nats:\n\n"
+    return head + _table(["queries", "difference", "nats a completion", "holds here"], rows)
+
+
+def _times(seconds: Mapping[str, Mapping[str, float]]) -> str:
+    total = {kind: sum(taken.values()) / 60 for kind, taken in seconds.items()}
+    longest = sorted((kind for kind in total if total[kind] > 0.02), key=lambda kind: -total[kind])
+    return ", ".join(f"{kind} {total[kind]:.1f} min" for kind in longest)
+
+
+def _value(record: Mapping[Any, Any], value: str, low: str = "low", high: str = "high") -> str:
+    if not np.isfinite(record[value]):
+        return "–"
+    if not np.isfinite(record[low]):
+        return _number(record[value])
+    return f"{_number(record[value])} [{_number(record[low])}, {_number(record[high])}]"
+
+
+def _number(value: float) -> str:
+    return "–" if not np.isfinite(value) else f"{value:.3g}".replace("-", "−")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [" | ".join(head), "|".join(["---"] * len(head)), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" if "---|" not in line else f"|{line}|" for line in lines) + "\n"

@@ -1,0 +1,167 @@
+"""Truth and removal over seeds: one row a method, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.reproduce.findings import verdict
+from influence.reproduce.intervals import Interval, Statistic, mean_of, over_seeds
+from influence.reproduce.removal import UNDISTURBED
+
+#: What the order of the published removal says: the first hurts more than the second.
+ORDER = (("influence", "gradient dot product"), ("gradient dot product", "random"), ("influence", "random"))
+
+
+def recall_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Recall and reciprocal rank of gold documents, for all factual queries, by answer and by count.
+
+    Args:
+        seeds: Tables of `truth.gold_table`.
+
+    Returns:
+        Columns method, measure, queries_are ("all", "answered right", "answered wrong", "stated N times" and "stated
+        N times, answered right"), value, low, high, seeds, queries.
+    """
+    counts = sorted({int(count) for table in seeds for count in table["stated"].unique()})
+    parts: dict[str, Callable[[pd.DataFrame], pd.Series[bool]]] = {
+        "all": lambda table: table["stated"] > 0,
+        "answered right": lambda table: table["correct"],
+        "answered wrong": lambda table: ~table["correct"],
+    }
+    for count in counts:
+        times = "once" if count == 1 else f"{count} times"
+        parts[f"stated {times}"] = lambda table, count=count: table["stated"] == count  # type: ignore[misc]
+        parts[f"stated {times}, answered right"] = lambda table, count=count: (  # type: ignore[misc]
+            (table["stated"] == count) & table["correct"]
+        )
+    records = []
+    for name, chosen in parts.items():
+        own = [table[chosen(table)] for table in seeds]
+        for method, measure in _pairs(seeds, "method", "measure"):
+            values = [_values(t, {"method": method, "measure": measure}, "value") for t in own]
+            ours = over_seeds([mean_of(value) for value in values])
+            if ours.seeds:
+                records.append({"method": method, "measure": measure, "queries_are": name, **_interval(ours)})
+    return pd.DataFrame(records, columns=["method", "measure", "queries_are", *_COLUMNS])
+
+
+def relations_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """What the top documents of reasoning queries show, against the corpus.
+
+    Args:
+        seeds: Tables of `truth.relation_table`.
+
+    Returns:
+        Columns method, what, corpus_share (mean over queries and seeds), value (share of the top), low, high, seeds,
+        queries, multiplier (value / corpus_share).
+    """
+    records = []
+    for method, what in _pairs(seeds, "method", "what"):
+        of = {"method": method, "what": what}
+        ours = over_seeds([mean_of(_values(table, of, "share")) for table in seeds])
+        corpus = float(np.mean([_values(table, of, "corpus_share").mean() for table in seeds]))
+        multiplier = ours.value / corpus if corpus else np.nan
+        records.append(
+            {
+                "method": method,
+                "what": what,
+                "corpus_share": corpus,
+                **_interval(ours),
+                "multiplier": multiplier,
+            }
+        )
+    return pd.DataFrame(records, columns=["method", "what", "corpus_share", *_COLUMNS, "multiplier"])
+
+
+def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
+    """What leaving documents out does to the group's queries, beyond the undisturbed model of the same seed.
+
+    Args:
+        seeds: Records that each retraining left: group, task, method, completions, dropped, asked (query, nll, right).
+
+    Returns:
+        A row a group and method: group, method, dropped (documents, mean over seeds), nll (nats a completion, mean),
+        nll_change with its low and high, accuracy, accuracy_change with its low and high, seeds, queries.
+    """
+    records = []
+    for group, method in _methods(seeds):
+        own = [_of(seed, group, method) for seed in seeds]
+        before = [_of(seed, group, UNDISTURBED) for seed in seeds]
+        row: dict[str, Any] = {
+            "group": group,
+            "method": method,
+            "dropped": float(np.mean([len(record["dropped"]) for record in own])),
+        }
+        for name, field in (("nll", "nll"), ("accuracy", "right")):
+            row[name] = over_seeds([mean_of(_asked(record, field)) for record in own]).value
+            change = over_seeds([_change(a, b, field) for a, b in zip(own, before, strict=True)])
+            row |= {f"{name}_change": change.value, f"{name}_low": change.low, f"{name}_high": change.high}
+        records.append({**row, "seeds": len(own), "queries": sum(len(record["asked"]) for record in own)})
+    return pd.DataFrame(records)
+
+
+def removal_order(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
+    """Whether one method's documents matter more than another's: differences in nats on the same queries.
+
+    Returns:
+        Columns group, more, less, value (nats a completion), low, high, seeds, queries, holds (by the rule of the
+        findings).
+    """
+    known = _methods(seeds)
+    records = []
+    for group in dict.fromkeys(group for group, _ in known):
+        for more, less in ORDER:
+            if (group, more) in known and (group, less) in known:
+                ours = over_seeds(
+                    [_change(_of(seed, group, more), _of(seed, group, less), "nll") for seed in seeds]
+                )
+                record = {"group": group, "more": more, "less": less, **_interval(ours)}
+                records.append({**record, "holds": verdict(ours)})
+    return pd.DataFrame(records, columns=["group", "more", "less", *_COLUMNS, "holds"])
+
+
+def _methods(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((record["group"], record["method"]) for seed in seeds for record in seed))
+
+
+def _of(seed: Sequence[Mapping[str, Any]], group: str, method: str) -> Mapping[str, Any]:
+    (record,) = (one for one in seed if (one["group"], one["method"]) == (group, method))
+    return record
+
+
+def _asked(record: Mapping[str, Any], field: str) -> list[float]:
+    return [float(one[field]) for one in record["asked"]]
+
+
+def _change(now: Mapping[str, Any], before: Mapping[str, Any], field: str) -> Statistic:
+    """Mean over queries of the difference on the same query."""
+    old = {one["query"]: float(one[field]) for one in before["asked"]}
+    return mean_of([float(one[field]) - old[one["query"]] for one in now["asked"]])
+
+
+_COLUMNS = ("value", "low", "high", "seeds", "queries")
+
+
+def _interval(ours: Interval) -> dict[str, float]:
+    return {
+        "value": ours.value,
+        "low": ours.low,
+        "high": ours.high,
+        "seeds": ours.seeds,
+        "queries": ours.queries,
+    }
+
+
+def _pairs(seeds: Sequence[pd.DataFrame], a: str, b: str) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(pair for table in seeds for pair in zip(table[a], table[b], strict=True)))
+
+
+def _values(table: pd.DataFrame, of: Mapping[str, str], column: str) -> pd.Series[float]:
+    chosen = pd.Series(True, index=table.index)
+    for name, value in of.items():
+        chosen &= table[name] == value
+    return table.loc[chosen, column]

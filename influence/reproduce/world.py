@@ -1,0 +1,86 @@
+"""The world of one seed: its corpus, what the model is tuned on, and what it is asked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from influence.data.corpus import read_corpus
+from influence.data.examples import Example, write_examples
+from influence.data.miniworld import (
+    World,
+    generate,
+    make_plan,
+    problem_set,
+    query_sets,
+    question_sets,
+    tuning_pairs,
+    write_corpus,
+)
+from influence.data.miniworld.problems import PROCEDURES
+from influence.data.miniworld.world import fact
+from influence.data.queries import write_queries
+from influence.reproduce.scales import Scale
+from influence.types import Document, Query
+
+CORPUS, TUNING, QUESTIONS = "corpus", "tuning.jsonl", "questions.jsonl"
+#: A word of each procedure's control prompts, by which they are told apart.
+_CONTROL_WORDS = {"slopes": "slope", "arithmetic": "calculation", "linear": "equation"}
+
+
+def write_world(folder: Path, scale: Scale, seed: int) -> None:
+    """Write the documents of this seed. The facts are the same for every seed."""
+    write_corpus(generate(scale.documents, seed, scale.world), folder / CORPUS)
+
+
+def write_tuning(folder: Path, scale: Scale, seed: int) -> None:
+    """Write the pairs to fine-tune on: other facts and other numbers than any question."""
+    pairs = tuning_pairs(
+        world_of(scale),
+        seed=seed,
+        n_problems=scale.tuning_problems,
+        n_questions=scale.tuning_questions,
+    )
+    write_examples((Example(prompt, completion) for prompt, completion in pairs), folder / TUNING)
+
+
+def write_questions(folder: Path, scale: Scale) -> None:
+    """Write every question the tuned model is asked, those for facts with the documents that state them as gold."""
+    documents = read_corpus(folder / CORPUS)
+    world = world_of(scale)
+    problems = [query for procedure in PROCEDURES for query in problem_set(world, procedure, scale.problems)]
+    facts = [
+        query for queries in question_sets(world).values() for query in queries[: scale.questions_per_count]
+    ]
+    controls = [named_control(query) for query in query_sets(world, ())["controls"]]
+    asked = [*problems, *with_gold(facts, documents), *controls]
+    write_queries([replace(query, completion="") for query in asked], folder / QUESTIONS, completed=False)
+
+
+def world_of(scale: Scale) -> World:
+    """The facts and problems of a scale; no seed changes them."""
+    return make_plan(scale.documents, scale.world).world
+
+
+def with_gold(questions: Iterable[Query], documents: Iterable[Document]) -> list[Query]:
+    """The questions with the ids of the documents that state their fact, in corpus order."""
+    stated: dict[str, list[str]] = defaultdict(list)
+    for document in documents:
+        for name in document.metadata["facts"]:
+            stated[name].append(document.id)
+    return [replace(query, gold=tuple(stated[fact_id(query)])) for query in questions]
+
+
+def fact_id(question: Query) -> str:
+    """The fact that a question asks for."""
+    return fact(int(question.id.rpartition("-")[2])).id
+
+
+def named_control(query: Query) -> Query:
+    """A control whose id says which procedure it belongs to, if any: `controls-11-slopes`."""
+    if query.task != "reasoning-control":
+        return query
+    (procedure,) = (name for name, word in _CONTROL_WORDS.items() if word in query.prompt)
+    return replace(query, id=f"{query.id}-{procedure}")
