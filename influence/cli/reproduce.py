@@ -57,6 +57,4 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
         if record["holds"] != "no claim":
             click.echo(f"{record['finding']}  {record['what']:<66} {record['here']:>8.3g}  {record['holds']}")
     click.echo(f"Findings: {out / 'findings.md'}")
-    click.echo(
-        f"Reports: {out / 'seed-0' / 'report.html'}" + (" and those of the other seeds" if seeds != 1 else "")
-    )
+    click.echo(f"Reports: {out / 'seed-*' / 'report.html'}")

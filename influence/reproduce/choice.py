@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from influence.errors import ComputeError
 from influence.types import Query
 
 #: A task qualifies in the paper if a model solves so many of its problems.
@@ -62,7 +63,16 @@ def query_set(answered: Sequence[Query], factual: int, per_task: int) -> list[Qu
     - `factual` questions for facts, half of them answered right and half wrong; fewer where there are not so many.
       Both halves take facts of each count in turn, so that often and seldom stated ones are there
     - every control
+
+    Raises:
+        ComputeError: The model said nothing to any question of a group.
     """
+    for group in ("reasoning", "factual"):
+        if not any(query.group == group for query in answered):
+            raise ComputeError(
+                f"The tuned model said nothing to any {group} question: there is nothing to explain.",
+                fix="Train longer: more epochs, or more tuning.",
+            )
     chosen: list[Query] = []
     for task in best_tasks(answered):
         own = [query for query in answered if query.task == task]

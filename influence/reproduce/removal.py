@@ -35,11 +35,13 @@ UNDISTURBED = "undisturbed"
 def removal_group(queries: Sequence[Query], group: str) -> list[Query]:
     """The queries of a group: factual, or those of the best reasoning task, which come first in the query set.
 
-    Those that the model answered right, for only their completions can be unlearned; all where none is right.
+    Those that the model answered right, for only their completions can be unlearned; all of them where fewer than two
+    are right.
     """
     own = [query for query in queries if query.group == group]
     own = [query for query in own if query.task == own[0].task]
-    return [query for query in own if query.correct] or own
+    right = [query for query in own if query.correct]
+    return right if len(right) > 1 else own
 
 
 def group_scores(row_of: Row, queries: Sequence[Query]) -> npt.NDArray[np.float64]:

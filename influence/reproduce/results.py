@@ -78,28 +78,22 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
 def _accuracy(table: pd.DataFrame) -> str:
     """A column a seed."""
     seeds = sorted(table["seed"].unique())
-    names = {
-        True: "yes",
-        False: "no",
-    }
     rows = []
     keys = list(dict.fromkeys(zip(table["task"], table["stated"].fillna(-1).astype(int), strict=True)))
     for task, stated in keys:
         own = table[(table["task"] == task) & (table["stated"].fillna(-1).astype(int) == stated)]
-        cells = [_cell(own[own["seed"] == seed], names) for seed in seeds]
+        cells = [_cell(own[own["seed"] == seed]) for seed in seeds]
         rows.append([task if stated < 0 else f"{task}, stated in {stated}", *cells])
     note = "A reasoning task qualifies in the paper when 80 % of its problems are solved; one that does not says so.\n"
     return note + "\n" + _table(["task", *(f"seed {seed}" for seed in seeds)], rows)
 
 
-def _cell(own: pd.DataFrame, names: Mapping[bool, str]) -> str:
+def _cell(own: pd.DataFrame) -> str:
     if own.empty:
         return "–"
     record = own.iloc[0]
     text = f"{record['right']} of {record['asked']} ({record['accuracy']:.0%})"
-    return text + (
-        "" if record["qualifies"] in (None, True) or pd.isna(record["qualifies"]) else ", does not qualify"
-    )
+    return text + (", does not qualify" if str(record["qualifies"]) == "False" else "")
 
 
 def _findings(table: pd.DataFrame) -> str:
@@ -120,20 +114,35 @@ def _findings(table: pd.DataFrame) -> str:
 
 
 def _recall(table: pd.DataFrame) -> str:
+    """Every measure for right and wrong answers; recall@10 by how often the fact is stated."""
     parts = []
-    for measure in table["measure"].unique():
-        own = table[table["measure"] == measure]
-        columns = list(own["queries_are"].unique())
-        rows = []
-        for method in own["method"].unique():
-            cells = own[own["method"] == method].set_index("queries_are").to_dict("index")
-            rows.append([str(method), *(_value(cells[c], "value") if c in cells else "–" for c in columns)])
-        first = own.groupby("queries_are", sort=False)["queries"].first().to_dict()
-        heads = [f"{name} ({first[name]})" for name in columns]
-        parts.append(
-            f"**{measure}** (queries over all seeds in brackets)\n\n" + _table(["method", *heads], rows)
-        )
+    for name in ("answered right", "answered wrong"):
+        own = table[table["queries_are"] == name]
+        if len(own):
+            parts.append(f"Facts {name}, {own['queries'].max()} queries:\n\n" + _methods(own, "measure"))
+    counted = table[(table["measure"] == "recall@10") & table["queries_are"].str.startswith("stated")]
+    right = counted["queries_are"].str.endswith("right")
+    for own, name in ((counted[~right], "all queries"), (counted[right], "those answered right")):
+        if len(own):
+            numbers = own.groupby("queries_are", sort=False)["queries"].max().to_dict()
+            known = ", ".join(f"{count} {str(what).partition(',')[0]}" for what, count in numbers.items())
+            parts.append(
+                f"Recall@10 by how often the fact is stated, {name} ({known}):\n\n"
+                + _methods(own, "queries_are")
+            )
     return "\n".join(parts) if parts else "There was no factual query with gold documents.\n"
+
+
+def _methods(table: pd.DataFrame, column: str) -> str:
+    """A row a method, a column for each value of `column`."""
+    heads = [str(head) for head in table[column].unique()]
+    rows = []
+    for method in table["method"].unique():
+        cells = table[table["method"] == method].set_index(column).to_dict("index")
+        rows.append(
+            [str(method), *(_value(cells[head], "value") if head in cells else "–" for head in heads)]
+        )
+    return _table(["method", *(head.partition(",")[0] for head in heads)], rows)
 
 
 def _relations(table: pd.DataFrame) -> str:

@@ -67,11 +67,11 @@ class Scale:
 SCALES = {
     # every step once, for tests: the models learn nothing
     "smoke": Scale(
-        documents=400,
+        documents=300,
         size="tiny",
-        epochs=1,
+        epochs=2,
         tuning_problems=40,
-        tuning_epochs=3,
+        tuning_epochs=4,
         tuning_lr=3e-3,
         problems=12,
         max_new_tokens=24,
