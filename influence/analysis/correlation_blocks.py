@@ -62,6 +62,25 @@ def block_table(
     return pd.DataFrame(rows, columns=["a", "b", "pairs", "mean", "low", "high", "p"])
 
 
+def within_means(
+    r: pd.DataFrame,
+    queries: Sequence[Query],
+    group_by: Grouping = "task",
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The blocks on the diagonal of `block_table`, without tests: label, pairs, mean, low, high."""
+    value_QQ, defined_QQ = _pairs(r)
+    rows = []
+    for n, (label, members) in enumerate(group_rows(queries, group_by).items()):
+        own, drawn = _indicator(members, len(r)), _drawn(members, len(r), resamples, seed + n)
+        mean, pairs = _block_means(own, own, value_QQ, defined_QQ)
+        means, _ = _block_means(drawn, drawn, value_QQ, defined_QQ)
+        rows.append((label, int(pairs[0]) // 2, mean[0], *_interval(means)))
+    return pd.DataFrame(rows, columns=["label", "pairs", "mean", "low", "high"])
+
+
 def permutation_test(
     r: pd.DataFrame,
     queries: Sequence[Query],

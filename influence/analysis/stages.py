@@ -10,7 +10,8 @@ import pandas as pd
 
 from influence.analysis.columns import same_documents
 from influence.analysis.concentration import concentration, power_law
-from influence.analysis.correlation_blocks import pearson
+from influence.analysis.correlation import correlation
+from influence.analysis.correlation_blocks import pearson, within_means
 from influence.analysis.grouping import Grouping, finite_row, group_rows, summarise
 from influence.analysis.source_curves import source_curves
 from influence.errors import InputError
@@ -28,23 +29,39 @@ def check_stages(stages: Stages) -> None:
     """Refuse stages that cannot be compared.
 
     Raises:
-        InputError: fewer than two stages, a name stands twice, or queries (id and prompt) or documents differ.
+        InputError: fewer than two stages, a name stands twice, or queries (id, prompt, task, group) or documents
+            differ.
     """
     if len(stages) < 2:
-        raise InputError("Stages need at least two runs.", have=str(len(stages)))
+        raise InputError(
+            "Stages need at least two runs.", have=str(len(stages)), fix="Score two checkpoints or more."
+        )
     names = [name for name, _ in stages]
     if len(set(names)) < len(names):
-        raise InputError("Two stages have one name.", have=", ".join(names))
+        raise InputError(
+            "Two stages have one name.", have=", ".join(names), fix="Name each run: early=RUN late=RUN"
+        )
     first_name, first = stages[0]
-    asked = {query.id: query.prompt for query in first.queries}
+    asked = _asked(first)
     for name, scores in stages[1:]:
-        if {query.id: query.prompt for query in scores.queries} != asked:
+        if _asked(scores) != asked:
             raise InputError(
                 f"Stages {first_name} and {name} have different queries.",
-                fix="Score the same query set at each stage; completions may differ, ids and prompts may not.",
+                have=f"{len(asked)} and {len(scores.queries)} queries"
+                + (" of other ids, prompts, tasks or groups" * (len(asked) == len(scores.queries))),
+                fix="Score the same query set at each stage; only completions, and whether they are right, may differ.",
             )
         if not same_documents(first, scores):
-            raise InputError(f"Stages {first_name} and {name} scored different documents.")
+            raise InputError(
+                f"Stages {first_name} and {name} scored different documents.",
+                have=f"{len(first.documents):,} and {len(scores.documents):,} documents"
+                + (" in another order, or of other ids" * (len(first.documents) == len(scores.documents))),
+                fix="Score each checkpoint on one corpus, with what keeps the same documents (--max-length).",
+            )
+
+
+def _asked(scores: Scores) -> dict[str, tuple[str, str, str]]:
+    return {query.id: (query.prompt, query.task, query.group) for query in scores.queries}
 
 
 def stage_agreement(
@@ -134,6 +151,21 @@ def stage_facts(stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "label", "queries", "marked", "accuracy", "nats"])
 
 
+def stage_within(stages: Stages, by: Reading = "normed", group_by: Grouping = "task") -> pd.DataFrame:
+    """Do the queries of a label draw on the same documents, at each stage? Mean off-diagonal Pearson R among them.
+
+    Returns:
+        Columns stage, label, pairs (with a defined R), mean, low, high (95 % bootstrap over queries). NaN where a label
+        has no pair.
+    """
+    parts = []
+    for name, scores in stages:
+        part = within_means(correlation(scores, by), scores.queries, group_by)
+        part.insert(0, "stage", name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
 def stage_concentration(stages: Stages, by: Reading = "per_nat", group_by: Grouping = "task") -> pd.DataFrame:
     """`concentration` at each stage, averaged over labels: stage, label, side, unit, at, n, mean, sd, low, high."""
     parts = []
@@ -159,7 +191,11 @@ def stage_slopes(stages: Stages, k: int = 500, group_by: Grouping = "task") -> p
 def stage_sources(
     stages: Stages, by: Reading = "normed", ks: Sequence[int] | None = None, group_by: Grouping = "task"
 ) -> pd.DataFrame:
-    """`source_curves` at each stage, with the stage's name in the first column `stage`."""
+    """`source_curves` at each stage, with the stage's name in the first column `stage`.
+
+    `share` at one k is the mixture of sources among the first k; `low` and `high` are of the multiplier, so times
+    `corpus_share` they are the interval of the share.
+    """
     parts = []
     for name, scores in stages:
         part = source_curves(scores, by, ks, group_by)

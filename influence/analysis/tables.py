@@ -47,6 +47,7 @@ from influence.analysis.stages import (
     stage_facts,
     stage_slopes,
     stage_sources,
+    stage_within,
 )
 from influence.store.scores import Scores
 from influence.store.token_scores import open_token_scores
@@ -187,14 +188,15 @@ def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None
 
 
 def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
-    """facts, agreement (by query) and agreement_by_group, concentration, slopes, sources,
-    ratios (last to first), tops (ranks of the first documents at each stage)."""
-    agreement = stage_agreement(stages, by, sorted({10, 100, k}))
+    """facts, agreement (by query) and agreement_by_group, within (R among the queries of a label), concentration,
+    slopes, sources, ratios (last to first), tops (ranks of the first documents at each stage)."""
+    agreement = stage_agreement(stages, by, sorted({10, 50, 100, k}))
     first = stages[0][1]
     return {
         "facts": stage_facts(stages, group_by),
         "agreement": agreement,
         "agreement_by_group": agreement_by_group(agreement, stages, group_by),
+        "within": stage_within(stages, by, group_by),
         "concentration": stage_concentration(stages, group_by=group_by),
         "slopes": stage_slopes(stages, k, group_by),
         "sources": stage_sources(stages, by, None, group_by),

@@ -26,7 +26,7 @@ from influence.report.data import (
 )
 from influence.report.extent import Extent
 from influence.report.facts import NOT_RECORDED
-from influence.report.figures import Figure, analysis, figure_data, stages
+from influence.report.figures import Figure, analysis, figure_data
 from influence.report.findings import findings
 from influence.report.found import answers
 from influence.report.mixture import source_multipliers
@@ -35,6 +35,7 @@ from influence.report.pairing import pair
 from influence.report.quality import checks
 from influence.report.significance import significance
 from influence.report.slopes import curves
+from influence.report.stages import STAGE_TABLES, stages
 from influence.report.sums import cumulative
 from influence.report.text import signed
 from influence.store.scores import Scores
@@ -101,7 +102,7 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     static["significance"] = significance(scores.folder)
     answered = analysis(scores.folder, "answers", ("hits", "found"))
     related = analysis(scores.folder, "relations", ("relations", "counts"))
-    staged = analysis(scores.folder, "stages", ("facts", "agreement", "agreement_by_group"))
+    staged = analysis(scores.folder, "stages", STAGE_TABLES)
     static["cumulative"] = cumulative(scores)
     static["source_curves"] = source_multipliers(scores, by)
     found_in = answers(scores, answered) if answered is not None else None

@@ -1,10 +1,10 @@
-"""What a figure over groups of queries is made of, with the table it is drawn from, and F7 stages."""
+"""What a figure over groups of queries is made of, with the table it is drawn from."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.errors import StoreError
-from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count
 from influence.types import Query
 
@@ -94,63 +93,12 @@ def made_by(path: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """F7: accuracy at each stage, and how like the first stage's its scores are."""
-    facts, agreement = tables["facts"], tables["agreement_by_group"]
-    names = tuple(dict.fromkeys(facts["stage"]))
-    place = {name: number for number, name in enumerate(names)}
-    labels = list(dict.fromkeys(facts["label"]))[:4]
-    first = agreement[agreement["a"] == names[0]]
-    measures = [m for m in dict.fromkeys(first["measure"]) if m != "rbo"][:3]
-    rows = [
-        ("accuracy", s, la, a)
-        for s, la, a in zip(facts["stage"], facts["label"], facts["accuracy"], strict=True)
-    ]
-    rows += [
-        (f"{m} with {names[0]}", b, la, v)
-        for m, b, la, v in zip(*(first[c] for c in ("measure", "b", "label", "mean")), strict=True)
-    ]
-    table = pd.DataFrame(rows, columns=["measure", "stage", "label", "value"])
-    panels = []
-    for number, measure in enumerate(["accuracy", *(f"{m} with {names[0]}" for m in measures)]):
-        part = table[(table["measure"] == measure) & table["label"].isin(labels) & table["value"].notna()]
-        series = [
-            Series(str(label), [place[s] for s in own["stage"]], own["value"])
-            for label, own in part.groupby("label", sort=False)
-        ]
-        if series:
-            axes = Axes(
-                "stage",
-                "accuracy" if measure == "accuracy" else "mean over queries",
-                x_log=False,
-                names=names,
-                y_limits=(-0.05, 1.05) if part["value"].min() >= 0 else None,
-            )
-            panels.append(
-                Panel(measure, line_chart(f"stages-{number + 1}", f"{measure} by stage", series, axes))
-            )
-    caption = (
-        f"The same queries at {count(len(names))} stages, in the order given. Accuracy, and for each query the "
-        f"agreement of its scores with the first stage's: Pearson R over all documents, shared part of the "
-        f"top k. Means over n = {_label_sizes(facts)} queries. Scores of different checkpoints have different "
-        "curvature, so compare ranks "
-        "and normed scores, not raw size."
-        + (" Four of the labels are drawn; all are in the data." if facts["label"].nunique() > 4 else "")
-    )
-    return Figure("stages", tuple(panels), caption, table)
-
-
 def sizes(queries: Sequence[Query]) -> str:
     """`40 reasoning, 40 factual`, for captions."""
     groups: dict[str, int] = {}
     for query in queries:
         groups[query.group] = groups.get(query.group, 0) + 1
     return ", ".join(f"{count(n)} {group}" for group, n in groups.items())
-
-
-def _label_sizes(facts: pd.DataFrame) -> str:
-    sizes = facts.drop_duplicates("label")
-    return ", ".join(f"{count(n)} {label}" for label, n in zip(sizes["label"], sizes["queries"], strict=True))
 
 
 def figure_data(table: pd.DataFrame) -> dict[str, Any]:

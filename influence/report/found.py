@@ -70,7 +70,7 @@ def _shares(found: pd.DataFrame, deepest: int) -> pd.DataFrame:
         for label, own in of_method.groupby("label", sort=False):
             for k in sorted({1, deepest, *steps}):
                 hits, n = int((own["rank"] <= k).sum()), len(own)
-                rows.append((method, label, k, hits, n, hits / n, *_wilson(hits, n)))
+                rows.append((method, label, k, hits, n, hits / n, *wilson(hits, n)))
     return pd.DataFrame(rows, columns=["method", "label", "k", "found", "n", "share", "low", "high"])
 
 
@@ -130,7 +130,8 @@ def _by_query(
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def _wilson(hits: int, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: int) -> tuple[float, float]:
+    """95 % Wilson interval of a share of `n`."""
     centre, spread = (hits + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2)
     half = spread * math.sqrt(hits * (n - hits) / n + _Z**2 / 4)
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -170,7 +170,8 @@ def _stages(scores: Scores, names: tuple[str, ...]) -> list[tuple[str, Scores]]:
     """The run as the last of these stages; those before it are ever less like it."""
     rng = np.random.default_rng(3)
     dot = np.asarray(scores.dot)
-    documents = [make_document(n, id=str(name)) for n, name in enumerate(scores.documents.ids)]
+    kept = zip(scores.documents.ids, scores.documents.sources, strict=True)
+    documents = [make_document(n, id=str(name), source=str(source)) for n, (name, source) in enumerate(kept)]
     stages = [(names[-1], scores)]
     for back, name in enumerate(names[-2::-1], 1):
         dot = dot + (0.4 * back * dot.std() * rng.normal(size=dot.shape)).astype(np.float32)

@@ -619,7 +619,7 @@ def _analyse_emptily(scores: Any, undefined: bool) -> None:
         labels["label"] = None
         counts[["share", "low", "high"]] = np.nan
         stages["facts"]["accuracy"] = np.nan
-        stages["agreement_by_group"]["mean"] = np.nan
+        stages["agreement_by_group"]["mean"] = stages["within"]["mean"] = stages["sources"]["share"] = np.nan
     write_tables(answers, folder / "answers", {})
     write_tables({"relations": labels, "counts": counts}, folder / "relations", {})
     write_tables(stages, folder / "stages", {})

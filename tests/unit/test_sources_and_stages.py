@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_document, make_query, write_scores
 
+from influence.analysis.correlation import correlation
+from influence.analysis.correlation_blocks import block_table
 from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.source_curves import log_grid, source_counts, source_curves
 from influence.analysis.stages import (
@@ -23,6 +25,7 @@ from influence.analysis.stages import (
     stage_facts,
     stage_slopes,
     stage_sources,
+    stage_within,
 )
 from influence.errors import InputError
 
@@ -188,15 +191,46 @@ def test_facts_concentration_and_sources_by_stage(stages) -> None:
     assert slopes[("1k", "slopes", "positive")] == pytest.approx(slopes[("0", "slopes", "positive")])
 
 
+def test_r_within_a_label_at_each_stage(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    queries = [make_query(n, id=f"q{n}", task="ab"[n % 2] if n < 8 else "alone") for n in range(9)]
+    stages = []
+    for name in ("early", "late"):
+        dot, norm = rng.normal(size=(9, 300)), rng.uniform(0.5, 2, 300)
+        if name == "late":
+            dot[::2] += 3 * rng.normal(size=300)  # a and alone come to draw on the same documents
+        stages.append((name, write_scores(tmp_path / name, dot, queries=queries, gradient_norm=norm)))
+    table = stage_within(stages).set_index(["stage", "label"])
+    r_QQ = correlation(stages[1][1], "normed").to_numpy()[:8:2, :8:2]
+    late = table.loc[("late", "a")]
+    assert late["pairs"] == 6
+    assert late["mean"] == pytest.approx(r_QQ[np.triu_indices(4, 1)].mean())
+    assert 0.5 < late["low"] <= late["mean"] <= late["high"] <= 1
+    assert abs(table.loc[("early", "a"), "mean"]) < 0.15 > abs(table.loc[("late", "b"), "mean"])
+    assert table.loc[("late", "alone"), "pairs"] == 0
+    assert table.loc[("late", "alone"), ["mean", "low", "high"]].isna().all()
+    blocks = block_table(correlation(stages[1][1], "normed"), queries)
+    blocks = blocks[blocks["a"] == blocks["b"]].set_index("a")[["pairs", "mean", "low", "high"]]
+    assert blocks.equals(table.loc["late"].rename_axis("a"))
+
+
 def test_stages_that_cannot_be_compared(stages, tmp_path: Path) -> None:
     (name, first), *_ = stages
-    other_queries = write_scores(tmp_path / "q", np.ones((1, 10)), documents=DOCUMENTS)
-    other_documents = write_scores(tmp_path / "d", np.ones((3, 9)), queries=QUERIES, documents=DOCUMENTS[1:])
-    for bad, error in (
-        ([(name, first)], "two runs"),
-        ([(name, first), (name, first)], "one name"),
-        ([(name, first), ("x", other_queries)], "different queries"),
-        ([(name, first), ("x", other_documents)], "different documents"),
+    ones, renamed = np.ones((3, 10)), [*QUERIES[:2], make_query(2, id="plain", task="other", group="control")]
+    one_query = write_scores(tmp_path / "q", ones[:1], documents=DOCUMENTS)
+    other_task = write_scores(tmp_path / "t", ones, queries=renamed, documents=DOCUMENTS)
+    fewer = write_scores(tmp_path / "d", ones[:, :9], queries=QUERIES, documents=DOCUMENTS[1:])
+    turned = write_scores(tmp_path / "o", ones, queries=QUERIES, documents=DOCUMENTS[::-1])
+    for bad, error, have in (
+        ([(name, first)], "two runs", "1"),
+        ([(name, first), (name, first)], "one name", "0, 0"),
+        ([(name, first), ("x", one_query)], "different queries", "3 and 1 queries"),
+        ([(name, first), ("x", other_task)], "different queries", "of other ids, prompts, tasks or groups"),
+        ([(name, first), ("x", fewer)], "0 and x scored different documents", "10 and 9 documents"),
+        ([(name, first), ("x", turned)], "0 and x scored different documents", "in another order"),
     ):
-        with pytest.raises(InputError, match=error):
+        with pytest.raises(InputError, match=error) as raised:
             check_stages(bad)
+        assert raised.value.have is not None
+        assert have in raised.value.have
+        assert raised.value.fix
