@@ -15,7 +15,8 @@
 | `removal` | which documents to drop for a group of queries |
 | `retrain` | training again without them, and what that does to the queries |
 | `intervals` | resampling over queries and over seeds |
-| `findings` | the paper's findings, its values, and the rule that says whether they hold |
+| `published` | what the paper found, row by row, with its values |
+| `findings` | the table of findings, and the rule that says whether they hold |
 | `tables` | the tables of truth and removal |
 | `results` | the files a reader opens |
 | `drawings` | the figures |

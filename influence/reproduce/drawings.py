@@ -42,7 +42,7 @@ def draw_recall(table: pd.DataFrame, path: Path) -> None:
         axes.set_xlabel("documents that state the fact")
         axes.set_ylabel("recall@10 of gold documents")
         if len(own):
-            axes.legend(frameon=False, fontsize=8)
+            axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8)
 
 
 def draw_removal(table: pd.DataFrame, path: Path) -> None:
@@ -66,7 +66,7 @@ def draw_removal(table: pd.DataFrame, path: Path) -> None:
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(np.arange(len(groups)) + 0.4 - 0.4 / len(methods), groups)
         axes.set_ylabel("change of loss, nats a completion")
-        axes.legend(frameon=False, fontsize=8, title="left out by")
+        axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8, title="left out by")
 
 
 @contextmanager

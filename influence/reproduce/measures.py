@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,33 @@ from influence.store.scores import Scores
 from influence.types import Query
 
 TOTAL, SLOPE, ANSWERED = "total per nat", "slope", "answered"
+
+
+@dataclass(frozen=True)
+class SeedMeasures:
+    """What the findings need of one seed.
+
+    Attributes:
+        queries: Columns query, task, group, correct, measure, value.
+        relations: Columns query, task, method, what, share, corpus_share.
+        r: R between the queries, `[Q, Q]`.
+        labels: Of the queries in `r`: a procedure, `control of PROCEDURE`, `factual`, or `factual-control`.
+        corpus_shares: Share of each source in the corpus.
+    """
+
+    queries: pd.DataFrame
+    relations: pd.DataFrame
+    r: pd.DataFrame
+    labels: list[str]
+    corpus_shares: dict[str, float]
+
+    def of(self, group: str, measure: str, *, right: bool = False) -> pd.Series[float]:
+        """Values of a measure for the queries of a group; `right`: of those the model answered right."""
+        table = self.queries
+        chosen = (table["group"] == group) & (table["measure"] == measure)
+        if right:
+            chosen &= table["correct"].astype(str) == "True"
+        return table.loc[chosen, "value"]
 
 
 def query_measures(scores: Scores, analysis: Path, top_k: int, source_k: int) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import pandas as pd
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.reproduce.drawings import draw_recall, draw_removal
-from influence.reproduce.findings import SeedMeasures, findings_table
-from influence.reproduce.measures import correlation_matrix, pair_labels
+from influence.reproduce.findings import findings_table
+from influence.reproduce.measures import SeedMeasures, correlation_matrix, pair_labels
 from influence.reproduce.one_seed import OneSeed
 from influence.reproduce.results import write_results
 from influence.reproduce.scales import Scale, scale_named

@@ -109,7 +109,7 @@ def removal_order(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
 
     Returns:
         Columns group, more, less, value (nats a completion), low, high, seeds, queries, holds (by the rule of the
-        findings).
+        findings; "not measured" with one seed, whose chance no interval over queries shows).
     """
     known = _methods(seeds)
     records = []
@@ -120,7 +120,7 @@ def removal_order(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
                     [_change(_of(seed, group, more), _of(seed, group, less), "nll") for seed in seeds]
                 )
                 record = {"group": group, "more": more, "less": less, **_interval(ours)}
-                records.append({**record, "holds": verdict(ours)})
+                records.append({**record, "holds": verdict(ours) if ours.seeds > 1 else "not measured"})
     return pd.DataFrame(records, columns=["group", "more", "less", *_COLUMNS, "holds"])
 
 
