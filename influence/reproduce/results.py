@@ -56,9 +56,7 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
         "## What the tuned models can do\n",
         _accuracy(tables["accuracy"]),
         "## The findings\n",
-        f"{RULE} Here the top {scale.top_k} of {scale.documents:,} documents stand for the paper's 500 of 5 million, "
-        f"and the top {scale.source_k} for its 50. Sizes per nat depend on the corpus: compare ratios. A source "
-        "can be at most 1 / (its share of the corpus) times as frequent.\n",
+        _reading(scale),
         _findings(tables["findings"]),
         "## What the paper could not measure\n",
         "Gold documents of a factual query are those that state its fact. Recall@k is the share of them among the "
@@ -73,6 +71,18 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
         _order(tables["removal_order"]),
     ]
     return "\n".join(parts)
+
+
+def _reading(scale: Scale) -> str:
+    """How the table of findings is to be read."""
+    return (
+        f"{RULE}\n\n"
+        f"Here the top {scale.top_k} of {scale.documents:,} documents stand for the paper's 500 of 5 million, and the "
+        f"top {scale.source_k} for its 50. R, answers, relations and sources read the scores as normed, sizes and "
+        "slopes as per nat. Answers are found by their keywords alone; what a document shows is known, so no judge "
+        "labels it. Sizes per nat depend on the corpus: compare ratios. A source can be at most 1 / (its share of the "
+        "corpus) times as frequent.\n"
+    )
 
 
 def _accuracy(table: pd.DataFrame) -> str:
