@@ -19,7 +19,7 @@ def reproduce() -> None:
 @click.option(
     "--scale",
     required=True,
-    metavar="NAME",
+    metavar="smoke|laptop|gpu",
     help="smoke: every step once, in a minute, models that know nothing. laptop: two cores, within three hours. "
     "gpu: one large GPU, within 20 minutes.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from influence.reproduce import retrain, world
 from influence.reproduce.choice import accuracy, query_set
 from influence.reproduce.measures import corpus_shares, query_measures
 from influence.reproduce.methods import methods
-from influence.reproduce.removal import GROUPS, UNDISTURBED, columns_to_drop, removal_group
+from influence.reproduce.removal import GROUPS, RANDOM, UNDISTURBED, columns_to_drop, removal_group
 from influence.reproduce.scales import Scale
 from influence.reproduce.steps import Step
 from influence.reproduce.truth import gold_table, relation_table, truth_of
@@ -195,34 +196,42 @@ class OneSeed:
 
     def _remove(self, group: str, method: str) -> None:
         scores = open_scores(self.path("scores"))
-        queries = removal_group(scores.queries, group)
         path = self.removal_path(group, method)
         path.parent.mkdir(exist_ok=True)
-        work = path.with_suffix("")
         dropped: list[str] = []
         if method == UNDISTURBED:
             model = load_model(self.path("tuned"))
         else:
             rows = methods(scores, open_scores(self.path("scores-identity")))
+            queries = removal_group(scores.queries, group)
             columns = columns_to_drop(
                 method, queries, scores, truth_of(scores), rows, self.scale.removal_k, self.seed
             )
             dropped = scores.documents.take("id", columns).tolist()
             corpus = retrain.without(self.path(world.CORPUS) / FILE_NAME, set(dropped))
+            work = path.with_suffix("")
             work.mkdir(exist_ok=True)
             model = retrain.retrained(corpus, self.path(world.TUNING), work, self.scale, self.seed)
-        asked = retrain.asked(model, queries, self.scale.max_new_tokens)
-        only_right = all(query.correct for query in queries)
-        record = {
-            "group": group,
-            "task": queries[0].task,
-            "method": method,
-            "completions": "right ones" if only_right else "all",
-            "dropped": dropped,
-            "asked": asked,
-        }
-        write_json(path, record)
-        retrain.forget(work)
+        # What is random is the same for every group: one model serves all. The group of this step is written last.
+        groups = [*(other for other in GROUPS if other != group), group] if method == RANDOM else [group]
+        for name in groups:
+            queries = removal_group(scores.queries, name)
+            only_right = all(query.correct for query in queries)
+            record = {
+                "group": name,
+                "task": queries[0].task,
+                "method": method,
+                "completions": "right ones" if only_right else "all",
+                "dropped": dropped,
+                "asked": retrain.asked(model, queries, self.scale.max_new_tokens),
+            }
+            write_json(self.removal_path(name, method), record)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the models of retrainings that were asked, also when a kill came between the two."""
+        for path in self.path("removal").glob("*.json"):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
 
     # -- what was found
 

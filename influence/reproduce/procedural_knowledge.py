@@ -65,6 +65,7 @@ def procedural_knowledge(
         one.folder.mkdir(exist_ok=True)
         later = [step.kind for other in every[number + 1 :] for step in other.steps() if not step.done()]
         run_steps(one.steps(), times, f"seed {number + 1} of {n_seeds}", later, say)
+        one.tidy()
     say("tables and figures")
     tables = tables_of(every)
     draw_recall(tables["recall"], folder / "recall.svg")

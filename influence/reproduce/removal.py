@@ -18,6 +18,9 @@ from influence.store.scores import Scores, lowest
 from influence.types import Query
 
 GROUPS = ("factual", "reasoning")
+#: Stands for the models that saw every document.
+UNDISTURBED = "undisturbed"
+RANDOM = "random"
 #: What may rank the documents to leave out -> its name in `methods.METHODS`; None: no scores.
 METHODS: Mapping[str, str | None] = {
     "influence": "influence, normed",
@@ -25,11 +28,9 @@ METHODS: Mapping[str, str | None] = {
     "gradient dot product": "gradient dot product",
     "gradient cosine": "gradient cosine",
     "BM25": "BM25",
-    "random": None,
+    RANDOM: None,
     "gold": None,
 }
-#: Stands for the models that saw every document.
-UNDISTURBED = "undisturbed"
 
 
 def removal_group(queries: Sequence[Query], group: str) -> list[Query]:
@@ -84,7 +85,7 @@ def columns_to_drop(
         raise InputError(
             f"There is no way {method!r} to rank documents.", fix=f"Known are {', '.join(METHODS)}."
         )
-    if method == "random":
+    if method == RANDOM:
         chosen = np.random.default_rng(seed).choice(len(scores.documents), k, replace=False)
         return sorted(chosen.tolist())
     if method == "gold":

@@ -173,11 +173,11 @@ def _relations(table: pd.DataFrame) -> str:
 
 def _removal_text(scale: Scale) -> str:
     return (
-        f"For a group of queries (those answered right, of the facts and of the best reasoning task) {scale.removal_k} "
-        "documents are left out: the first by the sum over its queries of their standardised scores (influence: "
-        "normed; gradient dot product: dot), at random, or by the truth (gold: what states the facts, "
-        "or shows the procedure). "
-        "Base and tuned model are trained again with the same seed and recipe, and asked again. Loss: nats a "
+        "For a group of queries (of the facts, and of the best reasoning task: those answered right, or all where fewer "
+        f"than two are) {scale.removal_k} documents are left out: the first by the sum over its queries of their "
+        "standardised scores (influence: normed; gradient dot product: dot), at random, or by the truth (gold: what "
+        "states the facts, or shows the procedure). Base and tuned model are trained again with the same seed and "
+        "recipe, and asked again; one model without random documents serves both groups. Loss: nats a "
         "completion of the original model, summed over its tokens. Changes are against the undisturbed model of the "
         "same seed; a retrained model differs from it also by chance, and random removal shows by how much.\n"
     )
@@ -186,7 +186,7 @@ def _removal_text(scale: Scale) -> str:
 def _removal(table: pd.DataFrame) -> str:
     rows = [
         [
-            record["group"],
+            f"{record['group']} ({record['completions']})",
             record["method"],
             f"{record['dropped']:.0f}",
             _number(record["nll"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,6 @@ def retrained(corpus: Corpus, tuning: Path, folder: Path, scale: Scale, seed: in
     if not tuned.exists():
         train_tuned(base, tuning, tuned, scale, seed)
     return load_model(tuned)
-
-
-def forget(folder: Path) -> None:
-    """Remove the models of a retraining: what was asked of them is stored."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def asked(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -> list[dict[str, Any]]:

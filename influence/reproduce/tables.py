@@ -84,7 +84,8 @@ def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataF
         seeds: Records that each retraining left: group, task, method, completions, dropped, asked (query, nll, right).
 
     Returns:
-        A row a group and method: group, method, dropped (documents, mean over seeds), nll (nats a completion, mean),
+        A row a group and method: group, method, completions ("right ones", or "all" where hardly any is right; those of
+        each seed), dropped (documents, mean over seeds), nll (nats a completion, mean),
         nll_change with its low and high, accuracy, accuracy_change with its low and high, seeds, queries.
     """
     records = []
@@ -94,6 +95,7 @@ def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataF
         row: dict[str, Any] = {
             "group": group,
             "method": method,
+            "completions": ", ".join(dict.fromkeys(record["completions"] for record in own)),
             "dropped": float(np.mean([len(record["dropped"]) for record in own])),
         }
         for name, field in (("nll", "nll"), ("accuracy", "right")):

@@ -80,7 +80,9 @@ def test_a_whole_run_killed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert finished.exit_code == 0, finished.output
     after = made(seed)
     assert {name: after[name] for name in before} == before, "what was made before a kill is left as it was"
-    retrainings = len(GROUPS) * len(SMOKE.removal_methods)
+    retrainings = (
+        len(GROUPS) * len(SMOKE.removal_methods) - 1
+    )  # one model without random documents serves both
     assert calls == {"pretrain": 1 + retrainings, "sft": 1 + retrainings, "fit_hessian": 1, "score": 2}
     assert "step 4 of 25: pretrain the base model (done)" in finished.output
 
@@ -119,6 +121,9 @@ def check_results(out: Path, printed: str) -> None:
     changed = removal[removal["method"] != "undisturbed"]
     assert (changed["dropped"] == SMOKE.removal_k).all()
     assert (changed["nll_change"] != 0).all()
+    random = [json.loads((seed / "removal" / f"{group}-random.json").read_text()) for group in GROUPS]
+    assert random[0]["dropped"] == random[1]["dropped"]
+    assert random[0]["asked"] != random[1]["asked"]
     assert not [path for path in (seed / "removal").iterdir() if path.is_dir()]
     assert (seed / "report.html").stat().st_size > 10_000
     page = (out / "findings.md").read_text()
