@@ -173,8 +173,8 @@ def _relations(table: pd.DataFrame) -> str:
 
 def _removal_text(scale: Scale) -> str:
     return (
-        "For a group of queries (of the facts, and of the best reasoning task: those answered right, or all where fewer "
-        f"than two are) {scale.removal_k} documents are left out: the first by the sum over its queries of their "
+        "For a group of queries (of the facts, and of the best reasoning task: those answered right, or all where "
+        f"fewer than two are) {scale.removal_k} documents are left out: the first by the sum over its queries of their "
         "standardised scores (influence: normed; gradient dot product: dot), at random, or by the truth (gold: what "
         "states the facts, or shows the procedure). Base and tuned model are trained again with the same seed and "
         "recipe, and asked again; one model without random documents serves both groups. Loss: nats a "
