@@ -26,9 +26,8 @@ function chosen() {
 
 function viewCorrelation(node) {
   const { part, order, seen, list, a, b } = chosen();
-  const pick = (key, text, options, value) => choose("pick-" + key, text, options, value, (to) => put({ [key]: to, cell: null }, true));
-  const tools = el("p", { class: "tools" }, pick("part", "R of", PARTS, part), pick("order", "Order by", orders(), order),
-    order === "query" && pick("by", "Query", [["", "choose"], ...seen.map((i) => [safe(meta.queries[i].id), label(meta.queries[i].id, 60)])], state.get("by")));
+  const tools = el("p.tools", null, choose("part", "R of", PARTS, part), choose("order", "Order by", orders(), order),
+    order === "query" && choose("by", "Query", [["", "choose"], ...queryOptions(seen)], state.get("by")));
   const why = meta.queries.length < 2 ? "There is one query, so there is no pair to correlate."
     : list.length < 2 ? "These filters leave fewer than two queries: no pair to correlate."
       : list.length > GRID ? `${count(list.length)} queries are more than this grid shows (${GRID}). Choose groups above; the means of tasks below cover them all.` : null;
@@ -47,12 +46,12 @@ function rowHead(list, a) {
   const q = meta.queries[list[a]], own = ["reasoning", "factual", "control"].includes(q.group) ? q.group : "other";
   const first = !a || q.label !== meta.queries[list[a - 1]].label;
   return el("th", { scope: "row", class: "g-" + own }, list.length <= NAMED ? name(q.id, "bdi", 24)
-    : [el("span", { class: "unseen" }, label(q.id, 60)), first && el("span", { class: "run", "aria-hidden": "true" }, label(q.label, 40))]);
+    : [unseen(label(q.id, 60)), first && el("span.run", { "aria-hidden": "true" }, label(q.label, 40))]);
 }
 
 function grid(list, part) {
   const n = list.length, ids = list.map((i) => label(meta.queries[i].id, 60)), edges = list.map((_, a) => edge(list, a));
-  const said = el("p", { class: "status", "aria-live": "polite" }, "Arrow keys move, Enter lists the documents that two queries share.");
+  const said = live("Arrow keys move, Enter lists the documents that two queries share.");
   const cell = (i, a, j, b) => {
     const r = i === j ? null : pearson(i, j, part);
     const kind = i === j ? "same" : r == null ? "none" : r >= 0 ? "pos" : "neg";
@@ -67,8 +66,7 @@ function grid(list, part) {
   const open = (td) => {
     const [i, j] = place(td).map((at) => list[at]);
     if (i === j) return;
-    history.replaceState(null, "", same({ cell: encode(meta.queries[i].id) + "~" + encode(meta.queries[j].id) }));
-    state = parse();
+    keep({ cell: encode(meta.queries[i].id) + "~" + encode(meta.queries[j].id) });
     panel(i, j, part);
     $("panel").focus();
   };
@@ -88,12 +86,12 @@ function grid(list, part) {
   const table = el("table", { role: "grid", class: n <= NAMED ? "grid named" : "grid", id: "grid", click, focusin: tell, mouseover: tell, keydown: key,
     "aria-label": `Pearson R of ${ranking()} scores, ${n} by ${n} queries` }, el("tbody", null, rows));
   table.style.setProperty("--n", n);
-  const bar = el("p", { class: "legend-bar" }, el("span", null, "−1"), el("span", { class: "ramp r", "aria-hidden": "true" }), el("span", null, "+1"),
-    muted(`Pearson R over all ${many(meta.documents, "document")}; ${ofQueries(n)}; the scale is fixed, the diagonal hatched`));
+  const bar = legendBar("−1", el("span.ramp.r", { "aria-hidden": "true" }), "+1",
+    `Pearson R over all ${many(meta.documents, "document")}; ${ofQueries(n)}; the scale is fixed, the diagonal hatched`);
   const pairs = list.flatMap((i, a) => list.slice(a + 1).map((j) => [i, j]));
   const columns = [{ key: "a", value: ([i]) => meta.queries[i].id }, { key: "b", value: ([, j]) => meta.queries[j].id }, { key: "r", value: ([i, j]) => pearson(i, j, part) }];
-  return [el("div", { class: "grid-figure" }, el("div", { class: "scroll", role: "region", "aria-label": "Correlation grid" }, table), bar, said),
-    el("p", { class: "tools" }, button(`CSV of ${many(pairs.length, "pair")}`, () => csv("correlation-shown", columns, pairs), { "data-csv": "correlation-shown" })),
+  return [el("div.grid-figure", null, el("div.scroll", { role: "region", "aria-label": "Correlation grid" }, table), bar, said),
+    el("p.tools", null, button(`CSV of ${many(pairs.length, "pair")}`, () => csv("correlation-shown", columns, pairs), { "data-csv": "correlation-shown" })),
     el("div", { id: "panel", tabindex: "-1", role: "region", "aria-label": "Documents that two queries share", hidden: true })];
 }
 
@@ -127,8 +125,7 @@ function closePanel() {
   const { a, b } = chosen();
   $("panel").hidden = true;
   $("panel").replaceChildren();
-  history.replaceState(null, "", same({ cell: null }));
-  state = parse();
+  keep({ cell: null });
   focusCell(a, b);
   return true;
 }

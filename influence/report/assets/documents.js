@@ -10,10 +10,10 @@ async function viewDocument(node, turn) {
   const i = state.values.has("q") ? queryOf(state.get("q")) : lists[0] ?? -1;
   const own = i < 0 ? null : listed(i, "both").filter((o) => o.doc === doc || ofSource(o.doc)), at = own ? own.findIndex((o) => o.doc === doc) : -1, pair = own && own[at];
   const text = meta.texts === "none" ? null : ((await load("t-" + d.shard[doc])) || {})[doc];
-  const values = pair && meta.tokens && meta.lists[i].tok[meta.lists[i].d.indexOf(doc)] ? await load("k-" + i) : null;
+  const values = pair && meta.tokens && hasTokens(i, doc) ? await load("k-" + i) : null;
   if (turn !== turns) return;
   const to = (o) => o && documentHref(o.doc, i);
-  const body = el("div", { class: "text full", dir: "auto", id: "text" });
+  const body = el("div.text.full", { dir: "auto", id: "text" });
   const heated = values && values[doc] && text != null;
   if (!heated) body.append(...(text != null ? show(text, true) : [muted(meta.texts === "none" ? "No texts in this report: it was made with texts=none." : show(d.snippet[doc] || ""))]));
   const why = heated ? null : meta.tokens ? pair && `Influence per token is kept for the first ${count(meta.tokens)} documents of a query.`
@@ -23,7 +23,7 @@ async function viewDocument(node, turn) {
     i >= 0 && stepper(to(own[at - 1]), el("span", null, "for ", queryLink(i)), at >= 0 && to(own[at + 1])),
     facts(["source", whole(d.source[doc])], ["tokens", count(d.tokens[doc])], ["sha256", el("code", null, d.sha[doc])],
       ...(pair ? [["normed", sign(pair.s), " ", number(pair.n)], ["dot", number(pair.s), " nats"], ["rank normed", count(pair.rn)], ["rank dot", count(pair.rd)]] : [])),
-    !pair && el("p", { class: "note warn" }, "This document is not in the lists of that query."),
+    !pair && el("p.note.warn", null, "This document is not in the lists of that query."),
     ...(pair ? found(i, doc) : []),
     heated ? heat(body, text, values, doc, pair.s) : body,
     why && note(why),
@@ -37,15 +37,15 @@ function found(i, doc) {
   const because = (why) => why && [" — ", muted(show(why))];
   const label_ = relation(i, doc);
   return [
-    ...evidence(i, doc).map(([part, method, quoted, why]) => el("p", { class: "found" }, el("span", { class: "badge" }, plain(part)), ` found by ${plain(method)}: `,
+    ...evidence(i, doc).map(([part, method, quoted, why]) => el("p.found", null, el("span.badge", null, plain(part)), ` found by ${plain(method)}: `,
       quoted != null && el("q", { dir: "auto" }, show(quoted)), because(why))),
-    label_ && el("p", { class: "found" }, "Relation: ", el("strong", null, plain(label_[0])), because(label_[1])),
+    label_ && el("p.found", null, "Relation: ", el("strong", null, plain(label_[0])), because(label_[1])),
   ];
 }
 
 function otherQueries(doc, others) {
   const rows = others.filter((j) => passes(meta.queries[j])).map((j) => ({ j, q: meta.queries[j], l: meta.lists[j], at: meta.lists[j].d.indexOf(doc) }));
-  if (!rows.length) return note(others.length ? `None of the ${many(others.length, "other query", "other queries")} passes the filters.` : "None.");
+  if (!rows.length) return note(others.length ? `None of the ${many(others.length, "other query")} passes the filters.` : "None.");
   const columns = [
     worded("query", "query", (o) => o.q.id, { draw: (o) => queryLink(o.j) }),
     worded("task", "task", (o) => o.q.task),
@@ -53,7 +53,7 @@ function otherQueries(doc, others) {
     ranked("rank_dot", "rank", "dot", (o) => o.l.rd[o.at]),
     numeric("normed", "normed", "dot / ‖G‖₂", (o) => o.l.n[o.at]),
   ];
-  const said = rows.length < others.length ? `${count(rows.length)} of ${many(others.length, "query", "queries")}` : many(rows.length, "query", "queries");
+  const said = some(rows.length, others.length, "query");
   return sortable({ rows, columns, what: "queries-of-document", caption: "Other queries that list this document", prefix: "o", said });
 }
 
@@ -69,7 +69,7 @@ function heat(body, text, shard, doc, score) {
   own.len.forEach((length, n) => starts.push(starts[n] + length));
   const piece = (n) => characters.slice(Math.max(0, starts[n] - begin), Math.max(0, starts[n + 1] - begin)).join("");
   const special = (n) => own.len[n] === 0 && (n === 0 ? "start" : "part"); // BOS, or the rest of a split character
-  const status = el("p", { class: "status", id: "status", "aria-live": "polite" }, "[ and ] step through the strongest tokens.");
+  const status = live("[ and ] step through the strongest tokens.", "status");
   const say = (n, order) => {
     const weaker = Math.floor((100 * (n_tokens - 1 - order)) / n_tokens);
     status.textContent = `Token ${n + 1} of ${n_tokens}: ${number(own.top[order][1])} nats, number ${order + 1} by size; larger than ${weaker} % of the tokens.`;
@@ -89,17 +89,17 @@ function heat(body, text, shard, doc, score) {
     ranked("order", "no.", "", (o) => o.order + 1), ranked("position", "position", "", (o) => o.n + 1),
     worded("token", "token", (o) => piece(o.n), { draw: (o) => (special(o.n) ? muted(special(o.n) === "start" ? "start of the text" : "part of a character") : piece(o.n) ? code(piece(o.n)) : muted("(not shown)")) }),
     numeric("nats", "influence", "nats", (o) => o.v),
-    { key: "sign", title: "sign", value: (o) => Math.sign(o.v), draw: (o) => sign(o.v) },
+    signColumn((o) => o.v),
   ];
-  return el("div", { class: "heat" },
-    el("p", { class: "legend-bar" }, el("span", null, number(-top)), el("span", { class: "ramp", "aria-hidden": "true" }, ramp), el("span", null, "+" + number(top)), muted(" nats a token; 0 in the middle")),
-    el("p", { class: "tools" }, el("label", null, el("input", { type: "checkbox", id: "scale", checked: common, change: () => put({ scale: common ? null : "query" }) }),
+  return el("div.heat", null,
+    legendBar(number(-top), el("span.ramp", { "aria-hidden": "true" }, ramp), "+" + number(top), " nats a token; 0 in the middle"),
+    el("p.tools", null, el("label", null, el("input", { type: "checkbox", id: "scale", checked: common, change: () => put({ scale: common ? null : "query" }) }),
       ` One scale for all documents of the query (largest ${number(largest)}; this document ${number(own.max)})`)),
     body, status,
-    el("p", { class: "note", id: "sum" }, `Sum of ${many(n_tokens, "token")} = ${number(own.sum)}; document score (dot) = ${number(score)}${differs ? ", which differ: the tokens were computed in another precision" : ""}.${outside ? ` ${many(outside, "token")} of the text that is left out count too.` : ""}`),
+    el("p.note", { id: "sum" }, `Sum of ${many(n_tokens, "token")} = ${number(own.sum)}; document score (dot) = ${number(score)}${differs ? ", which differ: the tokens were computed in another precision" : ""}.${outside ? ` ${many(outside, "token")} of the text that is left out count too.` : ""}`),
     note("A token is marked where the computation runs: one before the token that it helps to predict. ",
       own.len.includes(0) && "Chips are tokens without a character of their own: the start of the text, or part of a character. ", meta.sign),
-    own.spiky > SPIKY && el("p", { class: "note warn" }, `Spiky, possibly spurious: ‖tokens‖₂ / ‖tokens‖₁ = ${own.spiky.toFixed(2)}, above 2/3.`),
+    own.spiky > SPIKY && el("p.note.warn", null, `Spiky, possibly spurious: ‖tokens‖₂ / ‖tokens‖₁ = ${own.spiky.toFixed(2)}, above 2/3.`),
     el("h3", null, "Strongest tokens"),
-    !own.top.length ? el("p", { class: "note" }, "The influence of every token is zero.") : sortable({ rows: own.top.map(([n, v], order) => ({ n, v, order })), columns, what: "tokens", caption: "Strongest tokens", prefix: "k", said: many(own.top.length, "token") }));
+    !own.top.length ? el("p.note", null, "The influence of every token is zero.") : sortable({ rows: own.top.map(([n, v], order) => ({ n, v, order })), columns, what: "tokens", caption: "Strongest tokens", prefix: "k", said: many(own.top.length, "token") }));
 }

@@ -15,7 +15,7 @@ function addData() {
     byId.set(query.id, query).set(plain(query.id), query);
   }
   for (const figure of all("[data-figure]")) {
-    const key = figure.dataset.figure, details = el("details", { class: "plain figure-data", toggle: () => drawData(details) }, el("summary", null, "Data"), el("div"));
+    const key = figure.dataset.figure, details = el("details.plain.figure-data", { toggle: () => drawData(details) }, el("summary", null, "Data"), el("div"));
     if ($("d-f-" + key)) figure.append(details);
   }
 }
@@ -58,11 +58,11 @@ function scope(figure, base, bySource) {
   const kept = base.filter(passes).length, which = onlyRight(figure) ? " answered right" : "";
   const said = [
     !base.length ? "no query of this figure passes the filters."
-      : kept < base.length && `this figure is over ${many(base.length, "query", "queries")}${which}, of which the filters keep ${count(kept)}.`,
+      : kept < base.length && `this figure is over ${many(base.length, "query")}${which}, of which the filters keep ${count(kept)}.`,
     state.source !== null && !bySource && "it counts documents of every source.",
   ].filter(Boolean);
   let node = figure.querySelector(".scope");
-  if (!node && said.length) figure.prepend(node = el("p", { class: "note warn scope" }));
+  if (!node && said.length) figure.prepend(node = el("p.note.warn.scope", null));
   if (node) node.hidden = !said.length;
   if (said.length) node.textContent = "Not filtered: " + said.join(" And ");
 }
@@ -79,7 +79,7 @@ async function drawData(details) {
     return { key: title, title: title.replace(/_/g, " "), value, number: numbers, draw: (row) => (row[n] == null ? "–" : numbers ? number(row[n]) : name(String(row[n]))) };
   });
   details.lastElementChild.replaceChildren(
-    el("p", { class: "tools" }, figure.querySelector("svg") && button("SVG", () => saveSvg(figure, key))),
+    el("p.tools", null, figure.querySelector("svg") && button("SVG", () => saveSvg(figure, key))),
     sortable({ rows, columns, what: key, caption: `Data of the figure ${key}`, prefix: `f-${key}-` }));
 }
 

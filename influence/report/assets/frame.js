@@ -5,7 +5,6 @@ const PLACED = { __proto__: null, correlation: ["grid-place", viewCorrelation], 
 let turns = 0, shownPath = null, cursor = -1, keysOn = true;
 
 function bar() {
-  const toggle = (text, on, changes) => button(text, () => put({ ...changes, cell: null }), { class: "filter", "aria-pressed": String(on) });
   const labels = [...new Set(["group", "task"].flatMap((key) => meta.queries.map((query) => query[key])))].slice(0, 24);
   const packed = (list) => list.map((own) => own.replace(/[%|]/g, encodeURIComponent)).join("|");
   const groups = labels.map((text) => {

@@ -5,7 +5,6 @@ const SIDE = 20; // documents of each column side by side
 
 const queryLink = (i, changes) => el("a", { href: href("q", meta.queries[i].id, changes) }, code(meta.queries[i].id));
 const judged = (correct) => (correct == null ? muted("not judged") : el("span", null, unspoken(correct ? "✓ " : "✗ "), correct ? "correct" : "wrong"));
-const reading = (dir, text, more) => el("div", { dir: "auto", ...more }, show(text));
 
 function viewQueries(node) {
   const find = state.get("find"), wanted = find.toLowerCase(), shown = visible();
@@ -13,7 +12,7 @@ function viewQueries(node) {
   const closest = (i) => shown.map((j) => (i === j ? null : pearson(i, j))).reduce((best, r) => (r != null && (best === null || r > best) ? r : best), null);
   const rows = shown.filter((i) => has(meta.queries[i])).map((i) => ({ i, q: meta.queries[i], r: closest(i) }));
   const text = (key, cls, length) => meta.texts !== "none" && worded(key, key, (o) => o.q[key],
-    { draw: (o) => el("div", { class: "clamp", dir: "auto" }, show(clip(o.q[key], length))), cls });
+    { draw: (o) => el("div.clamp", { dir: "auto" }, show(clip(o.q[key], length))), cls });
   const columns = [
     worded("id", "query", (o) => o.q.id, { draw: (o) => queryLink(o.i), cls: "id" }),
     worded("group", "group", (o) => o.q.group),
@@ -25,7 +24,7 @@ function viewQueries(node) {
     numeric("max_r", "max R", "with another", (o) => o.r, { draw: (o) => (o.r == null ? "–" : signed(o.r)) }),
   ].filter(Boolean);
   const input = el("input", { id: "find", type: "search", value: find, input: (event) => put({ find: event.target.value }, true) });
-  node.replaceChildren(heading("Queries"), el("p", { class: "tools" }, el("label", { for: "find" }, "Find "), input),
+  node.replaceChildren(heading("Queries"), el("p.tools", null, el("label", { for: "find" }, "Find "), input),
     rows.length ? sortable({ columns, rows, what: "queries", caption: "Queries", open: (o) => href("q", o.q.id), said: ofQueries(rows.length) })
       : note("No query passes these filters."));
 }
@@ -54,7 +53,7 @@ const relation = (i, doc) => ofPair(meta.relations, i, doc);
 
 function stepper(previous, middle, next) {
   const link = (to, rel, text) => to && el("a", { href: to, rel }, text);
-  return el("p", { class: "step" }, link(previous, "prev", "← previous"), middle, link(next, "next", "next →"));
+  return el("p.step", null, link(previous, "prev", "← previous"), middle, link(next, "next", "next →"));
 }
 
 async function viewQuery(node, turn) {
@@ -65,22 +64,21 @@ async function viewQuery(node, turn) {
   const lists = away ? await load("stages") : null;
   if (turn !== turns) return;
   const seen = visible(), at = seen.indexOf(i), to = (j) => j !== undefined && href("q", meta.queries[j].id);
-  const text = (title, value) => value != null && el("div", null, el("dt", null, title), el("dd", { class: "text", dir: "auto" }, value ? show(value, true) : muted("(empty)")));
-  const tab = (title, on, changes) => button(title, () => put(changes), { class: "filter", "aria-pressed": String(on) });
-  const tabs = ["top", "bottom", "both"].map((value) => tab(value[0].toUpperCase() + value.slice(1), end === value && !beside, { end: value, beside: null }));
+  const text = (title, value) => value != null && el("div", null, el("dt", null, title), el("dd.text", { dir: "auto" }, value ? show(value, true) : muted("(empty)")));
+  const tabs = ["top", "bottom", "both"].map((value) => toggle(value[0].toUpperCase() + value.slice(1), end === value && !beside, { end: value, beside: null }));
   node.replaceChildren(heading(whole(q.id, "code"), " ", muted(whole(q.task), ", ", whole(q.group))),
     stepper(at > 0 && to(seen[at - 1]), el("a", { href: href("q") }, "all queries"), at >= 0 && to(seen[at + 1])),
     ...(at < 0 ? [note("This query does not pass the filters.")] : []),
-    el("dl", { class: "exchange" }, text("Prompt", q.prompt), text("Completion", q.completion)),
+    el("dl.exchange", null, text("Prompt", q.prompt), text("Completion", q.completion)),
     facts(q.answer && ["answer", name(q.answer, "bdi", Infinity)], ["correct", judged(q.correct)], ["I_q", number(q.nats), " nats"],
       ...q.overlap.map(([k, share]) => [`overlap@${count(k)} of normed and dot`, (100 * share).toFixed(0), " %"]),
       ["Spearman ρ of normed and dot", signed(q.rho)]),
-    ...q.notes.map((said) => el("p", { class: "note warn" }, said)));
+    ...q.notes.map((said) => el("p.note.warn", null, said)));
   if (lists) {
     node.append(el("h3", null, "Top 10 at ", name(state.ckpt)), stageTable(lists, i, state.ckpt, meta.stages.here ?? lists.names[lists.names.length - 1]));
     return;
   }
-  node.append(curve(q), el("div", { class: "tabs", role: "group", "aria-label": "Documents shown" }, tabs, tab("Side by side", beside, { beside: beside ? null : "1" })),
+  node.append(curve(q), el("div.tabs", { role: "group", "aria-label": "Documents shown" }, tabs, toggle("Side by side", beside, { beside: beside ? null : "1" })),
     beside ? normedAndDot(i) : documents(i, end));
   if (meta.lists[i].d.length === meta.documents && !beside) node.append(note("The lists hold every document that was scored."));
 }
@@ -97,37 +95,37 @@ function documents(i, end) {
     numeric("normed", "normed", "dot / ‖G‖₂", (o) => o.n),
     numeric("per_nat", "per nat", "dot / I_q", (o) => o.p),
     numeric("dot", "dot", "nats", (o) => o.s),
-    { key: "sign", title: "sign", value: (o) => Math.sign(o.s), draw: (o) => sign(o.s), cls: "glyph" },
+    signColumn((o) => o.s),
     ...documentColumns((o) => o.doc, i),
-    meta.answers && worded("answer", "answer", (o) => parts(o).join(" "), { draw: (o) => parts(o).map((part) => el("span", { class: "badge" }, plain(part))) }),
+    meta.answers && worded("answer", "answer", (o) => parts(o).join(" "), { draw: (o) => parts(o).map((part) => el("span.badge", null, plain(part))) }),
     meta.relations && worded("relation", "relation", (o) => (relation(i, o.doc) || [""])[0], { draw: (o) => plain((relation(i, o.doc) || ["–"])[0]) }),
     meta.bm25 && ranked("rank_bm25", "rank", "BM25", (o) => o.b),
     ranked("also", "also in", "top 50s", others),
   ].filter(Boolean);
   const what = `documents-${plain(meta.queries[i].id)}`.replace(/[^\w.-]+/g, "-");
   const first = (end === "bottom" ? "-" : "") + (state.rank === "norm" ? "rank_normed" : "rank_dot");
-  const said = (rows.length < whole.length ? count(rows.length) + " of " : "") + many(whole.length, "document");
+  const said = some(rows.length, whole.length, "document");
   return sortable({ columns, rows, what, caption: "Documents of the query", first, open: (o) => documentHref(o.doc, i), said });
 }
 
+const hasTokens = (i, doc) => meta.lists[i].tok[meta.lists[i].d.indexOf(doc)];
 function documentHref(doc, i) {
-  const values = i == null ? 0 : meta.lists[i].tok[meta.lists[i].d.indexOf(doc)];
-  return href("d", meta.docs.id[doc], { q: i == null ? null : meta.queries[i].id, tok: values ? 1 : null });
+  return href("d", meta.docs.id[doc], i == null ? {} : { q: meta.queries[i].id, tok: hasTokens(i, doc) ? 1 : null });
 }
 const documentLink = (doc, i) => el("a", { href: documentHref(doc, i) }, code(meta.docs.id[doc]));
 
 // Two ranked lists; lines join what stands in both. An item has `key`, `rank`, `node` and `mark`.
 function sideBySide(titles, lists) {
   const height = 30, rows = Math.max(lists[0].length, lists[1].length);
-  const list = (n) => el("div", null, el("h3", null, titles[n]), el("ol", { class: "ranks" }, lists[n].map((item) => el("li", null, el("span", null, count(item.rank)), item.node, item.mark))));
+  const list = (n) => el("div", null, el("h3", null, titles[n]), el("ol.ranks", null, lists[n].map((item) => el("li", null, el("span", null, count(item.rank)), item.node, item.mark))));
   const place = new Map(lists[1].map((item, b) => [item.key, b]));
   const pairs = lists[0].map((item, a) => [a, place.get(item.key)]).filter(([, b]) => b !== undefined);
   const y = (n) => (n + 0.5) * height;
   const lines = pairs.map(([a, b]) => svgLine(0, 60, y(a), y(b), ""));
-  const svg = el("svg:svg", { class: "links", viewBox: `0 0 60 ${rows * height || 1}`, preserveAspectRatio: "none", "aria-hidden": "true" }, lines);
+  const svg = el("svg:svg.links", { viewBox: `0 0 60 ${rows * height || 1}`, preserveAspectRatio: "none", "aria-hidden": "true" }, lines);
   svg.style.height = rows * height + "px";
   return el("div", null, note(`${count(pairs.length)} of the first ${many(rows, "document")} stand in both columns; lines join them.`),
-    el("div", { class: "beside-lists" }, list(0), svg, list(1)));
+    el("div.beside-lists", null, list(0), svg, list(1)));
 }
 
 function normedAndDot(i) {
@@ -155,7 +153,7 @@ function curve(q) {
   const fit = q.slope ? `Slope of the first ${count(q.slope.n)}: ${minus(q.slope.alpha.toFixed(2))} ± ${q.slope.se.toFixed(2)} (R² ${q.slope.r2.toFixed(2)}).`
     : "No slope: fewer than three positive scores.";
   const what = meta.by.replace("_", " ");
-  return el("figure", { class: "curve" }, el("svg:svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${what} score against rank, log-log. ${fit}` },
+  return el("figure.curve", null, el("svg:svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${what} score against rank, log-log. ${fit}` },
     x.ticks.map((e) => [svgLine(x.at(e), x.at(e), T, B), svgText(x.at(e), B + 15, "middle", said(e))]),
     y.ticks.map((e) => [svgLine(L, R, y.at(e), y.at(e)), svgText(L - 6, y.at(e) + 4, "end", said(e))]),
     svgText(W - 12, H - 4, "end", "rank"),

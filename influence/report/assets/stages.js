@@ -12,18 +12,19 @@ const stageColumns = (lists, i) => [
 ];
 const rankAt = (lists, i, stage) => { const n = lists.names.indexOf(stage); return ([, ranks]) => ranks[n]; };
 
+const stageOfSource = (lists, [d]) => state.source === null || safe(lists.docs.source[d]) === state.source;
+const firstTen = (lists, i, rank) => sorted(lists.ranks[i].filter((row) => rank(row) <= TOP && stageOfSource(lists, row)), rank);
+
 // The first ten at a stage, with their ranks at another.
 function stageTable(lists, i, stage, other) {
   const here = rankAt(lists, i, stage), there = rankAt(lists, i, other);
-  const rows = sorted(lists.ranks[i].filter((row) => here(row) <= TOP && stageOfSource(lists, row)), here);
+  const rows = firstTen(lists, i, here);
   const columns = [
     ranked("rank", "rank", label(stage, 24), here), ranked("other", "rank", label(other, 24), there),
     ...stageColumns(lists, i),
   ];
   return sortable({ rows, columns, what: "stage", caption: "First documents at the checkpoint", said: `By ${lists.by}` });
 }
-
-const stageOfSource = (lists, [d]) => state.source === null || safe(lists.docs.source[d]) === state.source;
 
 async function viewStages(node, turn) {
   const lists = meta.stages && await load("stages");
@@ -33,10 +34,9 @@ async function viewStages(node, turn) {
   const asked = queryOf(state.get("q")), i = seen.includes(asked) ? asked : seen[0];
   const [a, b] = [["a", lists.names[0]], ["b", state.ckpt ?? lists.names[lists.names.length - 1]]].map(([key, first]) => stageOf(state.get(key)) ?? first);
   const names = lists.names.map((stage) => [safe(stage), label(stage, 40)]);
-  const pick = (key, text, options, value) => choose("pick-" + key, text, options, value, (to) => put({ [key]: to }, true));
   node.replaceChildren(el("h3", null, "First ten documents of ", queryLink(i)),
-    el("p", { class: "tools" }, pick("q", "Query", seen.map((j) => [safe(meta.queries[j].id), label(meta.queries[j].id, 60)]), safe(meta.queries[i].id)),
-      pick("a", "A", names, safe(a)), pick("b", "B", names, safe(b))),
+    el("p.tools", null, choose("q", "Query", queryOptions(seen), safe(meta.queries[i].id)),
+      choose("a", "A", names, safe(a)), choose("b", "B", names, safe(b))),
     sideBySide([["A: ", name(a)], ["B: ", name(b)]], [stageList(lists, i, a, b, false), stageList(lists, i, b, a, true)]),
     ...bump(lists, i));
 }
@@ -44,11 +44,11 @@ async function viewStages(node, turn) {
 // Items of `sideBySide`: how far a document climbed (▲) or fell (▼) from the other stage, or that it is new or gone.
 function stageList(lists, i, stage, other, later) {
   const here = rankAt(lists, i, stage), there = rankAt(lists, i, other);
-  return sorted(lists.ranks[i].filter((row) => here(row) <= TOP && stageOfSource(lists, row)), here).map((row) => {
+  return firstTen(lists, i, here).map((row) => {
     const step = there(row) - here(row), away = there(row) > TOP;
     const mark = away ? [el("b", null, later ? "new" : "gone"), muted(`, ${later ? "was" : "now"} ${count(there(row))}`)]
-      : later && (step ? el("b", { class: step > 0 ? "up" : "down" }, unspoken(step > 0 ? "▲" : "▼"), el("span", { class: "unseen" }, step > 0 ? "up " : "down "), count(Math.abs(step))) : muted("="));
-    return { key: row[0], rank: here(row), node: stageDocument(lists, row[0], i), mark: mark && el("span", { class: "mark" }, mark) };
+      : later && (step ? el("b", { class: step > 0 ? "up" : "down" }, unspoken(step > 0 ? "▲" : "▼"), unseen(step > 0 ? "up " : "down "), count(Math.abs(step))) : muted("="));
+    return { key: row[0], rank: here(row), node: stageDocument(lists, row[0], i), mark: mark && el("span.mark", null, mark) };
   });
 }
 
@@ -73,8 +73,8 @@ function bump(lists, i) {
   const floor = deepest > TOP && svgLine(L, R, y(TOP) + row / 2, y(TOP) + row / 2, "floor");
   const caption = `Ranks by ${lists.by} of the documents that stand in the first ten at the first or the last stage: ten rows, and below the line ranks from 11 on a logarithmic scale. Solid: in both; dashed: new; dotted: gone. n = ${many(rows.length, "document")} of one query. Scores of different checkpoints have different curvature, so compare ranks, not sizes.`;
   const columns = [...stageColumns(lists, i), ...lists.names.map((stage, n) => ranked("rank_" + stage, name(stage, "bdi", 24), "rank", ([, ranks]) => ranks[n]))];
-  return [el("h3", null, "Ranks along the stages"), el("figure", { class: "bumps" },
-    el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Ranks along the stages" },
+  return [el("h3", null, "Ranks along the stages"), el("figure.bumps", null,
+    scroll("Ranks along the stages",
       el("svg:svg", { viewBox: `0 0 ${W} ${H.toFixed(0)}`, role: "img", "aria-label": `Ranks of ${many(rows.length, "document")} at ${many(lists.names.length, "stage")}; the table below has them all.` },
         head, floor, depths.map((depth) => svgText(W - 4, y(depth) + 4, "end", count(depth), "muted")), lines)),
     el("figcaption", null, caption)),

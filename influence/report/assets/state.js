@@ -56,6 +56,12 @@ function put(changes, quietly) {
   render();
 }
 
+// Change the address without drawing the view anew.
+function keep(changes) {
+  history.replaceState(null, "", same(changes));
+  state = parse();
+}
+
 // Filters: of queries by group or task and by how they were answered, of documents by source.
 const groupsOf = (query) => [query.group, query.task, query.label];
 const passes = (query) => (!state.group.length || groupsOf(query).some((own) => state.group.includes(safe(own))))

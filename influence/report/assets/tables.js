@@ -7,6 +7,8 @@ const numeric = (key, title, unit, value, more) => ({ key, title, unit, value, n
 const ranked = (key, title, unit, value, more) => numeric(key, title, unit, value, { draw: (row) => (value(row) == null ? "–" : count(value(row))), ...more });
 const worded = (key, title, value, more) => ({ key, title, value, draw: (row) => name(value(row)), ...more });
 
+const signColumn = (value) => ({ key: "sign", title: "sign", value: (row) => Math.sign(value(row)), draw: (row) => sign(value(row)), cls: "glyph" });
+
 function csvCell(value) {
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
   const text = value == null || typeof value === "number" ? "" : String(value);
@@ -59,10 +61,10 @@ function sortable({ rows, columns, what, caption, prefix = "", first = "", said,
     more.textContent = `Show more (${count(list.length - body.children.length)} left)`;
   };
   fill(PAGE);
-  return el("div", { class: "data" },
-    el("p", { class: "tools" }, muted(said || many(list.length, "row")), button("CSV", () => csv(what, columns, list), { "data-csv": what })),
-    el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption },
-      el("table", { class: "documents" }, el("thead", null, el("tr", null, drawn.map(head))), body)), more);
+  return el("div.data", null,
+    el("p.tools", null, muted(said || many(list.length, "row")), button("CSV", () => csv(what, columns, list), { "data-csv": what })),
+    scroll(caption,
+      el("table.documents", null, el("thead", null, el("tr", null, drawn.map(head))), body)), more);
 }
 
 // Columns of documents; `doc` gives the number of a row's document.
