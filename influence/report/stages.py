@@ -169,8 +169,7 @@ def _caption(table: pd.DataFrame, facts: pd.DataFrame, sources: Sequence[str]) -
         and "Accuracy: of the queries marked right or wrong; in the data with 95 % Wilson intervals",
         "Agreement of a query's scores with those of an earlier stage: the part of its first documents that both have, "
         "rank-biased overlap (RBO) of the rankings, Pearson R over all documents",
-        _WITHIN in has
-        and f"{_WITHIN}: mean over pairs of different queries (n in the data)",
+        _WITHIN in has and f"{_WITHIN}: mean over pairs of different queries (n in the data)",
         sources
         and "Sources: their share in the first documents, on one axis; level line: share of the corpus",
         f"Bands: 95 %, bootstrap over queries. n = {n} queries",
