@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -23,16 +24,31 @@ from influence.report.pages import report
 from influence.reproduce import retrain, world
 from influence.reproduce.choice import accuracy, query_set
 from influence.reproduce.measures import corpus_shares, query_measures
-from influence.reproduce.methods import methods
-from influence.reproduce.removal import GROUPS, RANDOM, UNDISTURBED, columns_to_drop, removal_group
+from influence.reproduce.methods import Row, methods
+from influence.reproduce.removal import (
+    RANDOM,
+    TOLD,
+    UNDISTURBED,
+    columns_to_drop,
+    describe_group,
+    removal_group,
+)
 from influence.reproduce.scales import Scale
 from influence.reproduce.steps import Step
 from influence.reproduce.truth import gold_table, relation_table, truth_of
 from influence.store.artefact import read_manifest, whole_file, write_json
 from influence.store.factors import open_factors
-from influence.store.scores import open_scores
+from influence.store.scores import Scores, open_scores
 
 ANALYSES = ("correlation", "concentration", "answers", "sources", "reuse", "bm25", "sanity")
+
+OWN = "scores"
+#: Score store -> its queries: what the model itself said, and true statements whatever it would say.
+STORES = {OWN: "queries.jsonl", "scores-told": world.TOLD}
+
+
+def _store_of(group: str) -> str:
+    return "scores-told" if group == TOLD else OWN
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,7 @@ class OneSeed:
                 lambda: world.write_tuning(self.folder, self.scale, self.seed),
             ),
             "questions": (questions, lambda: world.write_questions(self.folder, self.scale)),
+            "true statements": (self.path(world.TOLD), lambda: world.write_told(self.folder, self.scale)),
         }
         first = [Step(kind, kind, path.exists, run) for kind, (path, run) in write.items()]
         return [
@@ -71,18 +88,7 @@ class OneSeed:
             self._step("completions", "let it answer all questions", "completed.jsonl", self._complete),
             self._step("queries", "choose the queries", "queries.jsonl", self._choose),
             Step("Hessian", "fit the Hessian of the base model", partial(self._whole, "hessian"), self._fit),
-            Step(
-                "influence",
-                "score every document",
-                partial(self._whole, "scores"),
-                partial(self._score, True),
-            ),
-            Step(
-                "gradient dot products",
-                "score with the identity for comparison",
-                partial(self._whole, "scores-identity"),
-                partial(self._score, False),
-            ),
+            *(self._scoring(*which) for which in itertools.product(STORES, (True, False))),
             *(
                 self._step(
                     "analyses", f"analyse: {name}", f"scores/analysis/{name}", partial(self._analyse, name)
@@ -93,6 +99,16 @@ class OneSeed:
             self._step("measures", "measure", "measures.json", self._measure),
             *self._removal_steps(),
         ]
+
+    def _scoring(self, store: str, hessian: bool) -> Step:
+        of = "the queries" if store == OWN else "true statements of facts"
+        name = store if hessian else f"{store}-identity"
+        return Step(
+            "influence" if hessian else "gradient dot products",
+            f"score every document for {of}" + ("" if hessian else ", with the identity for comparison"),
+            partial(self._whole, name),
+            partial(self._score, STORES[store], name, hessian),
+        )
 
     def _step(self, kind: str, title: str, name: str, run: Any) -> Step:
         return Step(kind, title, self.path(name).exists, run)
@@ -141,15 +157,20 @@ class OneSeed:
             seed=self.seed,
         )
 
-    def _score(self, hessian: bool) -> None:
+    def _score(self, queries: str, name: str, hessian: bool) -> None:
         score(
             load_model(self.path("base")),
             open_factors(self.path("hessian")) if hessian else None,
-            read_queries(self.path("queries.jsonl")),
+            read_queries(self.path(queries)),
             read_corpus(self.path(world.CORPUS)),
-            self.path("scores" if hessian else "scores-identity"),
+            self.path(name),
             query_model=load_model(self.path("tuned")),
         )
+
+    def _scored(self, store: str) -> tuple[Scores, dict[str, Row]]:
+        """A score store, and the rows of every method for its queries."""
+        scores = open_scores(self.path(store))
+        return scores, methods(scores, open_scores(self.path(f"{store}-identity")))
 
     def _analyse(self, name: str) -> None:
         k = self.scale.top_k if "k" in TAKES[name] and name != "sanity" else None
@@ -161,11 +182,10 @@ class OneSeed:
         report(self.path("scores"), self.path("report.html"))
 
     def _measure(self) -> None:
-        scale, scores = self.scale, open_scores(self.path("scores"))
-        rows = methods(scores, open_scores(self.path("scores-identity")))
+        scale, (scores, rows) = self.scale, self._scored(OWN)
         tables = {
             "queries": query_measures(scores, self.analysis, scale.top_k, scale.source_k),
-            "gold": gold_table(scores, rows, scale.top_k),
+            "gold": pd.concat([gold_table(*self._scored(store), scale.top_k) for store in STORES]),
             "relations": relation_table(scores, truth_of(scores), rows, scale.top_k),
         }
         for name, table in tables.items():
@@ -188,21 +208,24 @@ class OneSeed:
 
     def removals(self) -> list[tuple[str, str]]:
         """Every group of queries with every way to leave documents out for it, the undisturbed model first."""
-        return [(group, method) for group in GROUPS for method in (UNDISTURBED, *self.scale.removal_methods)]
+        return [
+            (group, method)
+            for group in self.scale.removal_groups
+            for method in (UNDISTURBED, *self.scale.removal_methods)
+        ]
 
     def removal_path(self, group: str, method: str) -> Path:
         """What the model without these documents makes of the queries."""
         return self.path("removal") / f"{group}-{method.replace(' ', '-').replace(',', '')}.json"
 
     def _remove(self, group: str, method: str) -> None:
-        scores = open_scores(self.path("scores"))
         path = self.removal_path(group, method)
         path.parent.mkdir(exist_ok=True)
         dropped: list[str] = []
         if method == UNDISTURBED:
             model = load_model(self.path("tuned"))
         else:
-            rows = methods(scores, open_scores(self.path("scores-identity")))
+            scores, rows = self._scored(_store_of(group))
             queries = removal_group(scores.queries, group)
             columns = columns_to_drop(
                 method, queries, scores, truth_of(scores), rows, self.scale.removal_k, self.seed
@@ -213,15 +236,14 @@ class OneSeed:
             work.mkdir(exist_ok=True)
             model = retrain.retrained(corpus, self.path(world.TUNING), work, self.scale, self.seed)
         # What is random is the same for every group: one model serves all. The group of this step is written last.
-        groups = [*(other for other in GROUPS if other != group), group] if method == RANDOM else [group]
-        for name in groups:
-            queries = removal_group(scores.queries, name)
-            only_right = all(query.correct for query in queries)
+        others = [other for other in self.scale.removal_groups if other != group] if method == RANDOM else []
+        for name in [*others, group]:
+            queries = removal_group(open_scores(self.path(_store_of(name))).queries, name)
             record = {
                 "group": name,
                 "task": queries[0].task,
                 "method": method,
-                "completions": "right ones" if only_right else "all",
+                "completions": describe_group(queries),
                 "dropped": dropped,
                 "asked": retrain.asked(model, queries, self.scale.max_new_tokens),
             }

@@ -17,7 +17,9 @@ from influence.reproduce.truth import Truth, gold_of_facts, gold_of_procedure
 from influence.store.scores import Scores, lowest
 from influence.types import Query
 
-GROUPS = ("factual", "reasoning")
+#: Facts that the model stated itself, the best reasoning task, and true statements of facts whatever it would say.
+GROUPS = ("factual", "reasoning", "told")
+TOLD = "told"
 #: Stands for the models that saw every document.
 UNDISTURBED = "undisturbed"
 RANDOM = "random"
@@ -34,15 +36,24 @@ METHODS: Mapping[str, str | None] = {
 
 
 def removal_group(queries: Sequence[Query], group: str) -> list[Query]:
-    """The queries of a group: factual, or those of the best reasoning task, which come first in the query set.
+    """The queries of a group: factual, told, or those of the best reasoning task, which come first in the query set.
 
     Those that the model answered right, for only their completions can be unlearned; all of them where fewer than two
-    are right.
+    are right, and all that are told.
     """
+    if group == TOLD:
+        return list(queries)
     own = [query for query in queries if query.group == group]
     own = [query for query in own if query.task == own[0].task]
     right = [query for query in own if query.correct]
     return right if len(right) > 1 else own
+
+
+def describe_group(queries: Sequence[Query]) -> str:
+    """Whose completions these are: "right ones" or "all" of the model's own, or "true statements"."""
+    if queries[0].task == TOLD:
+        return "true statements"
+    return "right ones" if all(query.correct for query in queries) else "all"
 
 
 def group_scores(row_of: Row, queries: Sequence[Query]) -> npt.NDArray[np.float64]:

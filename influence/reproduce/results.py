@@ -60,7 +60,8 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
         _findings(tables["findings"]),
         "## What the paper could not measure\n",
         "Gold documents of a factual query are those that state its fact. Recall@k is the share of them among the "
-        "first k, of as many as could be there (at most k); reciprocal rank is that of the best.\n",
+        "first k, of as many as could be there (at most k); reciprocal rank is that of the best. True statements are "
+        "completions that the model was given, whatever it would say itself.\n",
         _recall(tables["recall"]),
         f"Top {scale.top_k} documents of the reasoning queries, by what they show: share, and how many times their "
         "share of the corpus.\n",
@@ -124,15 +125,15 @@ def _findings(table: pd.DataFrame) -> str:
 
 
 def _recall(table: pd.DataFrame) -> str:
-    """Every measure for right and wrong answers; recall@10 by how often the fact is stated."""
+    """Every measure by whose completion it is; recall@10 by how often the fact is stated."""
     parts = []
-    for name in ("answered right", "answered wrong"):
+    for name in ("answered right", "answered wrong", "true statements"):
         own = table[table["queries_are"] == name]
         if len(own):
-            parts.append(f"Facts {name}, {own['queries'].max()} queries:\n\n" + _methods(own, "measure"))
+            parts.append(f"Facts, {name}, {own['queries'].max()} queries:\n\n" + _methods(own, "measure"))
     counted = table[(table["measure"] == "recall@10") & table["queries_are"].str.startswith("stated")]
-    right = counted["queries_are"].str.endswith("right")
-    for own, name in ((counted[~right], "all queries"), (counted[right], "those answered right")):
+    for name in ("answered right", "true statements"):
+        own = counted[counted["queries_are"].str.endswith(name)]
         if len(own):
             numbers = own.groupby("queries_are", sort=False)["queries"].max().to_dict()
             known = ", ".join(f"{count} {str(what).partition(',')[0]}" for what, count in numbers.items())
@@ -173,11 +174,12 @@ def _relations(table: pd.DataFrame) -> str:
 
 def _removal_text(scale: Scale) -> str:
     return (
-        "For a group of queries (of the facts, and of the best reasoning task: those answered right, or all where "
-        f"fewer than two are) {scale.removal_k} documents are left out: the first by the sum over its queries of their "
+        "For a group of queries (factual, and the best reasoning task: those answered right, or all where fewer than "
+        "two are; told: true statements of facts, whatever the model would say) "
+        f"{scale.removal_k} documents are left out: the first by the sum over its queries of their "
         "standardised scores (influence: normed; gradient dot product: dot), at random, or by the truth (gold: what "
         "states the facts, or shows the procedure). Base and tuned model are trained again with the same seed and "
-        "recipe, and asked again; one model without random documents serves both groups. Loss: nats a "
+        "recipe, and asked again; one model without random documents serves every group. Loss: nats a "
         "completion of the original model, summed over its tokens. Changes are against the undisturbed model of the "
         "same seed; a retrained model differs from it also by chance, and random removal shows by how much.\n"
     )

@@ -31,6 +31,7 @@ class Scale:
         top_k: Documents of a query that count as its top, where the paper takes 500 of 5 million.
         source_k: Documents of a query whose sources are counted, where the paper takes 50.
         removal_k: Documents to leave out for a group of queries.
+        removal_groups: Groups of queries, of `influence.reproduce.removal.GROUPS`.
         removal_methods: What ranks them, names in `influence.reproduce.removal.METHODS`.
         seeds: Worlds and models, each from its own seed.
     """
@@ -52,6 +53,7 @@ class Scale:
     top_k: int
     source_k: int
     removal_k: int
+    removal_groups: tuple[str, ...] = ("factual", "reasoning")
     removal_methods: tuple[str, ...] = ("influence", "gradient dot product", "BM25", "random", "gold")
     seeds: int
 
@@ -81,6 +83,7 @@ SCALES = {
         top_k=20,
         source_k=10,
         removal_k=40,
+        removal_groups=("told", "reasoning"),
         removal_methods=("influence", "random"),
         seeds=1,
     ),

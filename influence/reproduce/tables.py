@@ -15,29 +15,34 @@ from influence.reproduce.removal import UNDISTURBED
 #: What the order of the published removal says: the first hurts more than the second.
 ORDER = (("influence", "gradient dot product"), ("gradient dot product", "random"), ("influence", "random"))
 
+#: What queries a row of recall is of -> whose completions.
+QUERIES_ARE = {
+    "own answers": ("right", "wrong"),
+    "answered right": ("right",),
+    "answered wrong": ("wrong",),
+    "true statements": ("true statement",),
+}
+
 
 def recall_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Recall and reciprocal rank of gold documents, for all factual queries, by answer and by count.
+    """Recall and reciprocal rank of gold documents, by whose completion it is and by count.
 
     Args:
         seeds: Tables of `truth.gold_table`.
 
     Returns:
-        Columns method, measure, queries_are ("all", "answered right", "answered wrong", "stated N times" and "stated
-        N times, answered right"), value, low, high, seeds, queries.
+        Columns method, measure, queries_are (a key of `QUERIES_ARE`, alone or after "stated N times, "), value, low,
+        high, seeds, queries.
     """
-    counts = sorted({int(count) for table in seeds for count in table["stated"].unique()})
-    parts: dict[str, Callable[[pd.DataFrame], pd.Series[bool]]] = {
-        "all": lambda table: table["stated"] > 0,
-        "answered right": lambda table: table["correct"],
-        "answered wrong": lambda table: ~table["correct"],
-    }
-    for count in counts:
-        times = "once" if count == 1 else f"{count} times"
-        parts[f"stated {times}"] = lambda table, count=count: table["stated"] == count  # type: ignore[misc]
-        parts[f"stated {times}, answered right"] = lambda table, count=count: (  # type: ignore[misc]
-            (table["stated"] == count) & table["correct"]
-        )
+    parts: dict[str, Callable[[pd.DataFrame], pd.Series[bool]]] = {}
+    for name, completions in QUERIES_ARE.items():
+        parts[name] = lambda table, own=completions: table["completion"].isin(own)  # type: ignore[misc]
+    for count in sorted({int(count) for table in seeds for count in table["stated"].unique()}):
+        times = "stated once" if count == 1 else f"stated {count} times"
+        for name, completions in QUERIES_ARE.items():
+            parts[f"{times}, {name}"] = lambda table, count=count, own=completions: (  # type: ignore[misc]
+                (table["stated"] == count) & table["completion"].isin(own)
+            )
     records = []
     for name, chosen in parts.items():
         own = [table[chosen(table)] for table in seeds]
@@ -84,8 +89,8 @@ def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataF
         seeds: Records that each retraining left: group, task, method, completions, dropped, asked (query, nll, right).
 
     Returns:
-        A row a group and method: group, method, completions ("right ones", or "all" where hardly any is right; those of
-        each seed), dropped (documents, mean over seeds), nll (nats a completion, mean),
+        A row a group and method: group, method, completions (of `removal.describe_group`, of each
+        seed), dropped (documents, mean over seeds), nll (nats a completion, mean),
         nll_change with its low and high, accuracy, accuracy_change with its low and high, seeds, queries.
     """
     records = []

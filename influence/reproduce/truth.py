@@ -20,6 +20,8 @@ from influence.store.scores import Scores, lowest
 from influence.types import Query
 
 RECALL_AT = (1, 10)
+#: Whose completion a query has, by its mark.
+COMPLETIONS = {True: "right", False: "wrong", None: "true statement"}
 #: How a document can relate to a reasoning query, by its truth.
 RELATIONS = ("its procedure", "another procedure", "a fact", "neither")
 
@@ -76,8 +78,9 @@ def gold_table(scores: Scores, rows: Mapping[str, Row], top_k: int) -> pd.DataFr
     """Where the documents that state the fact stand, for each factual query that has any.
 
     Returns:
-        Columns query, stated (gold documents), correct, method, measure ("recall@1", "recall@10", "recall@k" with
-        `top_k`, "reciprocal rank" of the best gold document), value.
+        Columns query, stated (gold documents), completion ("right", "wrong", or "true statement" where it is not the
+        model's own), method, measure ("recall@1", "recall@10", "recall@k" with `top_k`, "reciprocal rank" of the
+        best gold document), value.
     """
     measured = []
     places = columns_of(scores, {name for query in scores.queries for name in query.gold})
@@ -90,9 +93,10 @@ def gold_table(scores: Scores, rows: Mapping[str, Row], top_k: int) -> pd.DataFr
             at = {f"recall@{k}": recall(row_D, gold, k) for k in sorted({*RECALL_AT, top_k})}
             at["reciprocal rank"] = 1 / best_rank(row_D, gold)
             measured += [
-                (query.id, len(gold), bool(query.correct), method, name, value) for name, value in at.items()
+                (query.id, len(gold), COMPLETIONS[query.correct], method, name, value)
+                for name, value in at.items()
             ]
-    return pd.DataFrame(measured, columns=["query", "stated", "correct", "method", "measure", "value"])
+    return pd.DataFrame(measured, columns=["query", "stated", "completion", "method", "measure", "value"])
 
 
 def relation_table(scores: Scores, truth: Truth, rows: Mapping[str, Row], k: int) -> pd.DataFrame:

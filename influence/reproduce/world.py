@@ -10,6 +10,7 @@ from pathlib import Path
 from influence.data.corpus import read_corpus
 from influence.data.examples import Example, write_examples
 from influence.data.miniworld import (
+    Fact,
     World,
     generate,
     make_plan,
@@ -21,11 +22,12 @@ from influence.data.miniworld import (
 )
 from influence.data.miniworld.problems import PROCEDURES
 from influence.data.miniworld.world import fact
-from influence.data.queries import write_queries
+from influence.data.queries import read_queries, write_queries
+from influence.reproduce.choice import in_turn
 from influence.reproduce.scales import Scale
 from influence.types import Document, Query
 
-CORPUS, TUNING, QUESTIONS = "corpus", "tuning.jsonl", "questions.jsonl"
+CORPUS, TUNING, QUESTIONS, TOLD = "corpus", "tuning.jsonl", "questions.jsonl", "told.jsonl"
 #: A word of each procedure's control prompts, by which they are told apart.
 _CONTROL_WORDS = {"slopes": "slope", "arithmetic": "calculation", "linear": "equation"}
 
@@ -59,6 +61,25 @@ def write_questions(folder: Path, scale: Scale) -> None:
     write_queries([replace(query, completion="") for query in asked], folder / QUESTIONS, completed=False)
 
 
+def write_told(folder: Path, scale: Scale) -> None:
+    """Write facts with their true statement as completion, whatever the model would say, seldom and often stated ones.
+
+    They show where the documents that state a fact stand even if the model cannot be made to say it.
+    """
+    asked = read_queries(folder / QUESTIONS, completed=False)
+    stated = in_turn([query for query in asked if query.task == "factual" and query.gold])[: scale.factual]
+    told = [
+        replace(
+            query,
+            id=query.id.replace("question", "told"),
+            task="told",
+            completion=f" {fact_of(query).state()}",
+        )
+        for query in stated
+    ]
+    write_queries(told, folder / TOLD)
+
+
 def world_of(scale: Scale) -> World:
     """The facts and problems of a scale; no seed changes them."""
     return make_plan(scale.documents, scale.world).world
@@ -70,12 +91,12 @@ def with_gold(questions: Iterable[Query], documents: Iterable[Document]) -> list
     for document in documents:
         for name in document.metadata["facts"]:
             stated[name].append(document.id)
-    return [replace(query, gold=tuple(stated[fact_id(query)])) for query in questions]
+    return [replace(query, gold=tuple(stated[fact_of(query).id])) for query in questions]
 
 
-def fact_id(question: Query) -> str:
+def fact_of(question: Query) -> Fact:
     """The fact that a question asks for."""
-    return fact(int(question.id.rpartition("-")[2])).id
+    return fact(int(question.id.rpartition("-")[2]))
 
 
 def named_control(query: Query) -> Query:

@@ -18,7 +18,7 @@ from influence.reproduce import one_seed, retrain
 from influence.reproduce.scales import SCALES
 
 SMOKE = SCALES["smoke"]
-GROUPS = ("factual", "reasoning")
+GROUPS = SMOKE.removal_groups
 
 
 def run(out: Path, *more: str) -> Result:
@@ -73,7 +73,7 @@ def test_a_whole_run_killed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
         patch.setattr(retrain, "asked", asked)
         assert run(out).exit_code == 1
-    assert (seed / "removal" / "factual-influence" / "tuned" / "model.safetensors").exists()
+    assert (seed / "removal" / "told-influence" / "tuned" / "model.safetensors").exists()
     assert not (out / "findings.md").exists()
 
     finished = run(out)
@@ -83,13 +83,13 @@ def test_a_whole_run_killed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     retrainings = (
         len(GROUPS) * len(SMOKE.removal_methods) - 1
     )  # one model without random documents serves both
-    assert calls == {"pretrain": 1 + retrainings, "sft": 1 + retrainings, "fit_hessian": 1, "score": 2}
-    assert "step 4 of 25: pretrain the base model (done)" in finished.output
+    assert calls == {"pretrain": 1 + retrainings, "sft": 1 + retrainings, "fit_hessian": 1, "score": 4}
+    assert "step 5 of 28: pretrain the base model (done)" in finished.output
 
     again = run(out)
     assert again.exit_code == 0
     assert made(seed) == after
-    assert sum(calls.values()) == 2 * (1 + retrainings) + 3
+    assert sum(calls.values()) == 2 * (1 + retrainings) + 5
 
     check_results(out, again.stdout)
     other = CliRunner().invoke(

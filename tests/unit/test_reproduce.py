@@ -22,7 +22,13 @@ from influence.reproduce.findings import findings_table, verdict
 from influence.reproduce.intervals import Interval, mean_of, over_seeds, pair_means, spread_of
 from influence.reproduce.measures import ANSWERED, SLOPE, TOTAL, SeedMeasures, share_of
 from influence.reproduce.procedural_knowledge import procedural_knowledge
-from influence.reproduce.removal import columns_to_drop, first_columns, group_scores, removal_group
+from influence.reproduce.removal import (
+    columns_to_drop,
+    describe_group,
+    first_columns,
+    group_scores,
+    removal_group,
+)
 from influence.reproduce.results import findings_page
 from influence.reproduce.retrain import completion_losses, without
 from influence.reproduce.scales import SCALES, Scale, scale_named
@@ -34,7 +40,14 @@ from influence.reproduce.tables import (
     removal_over_seeds,
 )
 from influence.reproduce.truth import gold_table, recall, relation_table, truth_of
-from influence.reproduce.world import fact_id, named_control, world_of, write_questions, write_world
+from influence.reproduce.world import (
+    fact_of,
+    named_control,
+    world_of,
+    write_questions,
+    write_told,
+    write_world,
+)
 from influence.store.scores import Scores
 from influence.types import Document, Query
 from influence.types import Step as Result
@@ -113,8 +126,12 @@ def test_questions_name_the_documents_that_state_their_fact(tmp_path: Path) -> N
     counts = {fact.id: fact.count for fact in world_of(SMOKE).facts()}
     assert {len(query.gold) for query in facts} == {0, 1, 2, 5, 20}
     for query in facts:
-        assert len(query.gold) == counts[fact_id(query)]
-        assert all(fact_id(query) in documents[name].metadata["facts"] for name in query.gold)
+        assert len(query.gold) == counts[fact_of(query).id]
+        assert all(fact_of(query).id in documents[name].metadata["facts"] for name in query.gold)
+    write_told(tmp_path, SMOKE)
+    told = read_queries(tmp_path / "told.jsonl")
+    assert {len(query.gold) for query in told} == {1, 2, 5, 20}
+    assert all(fact_of(query).spellings[0] in query.completion for query in told)
     names = {query.id.rpartition("-")[2] for query in asked if query.task == "reasoning-control"}
     assert names == {"slopes", "arithmetic", "linear"}
     assert len([query for query in asked if query.task == "slopes"]) == SMOKE.problems
@@ -398,6 +415,7 @@ def test_where_gold_documents_stand(scores: Scores) -> None:
     assert value["f-2", "reciprocal rank"] == 0.5
     assert set(table["query"]) == {"f-1", "f-2"}
     assert table.drop_duplicates("query")["stated"].tolist() == [2, 1]
+    assert table.drop_duplicates("query")["completion"].tolist() == ["right", "wrong"]
 
 
 def test_what_top_documents_show(scores: Scores) -> None:
@@ -455,6 +473,10 @@ def test_the_group_is_what_was_answered_right() -> None:
         "slopes-02",
     ]
     assert len(removal_group(queries, "factual")) == 3
+    told = [replace(query, task="told", correct=None) for query in queries[-3:]]
+    assert removal_group(told, "told") == told
+    named = [describe_group(own) for own in (queries[:3], queries[:5], told)]
+    assert named == ["right ones", "all", "true statements"]
 
 
 def test_recall_over_seeds_by_answer_and_count() -> None:
@@ -462,19 +484,22 @@ def test_recall_over_seeds_by_answer_and_count() -> None:
         {
             "query": ["a", "b", "c", "d"],
             "stated": [1, 1, 5, 5],
-            "correct": [True, False, True, True],
+            "completion": ["right", "wrong", "right", "right"],
             "method": "m",
             "measure": "recall@10",
             "value": [1.0, 0.0, 0.5, 0.7],
         }
     )
-    made = recall_over_seeds([table, table]).set_index("queries_are")["value"]
-    assert made["all"] == pytest.approx(0.55)
+    told = table.assign(completion="true statement", value=0.9)
+    made = recall_over_seeds([pd.concat([table, told])] * 2).set_index("queries_are")["value"]
+    assert made["own answers"] == pytest.approx(0.55)
     assert made["answered right"] == pytest.approx(2.2 / 3)
     assert made["answered wrong"] == 0
-    assert made["stated once"] == 0.5
-    assert made["stated 5 times"] == pytest.approx(0.6)
+    assert made["true statements"] == pytest.approx(0.9)
+    assert made["stated once, own answers"] == 0.5
+    assert made["stated 5 times, answered right"] == pytest.approx(0.6)
     assert made["stated once, answered right"] == 1
+    assert made["stated once, true statements"] == pytest.approx(0.9)
 
 
 def removal_records(effect: dict[str, float], seed: int) -> list[dict[str, Any]]:
@@ -546,7 +571,7 @@ def test_the_page_states_scale_rule_and_seeds() -> None:
         seed=0
     )
     recalls = recall_over_seeds(
-        [pd.DataFrame(columns=["query", "stated", "correct", "method", "measure", "value"])]
+        [pd.DataFrame(columns=["query", "stated", "completion", "method", "measure", "value"])]
     )
     relations = relations_over_seeds(
         [pd.DataFrame(columns=["query", "task", "method", "what", "share", "corpus_share"])]
