@@ -180,8 +180,9 @@ def _removal_text(scale: Scale) -> str:
         "standardised scores (influence: normed; gradient dot product: dot), at random, or by the truth (gold: what "
         "states the facts, or shows the procedure). Base and tuned model are trained again with the same seed and "
         "recipe, and asked again; one model without random documents serves every group. Loss: nats a "
-        "completion of the original model, summed over its tokens. Changes are against the undisturbed model of the "
-        "same seed; a retrained model differs from it also by chance, and random removal shows by how much.\n"
+        "completion, summed over its tokens; changes are against the undisturbed model of the same seed. A completion "
+        "that a model chose itself is likelier to it than to any other model, so every retraining raises its loss, and "
+        "a retrained model differs by chance too: compare with random removal. True statements were not chosen.\n"
     )
 
 
@@ -206,7 +207,7 @@ def _order(table: pd.DataFrame) -> str:
         [record["group"], f"{record['more']} − {record['less']}", _value(record, "value"), record["holds"]]
         for record in table.to_dict("records")
     ]
-    head = "The published order (influence > gradient dot product > random), as differences in nats:\n\n"
+    head = "Differences between ways to choose (the paper's order: influence > gradient dot product > random):\n\n"
     return head + _table(["queries", "difference", "nats a completion", "holds here"], rows)
 
 

@@ -12,9 +12,15 @@ from influence.reproduce.findings import verdict
 from influence.reproduce.intervals import Interval, Statistic, mean_of, over_seeds
 from influence.reproduce.removal import UNDISTURBED
 
-#: What the order of the published removal says: the first hurts more than the second.
-ORDER = (("influence", "gradient dot product"), ("gradient dot product", "random"), ("influence", "random"))
-
+#: The first is expected to hurt more than the second. Published: influence > gradient dot product > random.
+ORDER = (
+    ("influence", "gradient dot product"),
+    ("gradient dot product", "random"),
+    ("influence", "random"),
+    ("influence", "BM25"),
+    ("BM25", "random"),
+    ("gold", "random"),
+)
 #: What queries a row of recall is of -> whose completions.
 QUERIES_ARE = {
     "own answers": ("right", "wrong"),
