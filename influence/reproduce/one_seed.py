@@ -234,7 +234,9 @@ class OneSeed:
             corpus = retrain.without(self.path(world.CORPUS) / FILE_NAME, set(dropped))
             work = path.with_suffix("")
             work.mkdir(exist_ok=True)
-            model = retrain.retrained(corpus, self.path(world.TUNING), work, self.scale, self.seed)
+            model = retrain.retrained(
+                corpus, self.path("base"), self.path(world.TUNING), work, self.scale, self.seed
+            )
         # What is random is the same for every group: one model serves all. The group of this step is written last.
         others = [other for other in self.scale.removal_groups if other != group] if method == RANDOM else []
         for name in [*others, group]:

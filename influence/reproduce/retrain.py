@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,12 +23,17 @@ from influence.train.pretrain import pretrain
 from influence.train.sft import sft
 from influence.types import Query
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 _BATCH = 32
 
 
-def train_base(corpus: Corpus, out: Path, scale: Scale, seed: int) -> None:
-    """Pretrain with the recipe of a scale."""
-    pretrain(corpus, out, size=scale.size, epochs=scale.epochs, seed=seed)
+def train_base(
+    corpus: Corpus, out: Path, scale: Scale, seed: int, tokenizer: PreTrainedTokenizerFast | None = None
+) -> None:
+    """Pretrain with the recipe of a scale, with a tokenizer of its own unless one is given."""
+    pretrain(corpus, out, size=scale.size, epochs=scale.epochs, tokenizer=tokenizer, seed=seed)
 
 
 def train_tuned(base: Path, tuning: Path, out: Path, scale: Scale, seed: int) -> None:
@@ -53,11 +58,19 @@ def without(path: Path, dropped: Set[str]) -> Corpus:
     return Corpus(path.stem, "jsonl", origin, None, rows, Fields("text", "id", "source"))
 
 
-def retrained(corpus: Corpus, tuning: Path, folder: Path, scale: Scale, seed: int) -> LanguageModel:
-    """A model pretrained on a corpus and fine-tuned, in `folder`; a killed run goes on."""
+def retrained(
+    corpus: Corpus, first: Path, tuning: Path, folder: Path, scale: Scale, seed: int
+) -> LanguageModel:
+    """A model pretrained on a corpus and fine-tuned, in `folder`; a killed run goes on.
+
+    Args:
+        first: The base model of the whole corpus, whose tokenizer serves again: other tokens would change the loss.
+    """
+    from transformers import PreTrainedTokenizerFast
+
     base, tuned = folder / "base", folder / "tuned"
     if not base.exists():
-        train_base(corpus, base, scale, seed)
+        train_base(corpus, base, scale, seed, PreTrainedTokenizerFast.from_pretrained(first))
     if not tuned.exists():
         train_tuned(base, tuning, tuned, scale, seed)
     return load_model(tuned)

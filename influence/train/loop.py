@@ -14,7 +14,7 @@ from influence.store.artefact import write_json
 from influence.train.text import IGNORED_LABEL, Batches, Row, pad_rows
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 Dtype = Literal["bf16", "fp32"]
 
@@ -60,9 +60,23 @@ def run_trainer(
         train_dataset=batches,  # a sequence will do
         data_collator=_only,
     )
+    trainer.remove_callback(transformers.ProgressCallback)
+    trainer.add_callback(_quiet_progress())
     checkpoint = _last_checkpoint(part / "checkpoints")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def _quiet_progress() -> TrainerCallback:
+    """The Trainer's progress bar, with the loss beside it where the Trainer would print a line to stdout."""
+    from transformers import ProgressCallback
+
+    class Progress(ProgressCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **other: Any) -> None:
+            if self.training_bar is not None and logs and "loss" in logs:
+                self.training_bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
+
+    return Progress()
 
 
 def _only(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def pretrain(
     size: str = "small",
     epochs: int | None = None,
     held_out: Corpus | None = None,
+    tokenizer: PreTrainedTokenizerFast | None = None,
     seed: int = 0,
     dtype: Dtype = "bf16",
 ) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def pretrain(
         size: A name in `SIZES`.
         epochs: Passes over the corpus; the size's own number by default.
         held_out: Documents the model never sees, for the held-out loss.
+        tokenizer: Use this one instead of training one, so that two corpora become the same kind of tokens.
         seed: Seeds the weights and the order of the batches.
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
 
@@ -107,7 +109,7 @@ def pretrain(
     part = out.with_name(out.name + ".part")
     settings = {"size": size, **dataclasses.asdict(shape), "seed": seed, "dtype": dtype}
     claim(part, "pretraining", {**settings, "corpus": corpus.describe()})
-    tokenizer = _tokenizer(corpus, part / "tokenizer", shape)
+    tokenizer = tokenizer or _tokenizer(corpus, part / "tokenizer", shape)
     rows = tokenize_rows(corpus, tokenizer, shape.max_length)
     same_text(part / "text.json", digest(rows.windows))
     held_out_rows = tokenize_rows(held_out, tokenizer, shape.max_length) if held_out is not None else None

@@ -234,3 +234,21 @@ def test_the_command(corpus: Corpus, tmp_path: Path) -> None:
 def test_the_command_offers_every_size() -> None:
     result = CliRunner().invoke(cli, ["train", "pretrain", "--help"])
     assert f"[{'|'.join(SIZES)}]" in result.output
+
+
+@pytest.mark.usefixtures("small_sizes")
+def test_a_given_tokenizer_is_used_and_none_trained(corpus: Corpus, tmp_path: Path) -> None:
+    other = train_tokenizer(iter(["pqr stu vwx"] * 50), 280, 32)
+    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, tokenizer=other, dtype="fp32")
+    kept = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert kept.get_vocab() == other.get_vocab()
+
+
+@pytest.mark.usefixtures("small_sizes")
+def test_training_leaves_stdout_alone(
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, dtype="fp32")
+    seen = capfd.readouterr()
+    assert seen.out == ""
+    assert "loss" in seen.err
