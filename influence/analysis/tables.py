@@ -49,6 +49,7 @@ from influence.analysis.stages import (
     stage_sources,
     stage_within,
 )
+from influence.files import whole_file
 from influence.store.scores import Scores
 from influence.store.token_scores import open_token_scores
 from influence.types import Reading
@@ -228,12 +229,8 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, made_by: Mapp
         path = folder / f"{name}.parquet"
         arrow = pa.Table.from_pandas(table, preserve_index=False)
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"influence": note})
-        part = path.with_name(path.name + ".part")
-        try:
+        with whole_file(path) as part:
             pq.write_table(arrow, part, compression="zstd")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
         paths.append(path)
     return paths
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from influence.data.rows import shard_rows
 from influence.errors import InputError
+from influence.files import whole_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,6 @@ def write_examples(examples: Iterable[Example], path: str | Path) -> None:
     """Write examples so that `read_examples` gives them back; the file appears whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            for example in examples:
-                file.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for example in examples:
+            file.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")

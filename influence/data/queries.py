@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 from influence.errors import InputError
+from influence.files import whole_file
 from influence.types import Group, Query, Step
 
 T = TypeVar("T")
@@ -90,12 +91,8 @@ def write_queries(queries: Iterable[Query], path: str | Path, *, completed: bool
         raise InputError("There are no queries to write.", fix="Give at least one query.")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         part.write_text("".join(lines), encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def ready_queries() -> list[str]:

@@ -22,10 +22,11 @@ from influence.engine.passes import Budget, backward, describe_documents, run_bl
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.errors import InputError, StoreError
+from influence.files import whole_file
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import allocate_arrays, claim, finish, map_arrays, whole_file, write_arrays
+from influence.store.artefact import allocate_arrays, claim, finish, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records

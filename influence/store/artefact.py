@@ -6,13 +6,11 @@ result; two runs may share a folder only if it is equal) and `provenance` (every
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.errors import StoreError
+from influence.files import whole_file as whole_file
 
 MANIFEST = "manifest.json"
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
-
-
-_UMASK = os.umask(0)
-os.umask(_UMASK)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Write to the `.part` file this gives; it becomes `path` when all went well, and is removed when not.
-
-    Raises:
-        OSError: of a full disk with the name of `path`, whichever library met it.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        part.chmod(0o666 & ~_UMASK)  # safetensors writes files that only their owner reads
-        part.replace(path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        if full or "os error 28" in str(error):  # safetensors' error is no OSError
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise
 
 
 def write_json(path: Path, value: Any) -> None:

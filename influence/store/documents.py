@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from influence.errors import StoreError
-from influence.store.artefact import whole_file
+from influence.files import whole_file
 from influence.types import Document
 
 FILE = "documents.arrow"

@@ -25,7 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from influence.errors import StoreError
-from influence.store.artefact import open_complete, read_manifest, whole_file, write_json
+from influence.files import whole_file
+from influence.store.artefact import open_complete, read_manifest, write_json
 from influence.types import LayerFactors
 
 #: What `load_tensors(folder, name)` may find, in the order a fit makes them.

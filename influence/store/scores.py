@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.errors import InputError
-from influence.store.artefact import map_arrays, open_complete, whole_file, write_json
+from influence.files import whole_file
+from influence.store.artefact import map_arrays, open_complete, write_json
 from influence.store.documents import DocumentTable
 from influence.types import Query, Reading, Step
 

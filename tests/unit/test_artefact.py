@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from influence.errors import StoreError
+from influence.files import whole_file
 from influence.store import artefact
 from influence.store.artefact import (
     allocate_arrays,
@@ -18,7 +19,6 @@ from influence.store.artefact import (
     map_arrays,
     open_complete,
     read_manifest,
-    whole_file,
     write_arrays,
     write_json,
 )

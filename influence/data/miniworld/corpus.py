@@ -14,6 +14,7 @@ from influence.data.miniworld.plan import Plan, make_plan, n_statements
 from influence.data.miniworld.settings import Settings, whole_number
 from influence.data.miniworld.world import COUNTS, Fact, World, fact, is_foreign
 from influence.errors import InputError
+from influence.files import whole_file
 from influence.types import Document
 
 FILE_NAME = "documents.jsonl"
@@ -174,13 +175,8 @@ def write_corpus(documents: Iterable[Document], folder: str | Path) -> Path:
             fix="Choose another folder, or delete those files first.",
         )
     path = folder / FILE_NAME
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            for document in documents:
-                record = {"id": document.id, "source": document.source, "text": document.text}
-                file.write(json.dumps(record | document.metadata, ensure_ascii=False) + "\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for document in documents:
+            record = {"id": document.id, "source": document.source, "text": document.text}
+            file.write(json.dumps(record | document.metadata, ensure_ascii=False) + "\n")
     return path

@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write to the `.part` file this gives; it becomes `path` when all went well, and is removed when not.
+
+    Raises:
+        OSError: of a full disk with the name of `path`, whichever library met it.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.chmod(0o666 & ~_UMASK)  # safetensors writes files that only their owner reads
+        part.replace(path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or "os error 28" in str(error):  # safetensors' error is no OSError
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
