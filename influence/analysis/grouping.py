@@ -5,6 +5,7 @@ Queries are the unit of all uncertainty: they are drawn anew, documents and scor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal
@@ -23,6 +24,7 @@ Grouping = Literal["task", "group"] | Mapping[str, str]
 
 RESAMPLES = 2000
 _LEVELS = (2.5, 97.5)
+_Z = 1.959964
 
 
 def group_rows(queries: Sequence[Query], group_by: Grouping = "task") -> dict[str, npt.NDArray[np.int64]]:
@@ -100,6 +102,13 @@ def mean_interval(values: npt.ArrayLike, resamples: int = RESAMPLES, seed: int =
     low, high = np.percentile(bootstrap_means(values_N, resamples, seed), _LEVELS)
     sd = float(values_N.std(ddof=1)) if n > 1 else np.nan
     return {"n": n, "mean": float(values_N.mean()), "sd": sd, "low": float(low), "high": float(high)}
+
+
+def wilson(hits: float, n: int) -> tuple[float, float]:
+    """95 % Wilson interval of a share of `n`."""
+    centre, spread = (hits + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2)
+    half = spread * math.sqrt(hits * (n - hits) / n + _Z**2 / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def summarise(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from influence.analysis.columns import rank_column
+from influence.analysis.grouping import wilson
 from influence.report.figures import Figure, Panel, made_by, sizes
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count
@@ -17,7 +17,6 @@ from influence.types import Query
 
 #: Depth of the analysis where its tables do not say.
 _DEPTH = 500
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,3 @@ def _by_query(
         "why",
     ]
     return pd.DataFrame(rows, columns=columns, dtype=object)
-
-
-def wilson(hits: float, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share of `n`."""
-    centre, spread = (hits + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2)
-    half = spread * math.sqrt(hits * (n - hits) / n + _Z**2 / 4)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from influence.analysis.grouping import wilson
 from influence.report.figures import Choice, Figure, Panel
-from influence.report.found import wilson
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count, plain
 
