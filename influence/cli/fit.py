@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from influence.cli.options import compute_options, corpus_options, out_option, text_options
+from influence.cli.options import compute_options, corpus_options, out_option, text_options, wait_quietly
 
 
 @click.command("fit-hessian")
@@ -57,6 +57,8 @@ def fit_hessian(
     Two passes over the documents: covariances, with labels sampled from the model, then corrected eigenvalues.
     The factors are safetensors with kronfluence's names and scale, so each program reads the other's.
     """
+    wait_quietly()
+
     from influence.data.corpus import read_corpus
     from influence.engine.fit import fit_hessian as fit
     from influence.models.load import load_model

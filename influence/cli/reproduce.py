@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 
 import click
+
+from influence.cli.options import wait_quietly
 
 
 @click.group()
@@ -46,8 +47,7 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
 
     Writes findings.md, results.json, CSV tables and figures to OUT, and a report to OUT/seed-N.
     """
-    # Threads of libgomp that spin while they wait slow a busy machine; read when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    wait_quietly()
 
     from influence.reproduce.procedural_knowledge import procedural_knowledge as run
 

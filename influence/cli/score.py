@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from influence.cli.options import compute_options, corpus_options, out_option, text_options
+from influence.cli.options import compute_options, corpus_options, out_option, text_options, wait_quietly
 
 
 @click.command("score")
@@ -55,6 +55,8 @@ def score(
     (dot / −log p(completion | prompt)) and normed (dot / norm of the document's gradient). Rank by normed, sum with
     per nat.
     """
+    wait_quietly()
+
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
     from influence.engine.score import score as run
