@@ -155,8 +155,10 @@ def _from_json(line: str, where: str) -> ChainExample:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON.", have=_short(line), fix=_JSON_FORM) from error
-    texts = [fields.get(name) for name in ("input", "chain", "answer")] if isinstance(fields, dict) else []
-    if not texts or not all(isinstance(text, str) for text in texts):
+    texts: list[str] = []
+    if isinstance(fields, dict):
+        texts = [text for name in ("input", "chain", "answer") if isinstance(text := fields.get(name), str)]
+    if len(texts) < 3:
         raise InputError(
             f"{where} lacks the text of an input, a chain or an answer.", have=_short(line), fix=_JSON_FORM
         )
@@ -220,8 +222,8 @@ def _check_splits(files: Mapping[Split, Path]) -> dict[str, int]:
     Memory grows with the held-out splits only. Within a split an input may stand twice.
     """
     held_out: dict[str, Split] = {}
-    sizes = dict.fromkeys(files, 0)
-    for name in reversed(files):
+    sizes: dict[str, int] = dict.fromkeys(files, 0)
+    for name in reversed(list(files)):
         for number, example in enumerate(read_examples(files[name]), start=1):
             other = held_out.get(example.input, name)
             if other != name:
@@ -237,4 +239,4 @@ def _check_splits(files: Mapping[Split, Path]) -> dict[str, int]:
             raise InputError(
                 f"The {name} split is empty: {files[name]}.", fix="Add examples, or remove the file."
             )
-    return {str(name): size for name, size in sizes.items()}
+    return sizes
