@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from influence.cli.options import device_options
+
 
 @click.command("complete")
 @click.argument("queries")
@@ -30,14 +32,7 @@ import click
     type=click.IntRange(1),
     help="Most tokens of a completion.",
 )
-@click.option("--device", help="cpu, cuda, cuda:1, …  [default: a GPU where there is one]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Precision.",
-)
+@device_options
 def complete(
     queries: str,
     model: str,

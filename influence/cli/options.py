@@ -51,16 +51,9 @@ def text_options(command: Command) -> Command:
     return command
 
 
-def compute_options(command: Command) -> Command:
+def device_options(command: Command) -> Command:
     """Where and in what precision to compute."""
     for option in (
-        click.option(
-            "--batch-tokens",
-            default=4096,
-            show_default=True,
-            type=click.IntRange(1),
-            help="Padded tokens of a batch; halves by itself when memory runs out.",
-        ),
         click.option("--device", help="cpu, cuda, cuda:1, …  [default: a GPU where there is one]"),
         click.option(
             "--dtype",
@@ -69,6 +62,22 @@ def compute_options(command: Command) -> Command:
             show_default=True,
             help="Precision of the model; sums are kept in float32 at least.",
         ),
+    ):
+        command = option(command)
+    return command
+
+
+def compute_options(command: Command) -> Command:
+    """`device_options`, in how large batches, and which revision of the model."""
+    for option in (
+        click.option(
+            "--batch-tokens",
+            default=4096,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Padded tokens of a batch; halves by itself when memory runs out.",
+        ),
+        device_options,
         click.option("--revision", help="Branch, tag or commit of a hub model."),
     ):
         command = option(command)
