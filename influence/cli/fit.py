@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from influence.cli.options import compute_options, corpus_options, out_option, text_options, wait_quietly
+from influence.cli.options import (
+    compute_options,
+    corpus_options,
+    out_option,
+    taken_fields,
+    text_options,
+    wait_quietly,
+)
 
 
 @click.command("fit-hessian")
@@ -39,18 +46,7 @@ from influence.cli.options import compute_options, corpus_options, out_option, t
 )
 @compute_options
 def fit_hessian(
-    model: str,
-    corpus: str,
-    split: str,
-    text_field: str,
-    id_field: str,
-    source_field: str,
-    out: Path,
-    dtype: Any,
-    device: str | None,
-    revision: str | None,
-    batch_tokens: int,
-    **settings: Any,
+    model: str, corpus: str, out: Path, dtype: Any, device: str | None, revision: str | None, **settings: Any
 ) -> None:
     """Fit the EK-FAC Hessian of MODEL, a local folder or a hub name, on a corpus.
 
@@ -63,11 +59,9 @@ def fit_hessian(
     from influence.engine.fit import fit_hessian as fit
     from influence.models.load import load_model
 
-    documents = read_corpus(
-        corpus, split=split, text_field=text_field, id_field=id_field, source_field=source_field
-    )
+    documents = read_corpus(corpus, **taken_fields(settings))
     loaded = load_model(model, dtype=dtype, device=device, revision=revision)
-    factors = fit(loaded, documents, out=out, batch_tokens=batch_tokens, **settings)
+    factors = fit(loaded, documents, out=out, **settings)
     assert factors.manifest is not None
     click.echo(f"{factors.manifest['provenance']['summary']}")
     click.echo(f"Hessian of {len(factors.layers)} layers: {out}")

@@ -39,6 +39,11 @@ def corpus_options(command: Command) -> Command:
     return command
 
 
+def taken_fields(settings: dict[str, Any]) -> dict[str, Any]:
+    """Take how to read a corpus, the arguments of `read_corpus`, out of what a command with `corpus_options` got."""
+    return {name: settings.pop(name) for name in ("split", "text_field", "id_field", "source_field")}
+
+
 def text_options(command: Command) -> Command:
     """How long a document may be."""
     for option in (

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from influence.cli.options import compute_options, corpus_options, out_option, text_options, wait_quietly
+from influence.cli.options import (
+    compute_options,
+    corpus_options,
+    out_option,
+    taken_fields,
+    text_options,
+    wait_quietly,
+)
 
 
 @click.command("score")
@@ -37,15 +44,10 @@ def score(
     query_model: str | None,
     hessian: str,
     corpus: str,
-    split: str,
-    text_field: str,
-    id_field: str,
-    source_field: str,
     out: Path,
     dtype: Any,
     device: str | None,
     revision: str | None,
-    batch_tokens: int,
     **settings: Any,
 ) -> None:
     """Score every document of a corpus against all queries, in one scan.
@@ -65,14 +67,10 @@ def score(
 
     asked = read_queries(queries)
     factors = None if hessian == "identity" else open_factors(hessian)
-    documents = read_corpus(
-        corpus, split=split, text_field=text_field, id_field=id_field, source_field=source_field
-    )
+    documents = read_corpus(corpus, **taken_fields(settings))
     loaded = load_model(model, dtype=dtype, device=device, revision=revision)
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
-    scores = run(
-        loaded, factors, asked, documents, out, query_model=tuned, batch_tokens=batch_tokens, **settings
-    )
+    scores = run(loaded, factors, asked, documents, out, query_model=tuned, **settings)
     click.echo(scores.manifest["provenance"]["summary"])
     click.echo(f"Scores of {len(scores.queries)} queries × {len(scores.documents):,} documents: {out}")
     click.echo(f"Next: influence report {out} --out report.html")

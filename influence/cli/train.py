@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from influence.cli.options import corpus_options, wait_quietly
+from influence.cli.options import corpus_options, taken_fields, wait_quietly
 
 
 @click.group()
@@ -44,34 +44,19 @@ _DTYPE = click.option(
 @click.option("--held-out", help="Another corpus, never trained on, for the held-out loss.")
 @click.option("--seed", default=0, show_default=True, help="Seeds the weights and the order of the batches.")
 @_DTYPE
-def pretrain(
-    corpus: str,
-    split: str,
-    text_field: str,
-    id_field: str,
-    source_field: str,
-    out: Path,
-    size: str,
-    epochs: int | None,
-    held_out: str | None,
-    seed: int,
-    dtype: Any,
-) -> None:
+def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> None:
     """Train a tokenizer and a small Llama-like model from scratch on every document of a corpus."""
     wait_quietly()
 
     from influence.data.corpus import read_corpus
     from influence.train.pretrain import pretrain as run
 
-    fields = {"text_field": text_field, "id_field": id_field, "source_field": source_field}
+    fields = taken_fields(settings)
     record = run(
-        read_corpus(corpus, split=split, **fields),
+        read_corpus(corpus, **fields),
         out,
-        size=size,
-        epochs=epochs,
-        held_out=read_corpus(held_out, split=split, **fields) if held_out else None,
-        seed=seed,
-        dtype=dtype,
+        held_out=read_corpus(held_out, **fields) if held_out else None,
+        **settings,
     )
     losses = record["loss_nats_per_token"]
     click.echo(
