@@ -33,24 +33,14 @@ from influence.cli.options import device_options
     help="Most tokens of a completion.",
 )
 @device_options
-def complete(
-    queries: str,
-    model: str,
-    out: Path,
-    right: int | None,
-    wrong: int | None,
-    max_new_tokens: int,
-    device: str | None,
-    dtype: Any,
-) -> None:
+def complete(queries: str, model: str, out: Path, device: str | None, dtype: Any, **settings: Any) -> None:
     """Let a model answer QUERIES, mark each answer right or wrong, and write the query set to score.
 
     QUERIES is a JSONL file, or the name of a ready set; its completions, if any, are replaced by the model's own,
     greedily decoded. An answer that is a number is right when it is the last number the model says; any other when
     it, or a keyword of the query, is said.
     """
-    from influence.data.queries import read_queries, write_queries
-    from influence.engine.complete import choose
+    from influence.data.queries import read_queries
     from influence.engine.complete import complete as run
     from influence.errors import InputError
     from influence.models.load import load_model
@@ -58,17 +48,14 @@ def complete(
     if out.exists():
         raise InputError(f"{out} already exists.", fix="Choose another --out, or remove it.")
     questions = read_queries(queries, completed=False)
-    done = run(load_model(model, dtype=dtype, device=device), questions, out, max_new_tokens=max_new_tokens)
+    done = run(load_model(model, dtype=dtype, device=device), questions, out, **settings)
     for task, (good, asked) in done.accuracy().items():
         click.echo(f"{task:<24} {good:>5,} of {asked:,} right ({good / asked:.0%})")
     if done.empty:
         click.echo(
             f"Left out, for the model said nothing: {', '.join(done.empty[:8])} ({len(done.empty)} in all)"
         )
-    kept = choose(done.queries, right, wrong)
-    if len(kept) < len(done.queries):
-        write_queries(kept, out)
-    click.echo(f"{len(kept)} queries: {out}")
+    click.echo(f"{len(done.kept)} queries: {out}")
     click.echo(
         f"Next: influence score --queries {out} --query-model {model} --model BASE --hessian HESSIAN …"
     )

@@ -32,10 +32,12 @@ class Completed:
 
     Attributes:
         queries: `correct` is None where the question has no answer to compare with.
+        kept: Those of them that were written.
         empty: Ids of questions to which the model said nothing; they are not among the queries.
     """
 
     queries: list[Query]
+    kept: list[Query]
     empty: list[str]
 
     def accuracy(self) -> dict[str, tuple[int, int]]:
@@ -46,7 +48,13 @@ class Completed:
 
 
 def complete(
-    language_model: LanguageModel, questions: Sequence[Query], out: Path, *, max_new_tokens: int = 200
+    language_model: LanguageModel,
+    questions: Sequence[Query],
+    out: Path,
+    *,
+    max_new_tokens: int = 200,
+    right: int | None = None,
+    wrong: int | None = None,
 ) -> Completed:
     """Let a model complete every question, greedily, and write the result as a query set.
 
@@ -58,9 +66,12 @@ def complete(
         questions: Queries; their completions are not used.
         out: The JSONL file to write.
         max_new_tokens: Most tokens of a completion.
+        right: Write at most this many queries answered right of each task; None: all of them.
+        wrong: The same of those answered wrong.
 
     Raises:
         ComputeError: the model said nothing to any question.
+        InputError: `right` and `wrong` leave no query.
         ModelError: a question leaves no room for a completion in the model's context.
         StoreError: `<out>.partial/` belongs to another run.
     """
@@ -76,20 +87,19 @@ def complete(
     claim(part, "completions", config)
     texts = _completions(language_model, questions, part / _LINES, max_new_tokens)
     said = [replace(question, completion=texts[question.id]) for question in questions]
-    done = Completed(
-        [
-            replace(query, correct=is_right(query, query.completion))
-            for query in said
-            if query.completion.strip()
-        ],
-        [query.id for query in said if not query.completion.strip()],
-    )
+    marked = [
+        replace(query, correct=is_right(query, query.completion))
+        for query in said
+        if query.completion.strip()
+    ]
+    empty = [query.id for query in said if not query.completion.strip()]
+    done = Completed(marked, choose(marked, right, wrong), empty)
     if not done.queries:
         raise ComputeError(
             f"{language_model.name} said nothing to any of {len(questions)} questions.",
             fix="Complete with a model that was tuned on prompts of this form.",
         )
-    write_queries(done.queries, out)
+    write_queries(done.kept, out)
     facts = {"model": language_model.name, "config": config, "empty": done.empty, "accuracy": done.accuracy()}
     write_json(out.with_suffix(".provenance.json"), provenance(time.time() - started, **facts))
     shutil.rmtree(part)

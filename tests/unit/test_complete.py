@@ -93,6 +93,18 @@ def test_right_and_wrong_ones_are_chosen_by_task() -> None:
     assert choose(marked, None, None) == marked
 
 
+def test_only_the_chosen_are_written(tmp_path: Path) -> None:
+    language_model = tiny_model()
+    whole = complete(language_model, QUESTIONS, tmp_path / "whole.jsonl", max_new_tokens=8)
+    done = complete(language_model, QUESTIONS, tmp_path / "q.jsonl", max_new_tokens=8, wrong=1)
+    assert read_queries(tmp_path / "q.jsonl") == done.kept == choose(whole.queries, None, 1)
+    assert done.queries == whole.queries == whole.kept
+    assert len(done.kept) < len(done.queries)
+    with pytest.raises(InputError, match="no queries"):
+        complete(language_model, QUESTIONS, tmp_path / "none.jsonl", max_new_tokens=8, right=0, wrong=0)
+    assert not (tmp_path / "none.jsonl").exists()
+
+
 def test_the_command(tmp_path: Path) -> None:
     tiny_model_folder = tmp_path / "model"
     language_model = tiny_model()
