@@ -6,7 +6,7 @@ model whose separator is EOS has therefore finished an answer at the first EOS *
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -217,3 +217,9 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], offsets: b
     """Ids of each part, with a blank before it as within a sentence; nothing for an empty part."""
     spaced = [f" {text.strip()}" if text.strip() else "" for text in texts]
     return tokenizer(spaced, add_special_tokens=False, return_offsets_mapping=offsets, verbose=False)
+
+
+def rows_of(sequences: Sequences) -> Iterator[Int32]:
+    """The ids of one example after the other."""
+    for start, end in zip(sequences.starts[:-1], sequences.starts[1:], strict=True):
+        yield sequences.tokens[start:end]
