@@ -21,6 +21,7 @@ COMMANDS = {
     "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as Parquet tables."),
     "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
     "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
+    "data": ("influence.cli.data", "data", "Make a task with a chain of thought."),
     "complete": ("influence.cli.complete", "complete", "Let a model answer queries; mark right and wrong."),
     "train": ("influence.cli.train", "train", "Train a language model."),
     "reproduce": ("influence.cli.reproduce", "reproduce", "Reproduce a paper where the truth is known."),
