@@ -7,6 +7,7 @@ it was removed from the left, before the separator that ends the chain when it w
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,8 @@ def generate(
     """The most likely continuation of each prompt, token by token, with its end token if it came to it.
 
     Where separator and end are one token, the second of them ends it. Prompts of one batch are padded on the left and
-    masked: each continues as it would alone.
+    masked: each continues as it would alone. A gap that leads past the model's positions ends at the last one, as in
+    training.
 
     Raises:
         ModelError: positions do not fit into the model's context, or must be given and the model takes none.
@@ -70,6 +72,7 @@ def generate(
     separated_B = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     done_B = separated_B.clone()
     takes_positions = _takes_positions(model)
+    last = (_positions(model) or sys.maxsize) - 1
     call: Any = model
     past: Any = None
     steps: list[Tensor] = []
@@ -87,7 +90,8 @@ def generate(
         if bool(done_B.all()):
             break
         ids_BT = token_B[:, None]
-        position_BT = (next_B + step + torch.where(late_B & ~separated_B, 0, gap_B))[:, None]
+        position_B = next_B + step + torch.where(late_B & ~separated_B, 0, gap_B)
+        position_BT = position_B.clamp(max=last)[:, None]
         mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(prompts), 1)], dim=1)
     return [_until_end(row, marks) for row in torch.stack(steps, dim=1).tolist()]
 
@@ -103,14 +107,18 @@ def _takes_positions(model: PreTrainedModel) -> bool:
     return "position_ids" in inspect.signature(model.forward).parameters
 
 
+def _positions(model: PreTrainedModel) -> int | None:
+    return getattr(model.config, "max_position_embeddings", None)
+
+
 def _check(model: PreTrainedModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
     if any(prompt.gap for prompt in prompts) and not _takes_positions(model):
         raise ModelError(
             f"{type(model).__name__} takes no position ids, so positions cannot be kept.",
             fix="Evaluate a model that was trained with normal positions.",
         )
-    context = getattr(model.config, "max_position_embeddings", None)
-    needed = max(len(prompt.tokens) + prompt.gap for prompt in prompts) + max_new_tokens - 1
+    context = _positions(model)
+    needed = max(len(prompt.tokens) for prompt in prompts) + max_new_tokens - 1
     if context is not None and needed > context:
         raise ModelError(
             f"A prompt and {max_new_tokens} new tokens do not fit into the positions of the model.",
