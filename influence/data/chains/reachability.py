@@ -30,7 +30,7 @@ Nodes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Graphs:
-    """n questions: edges [from, to], the path from root to answer, the node not reached and whether it is named first."""
+    """n questions: edges [from, to], path from root to answer, the node not reached and whether it is named first."""
 
     edges_En2: Nodes
     path_Hn: Nodes
@@ -83,9 +83,7 @@ class Reachability:
         width = len(str(self.nodes - 1))
         while count:
             graphs = next(batches)
-            new = [index for index, question in enumerate(_questions(graphs)) if _is_new(question, asked)][
-                :count
-            ]
+            new = _new(_questions(graphs), asked, count)
             if not new:
                 raise InputError(
                     f"There are not enough graphs of {self.nodes} nodes and {self.hops} hops.",
@@ -149,10 +147,16 @@ def _questions(graphs: Graphs) -> list[int]:
     return hashes
 
 
-def _is_new(question: int, asked: set[int]) -> bool:
-    before = len(asked)
-    asked.add(question)
-    return len(asked) > before
+def _new(questions: list[int], asked: set[int], count: int) -> list[int]:
+    """Where the first `count` questions stand that were not asked before; from now on they were."""
+    new: list[int] = []
+    for index, question in enumerate(questions):
+        if len(new) == count:
+            break
+        if question not in asked:
+            asked.add(question)
+            new.append(index)
+    return new
 
 
 def reachability_lines(graphs: Graphs, width: int) -> bytes:
