@@ -62,7 +62,7 @@ def run_trainer(
     )
     trainer.remove_callback(transformers.ProgressCallback)
     trainer.add_callback(_quiet_progress())
-    checkpoint = _last_checkpoint(part / "checkpoints")
+    checkpoint = last_checkpoint(part / "checkpoints")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
@@ -83,7 +83,7 @@ def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
     return items[0]
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
+def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end: the Trainer writes `trainer_state.json` last."""
     whole = []
     for state in folder.glob("checkpoint-*/trainer_state.json"):
