@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from influence.cli.internalize import explicit_cot, no_cot, stepwise
 from influence.cli.options import corpus_options, taken_fields, wait_quietly
 
 
@@ -14,6 +15,9 @@ from influence.cli.options import corpus_options, taken_fields, wait_quietly
 def train() -> None:
     """Train a language model."""
 
+
+for _command in (stepwise, no_cot, explicit_cot):
+    train.add_command(_command)
 
 _OUT = click.option(
     "--out",
