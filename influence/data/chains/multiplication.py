@@ -94,12 +94,12 @@ class Multiplication:
         for start in range(0, end, BATCH_LINES):
             left, right = order.pairs(start, min(start + BATCH_LINES, end))
             swapped_behind += int((~order.stand_before(right, left, end)).sum())
-        return end, len(order) - end - swapped_behind
+        return end, order.size - end - swapped_behind
 
     def _too_many(self, left: int) -> InputError:
         return InputError(
             f"There are not enough problems of {self.digits} × {self.digits} digits.",
-            have=f"{len(self.order):,} in all; {self.valid:,} for validation and {self.test:,} for testing leave "
+            have=f"{self.order.size:,} in all; {self.valid:,} for validation and {self.test:,} for testing leave "
             f"{max(left, 0):,} for training that are no held-out problem, also not swapped",
             fix="Ask for fewer examples, or for more digits.",
         )

@@ -42,13 +42,14 @@ class Order:
     rights: int
     seed: int
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many pairs there are: may be more than 64 bits hold."""
         return self.lefts * self.rights
 
     def pairs(self, start: int, stop: int) -> tuple[Unsigned, Unsigned]:
         """The pairs at the places from `start` up to `stop`, as `left_n` and `right_n`; fewer at the end."""
-        size = self.lefts * self.rights
-        places = np.arange(max(min(stop, size) - start, 0), dtype=np.uint64)
+        places = np.arange(max(min(stop, self.size) - start, 0), dtype=np.uint64)
         first, offset = divmod(start, self.rights)
         places += np.uint64(offset)
         left = np.uint64(first) + places // np.uint64(self.rights)

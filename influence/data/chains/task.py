@@ -60,7 +60,7 @@ class Task:
     folder: Path
     step_pattern: str | None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[Split, int] = field(default_factory=dict)
 
     def split(self, name: Split) -> list[ChainExample]:
         """All examples of a split, in the order of the file; InputError where the split is missing."""
@@ -216,13 +216,13 @@ def _read_about(folder: Path) -> dict[str, Any]:
     return dict(about)
 
 
-def _check_splits(files: Mapping[Split, Path]) -> dict[str, int]:
+def _check_splits(files: Mapping[Split, Path]) -> dict[Split, int]:
     """The number of examples of each split; InputError where one is empty or shares an input with another.
 
     Memory grows with the held-out splits only. Within a split an input may stand twice.
     """
     held_out: dict[str, Split] = {}
-    sizes: dict[str, int] = dict.fromkeys(files, 0)
+    sizes: dict[Split, int] = dict.fromkeys(files, 0)
     for name in reversed(list(files)):
         for number, example in enumerate(read_examples(files[name]), start=1):
             other = held_out.get(example.input, name)
