@@ -166,10 +166,13 @@ def _smoothing(text: str) -> float | None:
 def _train(mode: Any, task: Path, model: str, out: Path, resume_seconds: float, **settings: Any) -> None:
     wait_quietly()
 
+    from transformers.utils import logging
+
     from influence.data.chains.task import read_task
     from influence.train.internalize.settings import Settings
     from influence.train.internalize.stepwise import internalize
 
+    logging.disable_progress_bar()  # one for each checkpoint
     record = internalize(
         read_task(task),
         model,

@@ -80,7 +80,7 @@ class Cut:
 
         `input_ids` `[B, T]` is right-padded, which a causal model needs no mask to ignore. `labels` `[B, K]` are those
         of the last K places, the only ones with logits: place t is predicted from the logits at t − 1, so they belong
-        to the logits at `-K - 1 : -1`. Kept positions come with the mask without which they would be misread.
+        to the logits at `-K - 1 : -1`. `position_ids` come only where positions are kept.
         """
         start_B, length_B = sequences.chain_start[rows_B], sequences.lengths[rows_B]
         chain_B = sequences.chain_lengths[rows_B]
@@ -111,7 +111,6 @@ class Cut:
         inputs: Batch = {"input_ids": ids, "labels": labels[:, first:]}
         if self.keep_positions:
             inputs["position_ids"] = position_ids
-            inputs["attention_mask"] = torch.from_numpy(np.arange(width) < left_B[:, None]).long()
         return inputs, int((left_B - start_B).sum())
 
     def _width(self, longest: int) -> int:
@@ -145,4 +144,5 @@ def logits_of(model: torch.nn.Module, inputs: Batch, only_needed: bool) -> tuple
     given = {name: value for name, value in inputs.items() if name != "labels"}
     if only_needed:
         given["logits_to_keep"] = labels_BK.shape[1] + 1
-    return model(**given).logits[:, -labels_BK.shape[1] - 1 : -1], labels_BK
+    logits_BKV: torch.Tensor = model(**given).logits[:, -labels_BK.shape[1] - 1 : -1]
+    return logits_BKV, labels_BK

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from influence.train.internalize.batches import Cut, logits_of, takes
+from influence.train.internalize.batches import Cut
+from influence.train.internalize.forward import Forward
 from influence.train.internalize.sequences import Int64, Sequences
 from influence.train.text import IGNORED_LABEL
 
@@ -33,23 +34,25 @@ class Check:
 
 @torch.no_grad()
 def check(
-    model: torch.nn.Module, sequences: Sequences, rows: Int64, cut: Cut, amount: int, device: torch.device
+    model: torch.nn.Module, forward: Forward, sequences: Sequences, rows: Int64, cut: Cut, amount: int
 ) -> Check:
     """Measure the model on these rows. Draws no random numbers, and asks the device for the result once."""
     was_training = model.training
     model.eval()
-    only_needed = takes(model, "logits_to_keep")
-    sums_4 = torch.zeros(4, dtype=torch.float64, device=device)
+    sums_4: torch.Tensor | None = None
     tokens = 0
     by_length = rows[np.argsort(sequences.lengths[rows], kind="stable")]
     for start in range(0, len(by_length), _BATCH):
         rows_B = by_length[start : start + _BATCH]
         inputs, count = cut.batch(sequences, rows_B, np.full(len(rows_B), amount, np.int64))
-        inputs = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
-        logits_BKV, labels_BK = logits_of(model, inputs, only_needed)
-        sums_4 += _sums(logits_BKV, labels_BK, torch.from_numpy(_answer_tokens(sequences, rows_B)).to(device))
+        inputs["answer"] = torch.from_numpy(_answer_tokens(sequences, rows_B))
+        inputs = forward.moved(inputs)
+        answer_B = inputs.pop("answer")
+        batch_4 = _sums(*forward(model, inputs), answer_B)
+        sums_4 = batch_4 if sums_4 is None else sums_4 + batch_4
         tokens += count
     model.train(was_training)
+    assert sums_4 is not None
     loss, right, answers, targets = sums_4.tolist()
     return Check(loss / tokens, right / tokens, answers / len(rows), targets / len(rows))
 

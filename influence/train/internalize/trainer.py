@@ -18,8 +18,8 @@ import transformers
 
 from influence.errors import ComputeError
 from influence.store.artefact import write_json
-from influence.train.internalize.batches import logits_of, takes
 from influence.train.internalize.check import Check, check
+from influence.train.internalize.forward import Forward
 from influence.train.internalize.progress import Clock, Progress
 from influence.train.internalize.record import add_metrics, cut_metrics, stage_folder, write_stage
 from influence.train.internalize.schedule import Linear, Place
@@ -60,7 +60,7 @@ class StageTrainer(transformers.Trainer):
         self._language = (model, tokenizer)
         self.place = Place()
         self.measured: Check | None = None
-        self._only_needed = takes(model, "logits_to_keep")
+        self._forward = Forward(model, self.args.device)
         self._since = Since(torch.zeros((), dtype=torch.float64, device=self.args.device))
         self._train_loss = float("nan")  # of the last line of metrics
         self._trained_on = 0  # examples
@@ -88,9 +88,7 @@ class StageTrainer(transformers.Trainer):
         return [inputs for inputs, _ in parts], predicted
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        if self.args.device.type != "cuda":
-            return inputs
-        return {k: v.pin_memory().to(self.args.device, non_blocking=True) for k, v in inputs.items()}
+        return self._forward.moved(inputs)
 
     def compute_loss(
         self,
@@ -100,7 +98,7 @@ class StageTrainer(transformers.Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Cross-entropy summed over the part, divided by the predicted tokens of the whole accumulated batch."""
-        logits_BKV, labels_BK = logits_of(model, inputs, self._only_needed)
+        logits_BKV, labels_BK = self._forward(model, inputs)
         loss = torch.nn.functional.cross_entropy(
             logits_BKV.flatten(0, 1).float(), labels_BK.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
         )
@@ -149,7 +147,7 @@ class StageTrainer(transformers.Trainer):
         work = self.work
         removed = work.schedule.removed(self.place)
         self.measured = check(
-            self._language[0], work.valid, work.check_rows, work.cut, removed, torch.device(self.args.device)
+            self._language[0], self._forward, work.valid, work.check_rows, work.cut, removed
         )
         if not np.isfinite(self.measured.loss):
             raise ComputeError(
