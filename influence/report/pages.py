@@ -7,8 +7,6 @@ sheet, the script, the blocks of data (base64) and the figures.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -27,7 +25,8 @@ from influence.report.facts import model_and_corpus, queries_by_group, run_card,
 from influence.report.overview import sources
 from influence.report.paper import exporting
 from influence.report.queries import query_views
-from influence.report.text import breaks, clip, count, pieces, plain
+from influence.report.templating import render, sha256
+from influence.report.text import clip, count
 from influence.store.scores import Scores, open_scores
 from influence.types import READING_UNITS, SIGN_STATEMENT, Reading
 
@@ -44,8 +43,6 @@ TOKENS = 10
 
 #: Stands in the template where the sizes of the page's parts go, which are known once it is rendered.
 SIZES = "<!--sizes-->"
-
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -165,31 +162,19 @@ def _page(
     settings: _Settings,
     extent: Extent,
 ) -> bytes:
-    import jinja2
     from markupsafe import Markup
 
-    style, script = program.style(), program.script()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(breaks=breaks, clip=clip, pieces=pieces, plain=plain)
-    environment.filters["count"] = count
+    script = program.script()
     texts, by = settings.texts, settings.by
     model, corpus = model_and_corpus(scores)
-    page = environment.get_template("report.html").render(
-        style=Markup(style),
-        style_hash=_sha256(style),
+    page = render(
+        "report.html",
         script=Markup(script),
-        script_hash=_sha256(script),
+        script_hash=sha256(script),
         blocks=Markup(script_tags(blocks)),
         title=run_title(scores.folder),
         model=model,
         corpus=corpus,
-        version=__version__,
         sign_statement=SIGN_STATEMENT,
         units=READING_UNITS,
         by=by,
@@ -212,10 +197,6 @@ def _page(
     listed = ", ".join(f"{name} {_size(size)}" for name, size in _parts(whole, blocks) if size >= 500)
     # No text of a run can hold the mark: its < would be escaped.
     return whole.replace(SIZES.encode(), f"{_size(len(whole))}: {listed}".encode())
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def run_title(folder: Path) -> str:
