@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from influence.cli.internalize import explicit_cot, no_cot, stepwise
+from influence.cli.internalize_kd import icot_kd
 from influence.cli.options import corpus_options, taken_fields, wait_quietly
 
 
@@ -16,7 +17,7 @@ def train() -> None:
     """Train a language model."""
 
 
-for _command in (stepwise, no_cot, explicit_cot):
+for _command in (stepwise, no_cot, explicit_cot, icot_kd):
     train.add_command(_command)
 
 _OUT = click.option(

@@ -92,11 +92,12 @@ class Progress:
                 f"answer {self.check.answer_accuracy:.1%}, whole target {self.check.target_accuracy:.1%}"
             )
         parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        parts.append(("at most " if self.at_most else "") + f"{_duration(self.seconds_left)} left")
+        parts.append(("at most " if self.at_most else "") + f"{duration(self.seconds_left)} left")
         return " · ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
