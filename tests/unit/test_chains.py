@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from influence.data.chains import task as task_module
 from influence.data.chains.gsm8k import read_source
 from influence.data.chains.multiplication import multiplication_lines
 from influence.data.chains.parity import parity_lines
+from influence.data.chains.reachability import Graphs, reachability_lines
 from influence.errors import InputError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -95,6 +98,18 @@ def test_parity_by_hand() -> None:
 def test_parity_of_many_decimal_digits_does_not_overflow() -> None:
     line = parity_lines(np.full((36, 1), 9, np.uint8), list(range(36)), 10).decode()
     assert line.endswith("#### 4\n")
+
+
+def test_every_small_graph_is_asked_about_exactly_once(tmp_path: Path) -> None:
+    """Two edges between four nodes and one of two roots: 4! questions, whatever the order of edges and nodes."""
+    task = write_task(Reachability(1, 4, train=20, valid=2, test=2), tmp_path / "r")
+    questions = set()
+    for split in task.sizes:
+        for example in task.split(split):
+            graph, question = example.input.split(" ? ")
+            root, two = question.split(" : ")
+            questions.add((frozenset(graph.split(" , ")), root, frozenset(two.split())))
+    assert len(questions) == 24
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
@@ -266,7 +281,7 @@ def test_gsm8k_sources_in_three_forms(tmp_path: Path) -> None:
     )
     maker = GSM8K(tmp_path / "train.jsonl", tmp_path / "valid.jsonl", tmp_path / "test.txt")
     task = write_task(maker, tmp_path / "out")
-    lines = [example.line() for split in task.sizes for example in task.split(split)]  # type: ignore[arg-type]
+    lines = [example.line() for split in task.sizes for example in task.split(split)]
     assert lines == [
         "One?||<<16-3-4=9>> <<9*2=18>> #### 18",
         "None?|| #### 1,000",
@@ -330,3 +345,25 @@ def test_impossible_settings_are_refused(make: object) -> None:
     assert callable(make)
     with pytest.raises(InputError):
         make()
+
+
+# -- the page
+
+
+def test_the_page_shows_what_the_program_makes() -> None:
+    """Its Python runs, and its lines are those of their operands, bits and edges."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile(snippet, "tasks.md", "exec"), names)
+    assert len(names["spans"]) == 4
+    rows, tree, bits, graph, _ = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    a, b = (np.array([number], np.uint64) for number in operands(rows))
+    assert (rows, tree) == (
+        multiplication_lines(a, b, 4).decode(),
+        multiplication_lines(a, b, 4, "tree").decode(),
+    )
+    assert bits == parity_lines(np.array([[0], [1], [1], [0]], np.uint8), [0, 1, 3]).decode()
+    edges = np.array([[7, 1], [0, 4], [3, 7], [4, 5]])[:, None]
+    path = np.array([3, 7, 1])[:, None]
+    assert graph == reachability_lines(Graphs(edges, path, np.array([5]), np.array([True])), 1).decode()
