@@ -91,6 +91,7 @@ def internalize(
     }
     manifest = claim(out, KIND, config)
     if manifest["status"] == "complete":
+        shutil.rmtree(out / "resume", ignore_errors=True)  # killed before it could
         return dict(manifest["provenance"])
     chosen = np.random.default_rng([settings.seed, 2]).permutation(len(valid))[: settings.check_examples]
     work = Work(
