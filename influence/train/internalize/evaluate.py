@@ -26,6 +26,8 @@ from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json
 from influence.train.internalize.asking import Asked, Marked, Question, ask, mark
 from influence.train.internalize.generate import generate
+from influence.train.internalize.kd.models import MODE as COUPLED
+from influence.train.internalize.kd.models import load_coupled
 from influence.train.internalize.stages import Stage, find_stages
 
 #: The folder inside a run that all of this lies in.
@@ -125,7 +127,7 @@ def _evaluate_stage(
         stored = None  # the stage was trained anew
     if stored is not None and stored["speed"]["how"] == timer.how:
         return
-    model = load_model(stage.folder, dtype=settings.dtype, device=settings.device)
+    model = _load(stage, settings)
     asked = ask(stage, examples, task, model)
     if stored is None:
         marked = _generations(stage, asked, model, settings.batch_size)
@@ -143,6 +145,12 @@ def _evaluate_stage(
             },
         }
     write_json(path, stored | {"speed": timer.time(stage, asked, model)})
+
+
+def _load(stage: Stage, settings: Settings) -> LanguageModel:
+    """The model of a stage; that of ICoT-KD is two models that generate as one."""
+    load = load_coupled if stage.about.get("mode") == COUPLED else load_model
+    return load(stage.folder, dtype=settings.dtype, device=settings.device)
 
 
 def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: int) -> list[Marked]:
@@ -245,7 +253,7 @@ class _Timer:
         """The no-CoT model and its questions, loaded once."""
         if self._baseline is not None and self._loaded is None:
             settings = self._settings
-            model = load_model(self._baseline.folder, dtype=settings.dtype, device=settings.device)
+            model = _load(self._baseline, settings)
             self._loaded = model, ask(self._baseline, self._examples, self._task, model)
         return self._loaded
 

@@ -73,7 +73,8 @@ def find_stages(folders: Iterable[Path]) -> list[Stage]:
         if (folder / STAGE_FILE).exists():
             stages.append(read_stage(folder))
             continue
-        own = sorted(path.parent for path in folder.glob(f"stage-*/{STAGE_FILE}"))
+        found = sorted(path.parent for path in folder.glob(f"*/{STAGE_FILE}"))
+        own = [path for path in found if path.suffix != ".part"]  # those are being written
         if not own:
             raise InputError(
                 f"{folder} is neither a stage nor a run with stages.",

@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from influence.errors import StoreError
-from influence.models.load import DType
+from influence.models.load import DType, LanguageModel
 from influence.store.artefact import whole_file, write_json
 from influence.train.internalize.batches import Batch
 from influence.train.internalize.kd.states import at, blocks, changed_inputs, put
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+#: What `stage.json` calls a coupled model.
+MODE = "icot-kd"
 
 #: Of the choice between components when no chain says which (released code).
 TEMPERATURE = 0.05
@@ -91,7 +95,7 @@ class Emulator(nn.Module):
         """
         predicted: list[Tensor] = []
         choices: list[Tensor] = []
-        carry = _Carry(self)
+        carry = Carry(self)
 
         def emulate(layer: int, states_BTD: Tensor) -> Tensor:
             own_BD = at(states_BTD, separator_B)
@@ -117,7 +121,7 @@ class Emulator(nn.Module):
         return share_BC @ embeddings_CD.to(own_BD.dtype), logits_BC
 
 
-class _Carry:
+class Carry:
     """The LSTM's way up through the layers of one pass, with attention to its keys of the layers below."""
 
     def __init__(self, emulator: Emulator) -> None:
@@ -214,8 +218,6 @@ def load(folder: Path, dtype: DType = "float32", device: str | None = None) -> S
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         beside = load_file(folder / _WEIGHTS)
-        from transformers import AutoModelForCausalLM
-
         base = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
         student = about["kind"] == "student"
         module = Student(base) if student else Emulator(base, int(about["components"]))
@@ -231,3 +233,19 @@ def load(folder: Path, dtype: DType = "float32", device: str | None = None) -> S
         ) from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return module.to(device, getattr(torch, dtype)).eval()
+
+
+def load_coupled(folder: Path, dtype: DType = "float32", device: str | None = None) -> LanguageModel:
+    """The model of a finished run, from its `coupled` folder, as one that generates like any other.
+
+    It is given the prompt `input SEP` and writes `SEP #### answer EOS`: call it with prompts of one batch padded on the
+    left, each ending with SEP, then with the tokens it chose and `past_key_values`. `influence.train.internalize.
+    generate.generate` does that.
+
+    Raises:
+        StoreError: The folder is damaged.
+    """
+    emulator, student = (load(folder / name, dtype, device) for name in ("emulator", "student"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    coupled: Any = Coupled(cast(Emulator, emulator), cast(Student, student)).eval()
+    return LanguageModel(coupled, tokenizer, str(folder))

@@ -22,12 +22,12 @@ import transformers
 
 from influence.data.chains.task import Task
 from influence.errors import InputError
-from influence.models.load import DType, LanguageModel, load_model
+from influence.models.load import load_model
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json
 from influence.train.internalize.batches import Cut, Order
 from influence.train.internalize.configs import SHAPES
-from influence.train.internalize.kd.models import Coupled, Emulator, Student, load, save
+from influence.train.internalize.kd.models import MODE, Coupled, Emulator, Student, load, save
 from influence.train.internalize.kd.objectives import (
     Coupling,
     Emulation,
@@ -43,7 +43,6 @@ from influence.train.internalize.stages import STAGE_FILE, Stage, find_stages
 from influence.train.internalize.stepwise import internalize
 
 KIND = "ICoT-KD run"
-MODE = "icot-kd"
 
 
 def icot_kd(
@@ -110,22 +109,6 @@ def icot_kd(
     record = provenance(time.time() - started, **run.facts())
     finish(out, manifest, record)
     return record
-
-
-def load_coupled(folder: Path, dtype: DType = "float32", device: str | None = None) -> LanguageModel:
-    """The model of a finished run, from its `coupled` folder, as one that generates like any other.
-
-    It is given the prompt `input SEP` and writes `SEP #### answer EOS`: call it with prompts of one batch padded on the
-    left, each ending with SEP, then with the tokens it chose and `past_key_values`. `influence.train.internalize.
-    generate.generate` does that.
-
-    Raises:
-        StoreError: The folder is damaged.
-    """
-    emulator, student = (load(folder / name, dtype, device) for name in ("emulator", "student"))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    coupled: Any = Coupled(cast(Emulator, emulator), cast(Student, student)).eval()
-    return LanguageModel(coupled, tokenizer, str(folder))
 
 
 def _teacher_settings(settings: KdSettings) -> Settings:
