@@ -68,6 +68,11 @@ class Evaluation:
     manifest: dict[str, Any]
     stages: list[StageEvaluation]
 
+    @property
+    def method(self) -> str:
+        """stepwise, or the baseline it is."""
+        return str(self.stages[-1].about["mode"])
+
 
 def read_evaluation(run: Path) -> Evaluation:
     """What `influence evaluate` left in a run.

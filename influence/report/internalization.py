@@ -1,0 +1,233 @@
+"""The page of an internalisation run: settings, stages, curves, positions, accuracy against speed, generations.
+
+One file without script or request, in the style of the other reports. Every text of a run or task is untrusted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.analysis.internalization import Evaluation, pooled_rows, position_rows, stage_rows
+from influence.files import whole_file
+from influence.report.figures import Figure
+from influence.report.generations import generations
+from influence.report.internalization_figures import (
+    accuracy_figure,
+    pooled_figure,
+    position_figure,
+    trade_off_figure,
+    training_figure,
+)
+from influence.report.paper import exporting
+from influence.report.templating import render
+from influence.report.text import clip, count
+from influence.store.artefact import write_json
+
+PROVENANCE_CHARACTERS = 100_000
+
+#: Settings that the table of settings leaves out, for they say nothing but what the card says already.
+_CARD = ("mode", "model", "seed", "side", "keep_positions", "by_step")
+
+
+def internalization_page(
+    evaluation: Evaluation, out: Path, *, others: Sequence[Evaluation] = (), figures: Path | None = None
+) -> Path:
+    """Write the page of a run that was evaluated to the HTML file `out`.
+
+    Args:
+        others: Evaluated runs to compare with: baselines, and other seeds of the same method.
+        figures: A folder for the figures as SVG and PDF too, for papers.
+
+    Returns:
+        `out`. The same evaluation gives the same bytes.
+    """
+    with exporting(figures):
+        values = _values(evaluation, others)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as part:
+        part.write_bytes(render("internalization.html", **values).encode("utf-8"))
+    return out
+
+
+def write_results(evaluation: Evaluation, others: Sequence[Evaluation] = ()) -> Path:
+    """Write tables, figures and page of an evaluated run into its folder; the page.
+
+    `evaluation.json` and `evaluation.csv` have a row a stage, `evaluation-positions.csv` one a stage and position;
+    with other runs of the same method, `evaluation-pooled.csv` one a number of removed tokens. `figures/` has SVG and
+    PDF.
+    """
+    run, rows = evaluation.run, stage_rows([evaluation])
+    same = [other for other in others if other.method == evaluation.method]
+    tables = {"evaluation": rows, "evaluation-positions": position_rows([evaluation])}
+    if same:
+        tables["evaluation-pooled"] = pooled_rows(stage_rows([evaluation, *same]))
+    for name, table in tables.items():
+        with whole_file(run / f"{name}.csv") as part:
+            table.to_csv(part, index=False)
+    stored = {"manifest": evaluation.manifest, "stages": json.loads(rows.to_json(orient="records"))}
+    write_json(run / "evaluation.json", stored)
+    return internalization_page(evaluation, run / "evaluation.html", others=others, figures=run / "figures")
+
+
+def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, Any]:
+    rows = stage_rows([evaluation])
+    compared = stage_rows(others) if others else rows.iloc[:0]
+    about = evaluation.stages[-1].about
+    config = evaluation.manifest["config"]
+    return {
+        "title": evaluation.run.resolve().name,
+        "mode": about["mode"],
+        "model": str(about["model"]),
+        "task": _task(config),
+        "split": config["split"],
+        "n": config["examples"],
+        "unit": _unit(about),
+        "tiles": _tiles(rows, about),
+        "card": _card(about),
+        "settings": sorted((key, _shown(v)) for key, v in about["settings"].items() if key not in _CARD),
+        "stages": _table(rows),
+        "compared": _table(compared),
+        "relative": bool(rows["relative_speed"].notna().any()),
+        "timed": int(rows["timed"].max()),
+        "accuracy": accuracy_figure(rows, _unit(about)),
+        "training": training_figure(_metrics(evaluation.run)),
+        "positions": position_figure(position_rows([evaluation]), rows, _unit(about)),
+        "trade_off": trade_off_figure(rows, compared),
+        "pooled": _pooled(rows, compared),
+        "generations": generations(evaluation.stages),
+        "left_out": _left_out(evaluation, rows),
+        "provenance": clip(
+            json.dumps({"evaluation": evaluation.manifest, "last stage": about}, indent=2, sort_keys=True),
+            PROVENANCE_CHARACTERS,
+        ),
+    }
+
+
+def _unit(about: Mapping[str, Any]) -> str:
+    return "steps" if about["by_step"] else "tokens"
+
+
+def _task(config: Mapping[str, Any]) -> str:
+    settings = config.get("task_settings") or {}
+    digits = settings.get("digits")
+    return f"{config['task']} {digits}×{digits}" if digits else str(config["task"])
+
+
+def _tiles(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The numbers that open the page: a name, a value, a note."""
+    first, last = rows.iloc[0], rows.iloc[-1]
+    tiles = [
+        (
+            "Removed, last stage",
+            f"{count(int(last['removed']))} of {count(int(about['total']))}",
+            f"{_unit(about)} of the longest chain",
+        ),
+        ("Exact match, last stage", f"{last['accuracy']:.3f}", _interval(last, "accuracy", 3)),
+        (
+            "Generated tokens",
+            f"{last['generated_tokens']:.1f}",
+            f"a mean; first stage {first['generated_tokens']:.1f}",
+        ),
+    ]
+    if len(rows) > 1:
+        note = f"{count(int(first['removed']))} removed; {_interval(first, 'accuracy', 3)}"
+        tiles.insert(1, ("Exact match, first stage", f"{first['accuracy']:.3f}", note))
+    if np.isfinite(last["relative_speed"]):
+        tiles.append(
+            (
+                "Speed, last stage",
+                f"{last['relative_speed']:.2f}×",
+                f"no CoT; {_interval(last, 'relative_speed', 2)}",
+            )
+        )
+    elif np.isfinite(last["examples_per_second"]):
+        tiles.append(("Speed, last stage", f"{last['examples_per_second']:.1f}", "examples a second"))
+    return tiles
+
+
+def _interval(row: Any, name: str, digits: int) -> str:
+    return f"{row[f'{name}_low']:.{digits}f} to {row[f'{name}_high']:.{digits}f}"
+
+
+def _card(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    normal = "kept: what follows the cut stays where it was" if about["keep_positions"] else "normal"
+    return [
+        ("Method", str(about["mode"])),
+        ("Model", str(about["model"])),
+        ("Seed", str(about["seed"])),
+        ("Removed", f"{'whole steps' if about['by_step'] else 'tokens'}, from the {about['side']}"),
+        ("Positions", normal),
+        ("Longest chain", f"{count(int(about['total']))} {_unit(about)}"),
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
+
+
+def _table(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """The table of stages as texts; – where nothing was measured."""
+    shown = []
+    for row in rows.to_dict("records"):
+        one = {str(key): str(value) for key, value in row.items()}
+        one |= {key: count(int(row[key])) for key in ("removed", "right", "examples")}
+        one["step"] = count(int(row["step"])) if row["step"] is not None else "–"
+        for name, digits in (
+            ("accuracy", 3),
+            ("token_accuracy", 3),
+            ("generated_tokens", 1),
+            ("examples_per_second", 1),
+            ("relative_speed", 2),
+        ):
+            known = np.isfinite(row[name])
+            one[name] = f"{row[name]:.{digits}f}" if known else "–"
+            one[f"{name}_interval"] = _interval(row, str(name), digits) if known else ""
+        shown.append(one)
+    return shown
+
+
+def _metrics(run: Path) -> pd.DataFrame:
+    """The lines of `metrics.jsonl`; none where there is no such file. One that a kill cut off is left out."""
+    path = run / "metrics.jsonl"
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return pd.DataFrame(lines)
+
+
+def _pooled(rows: pd.DataFrame, compared: pd.DataFrame) -> Figure | None:
+    """Over the runs of this method, where others of it are compared with."""
+    same = compared[compared["method"] == rows["method"].iloc[0]]
+    return pooled_figure(pd.concat([rows, same])) if len(same) else None
+
+
+def _left_out(evaluation: Evaluation, rows: pd.DataFrame) -> list[str]:
+    too_long = max(int(stage.measured.get("too_long", 0)) for stage in evaluation.stages)
+    unfinished = sum(int(stage.measured.get("unfinished", 0)) for stage in evaluation.stages)
+    timed = int(rows["timed"].max())
+    items = [
+        f"Speed of all {count(int(rows['examples'].max()))} examples: "
+        f"{count(timed)} of them, evenly spread, were timed.",
+        "What a batch makes of the speed: examples were generated one at a time, without compiling the model.",
+        "Other generations than those shown: all of them lie in evaluation/ of the run, one file a stage.",
+    ]
+    if rows["relative_speed"].isna().all():
+        items.append(
+            "Speed relative to a model without chain of thought: no such run was given (--no-cot RUN)."
+        )
+    if too_long:
+        items.append(f"Left out: {count(too_long)} examples that are longer than the positions of the model.")
+    if unfinished:
+        items.append(f"{count(unfinished)} generations of all stages together did not come to an end: wrong.")
+    return items
