@@ -43,6 +43,7 @@ def new_model(
         n_embd=shape.width,
         n_layer=shape.layers,
         n_head=shape.heads,
+        activation_function="gelu_pytorch_tanh",  # gelu_new by one kernel
         resid_pdrop=dropout,
         embd_pdrop=dropout,
         attn_pdrop=dropout,
