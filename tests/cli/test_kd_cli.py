@@ -100,7 +100,7 @@ def test_another_run_does_not_go_on_in_the_folder(server: Server, task: Path, wh
 
 def test_a_teacher_that_is_there_is_used(server: Server, task: Path, whole: Path, tmp_path: Path) -> None:
     command = ("train", "icot-kd", "--task", task, *SETTINGS, "--mixture", "--out", tmp_path / "kd")
-    result = server.run(*command, "--teacher", whole / "teacher")
+    result = server.run(*command, "--teacher", whole / "teacher", "--dtype", "bf16")
     assert result.exit_code == 0, result.stderr
     assert not (tmp_path / "kd/teacher").exists()
     line = json.loads((tmp_path / "kd/emulator/metrics.jsonl").read_text().splitlines()[0])

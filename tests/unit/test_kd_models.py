@@ -213,11 +213,14 @@ def test_an_emulator_that_is_right_has_no_loss(tmp_path: Any) -> None:
             return states_BLD + offset, None
 
     objective = Emulation(Right(), teacher, None)  # type: ignore[arg-type]
-    states_BLD, offset = objective.read_teacher(batch)[0], 0.0
+    states_BLD, offset = objective.read_teacher(batch)[0], torch.zeros(())
     assert float(objective(batch)["loss"][0]) == 0.0
-    offset = 1.0
+    offset = torch.ones(())
     total, count = objective(batch)["loss"]
     assert float(total / count) == pytest.approx(0.5 * 2 * 16)
+    offset = states_BLD.mean(0) - states_BLD  # the mean of the states, whatever the example
+    error, variance = objective(batch)["unexplained"]
+    assert float(error / variance) == pytest.approx(2 / 3)  # fitted to the 3 examples it is measured on
 
 
 def test_coupled_generates_what_its_teacher_forced_logits_say(tmp_path: Any) -> None:
