@@ -15,7 +15,6 @@ import pandas as pd
 
 from influence.analysis.internalization import Evaluation, pooled_rows, position_rows, stage_rows
 from influence.files import whole_file
-from influence.report.figures import Figure
 from influence.report.generations import generations
 from influence.report.internalization_figures import (
     accuracy_figure,
@@ -78,6 +77,7 @@ def write_results(evaluation: Evaluation, others: Sequence[Evaluation] = ()) -> 
 def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, Any]:
     rows = stage_rows([evaluation])
     compared = stage_rows(others) if others else rows.iloc[:0]
+    same = compared[compared["method"] == evaluation.method]
     about = evaluation.stages[-1].about
     config = evaluation.manifest["config"]
     return {
@@ -92,14 +92,15 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
         "card": _card(about),
         "settings": sorted((key, _shown(v)) for key, v in about["settings"].items() if key not in _CARD),
         "stages": _table(rows),
-        "compared": _table(compared),
+        "compared": _table(compared[compared["method"] != evaluation.method]),
         "relative": bool(rows["relative_speed"].notna().any()),
         "timed": int(rows["timed"].max()),
         "accuracy": accuracy_figure(rows, _unit(about)),
         "training": training_figure(_metrics(evaluation.run)),
         "positions": position_figure(position_rows([evaluation]), rows, _unit(about)),
         "trade_off": trade_off_figure(rows, compared),
-        "pooled": _pooled(rows, compared),
+        "pooled": pooled_figure(pd.concat([rows, same]), _unit(about)) if len(same) else None,
+        "same": _table(same),
         "generations": generations(evaluation.stages),
         "left_out": _left_out(evaluation, rows),
         "provenance": clip(
@@ -143,7 +144,7 @@ def _tiles(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
             (
                 "Speed, last stage",
                 f"{last['relative_speed']:.2f}×",
-                f"no CoT; {_interval(last, 'relative_speed', 2)}",
+                f"times no CoT; {_interval(last, 'relative_speed', 2)}",
             )
         )
     elif np.isfinite(last["examples_per_second"]):
@@ -204,12 +205,6 @@ def _metrics(run: Path) -> pd.DataFrame:
         except ValueError:
             break
     return pd.DataFrame(lines)
-
-
-def _pooled(rows: pd.DataFrame, compared: pd.DataFrame) -> Figure | None:
-    """Over the runs of this method, where others of it are compared with."""
-    same = compared[compared["method"] == rows["method"].iloc[0]]
-    return pooled_figure(pd.concat([rows, same])) if len(same) else None
 
 
 def _left_out(evaluation: Evaluation, rows: pd.DataFrame) -> list[str]:

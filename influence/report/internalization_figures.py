@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,6 +15,8 @@ from influence.report.trade_off import Curve, trade_off
 
 #: Points of a curve, rows and columns of the table of positions: more are thinned out or left out.
 MOST_POINTS, MOST_ROWS, MOST_POSITIONS = 400, 100, 32
+#: A curve of more points has no markers.
+MOST_MARKED = 40
 
 _LIMITS = (-0.03, 1.03)
 _BARS = "Bars and bands: 95 % intervals (Wilson for exact match, else bootstrap over examples)."
@@ -70,7 +70,10 @@ def training_figure(metrics: pd.DataFrame) -> Figure | None:
         known = {name: label for name, label in names.items() if name in drawn and drawn[name].notna().any()}
         if not known:
             continue
-        series = [Series(label, drawn["step"], drawn[name].astype(float)) for name, label in known.items()]
+        series = [
+            Series(label, drawn["step"], drawn[name].astype(float), marked=len(drawn) <= MOST_MARKED)
+            for name, label in known.items()
+        ]
         limits = _LIMITS if key == "accuracies" else None
         axes = Axes("optimizer step", y, x_log=False, y_limits=limits)
         panels.append(Panel(title, line_chart(f"training-{key}", f"{title} by step", series, axes)))
@@ -171,13 +174,21 @@ def _curve(label: str, own: pd.DataFrame, name: str) -> Curve:
     )
 
 
-def pooled_figure(rows: pd.DataFrame) -> Figure:
+def pooled_figure(rows: pd.DataFrame, unit: str) -> Figure:
     """Mean over several runs of a method, with the least and the most of them, against removed tokens."""
     pooled = pooled_rows(rows)
     both = pooled[pooled["runs"] == pooled["runs"].max()]
     panels = [
-        Panel(title, line_chart(f"pooled-{name}", f"{title} over runs", _pooled_series(both, name), axes))
-        for name, title, axes in _POOLED
+        Panel(
+            title,
+            line_chart(
+                f"pooled-{name}",
+                f"{title} over runs",
+                _pooled_series(both, name),
+                Axes(f"removed {unit}", y, x_log=False, y_limits=limits),
+            ),
+        )
+        for name, title, y, limits in _POOLED
         if both[name].notna().any()
     ]
     caption = (
@@ -188,10 +199,10 @@ def pooled_figure(rows: pd.DataFrame) -> Figure:
     return Figure("pooled", tuple(panels), caption, pooled)
 
 
-_POOLED: Sequence[tuple[str, str, Axes]] = (
-    ("accuracy", "Exact match", Axes("removed", "mean share right", x_log=False, y_limits=_LIMITS)),
-    ("token_accuracy", "Tokens right", Axes("removed", "mean share right", x_log=False, y_limits=_LIMITS)),
-    ("relative_speed", "Speed relative to no CoT", Axes("removed", "mean, times no CoT", x_log=False)),
+_POOLED: tuple[tuple[str, str, str, tuple[float, float] | None], ...] = (
+    ("accuracy", "Exact match", "mean share right", _LIMITS),
+    ("token_accuracy", "Tokens right", "mean share right", _LIMITS),
+    ("relative_speed", "Speed relative to no CoT", "mean, times no CoT", None),
 )
 
 

@@ -26,7 +26,7 @@ class Series:
     """One line: its values, and the two ends of its band where it has one.
 
     `zero_x` are the places where the value is 0 and the axis is logarithmic: open triangles at its floor, the last
-    with `zero_note`. With `steps` a value holds from its x to the next.
+    with `zero_note`. With `steps` a value holds from its x to the next. `marked` puts a marker at each value.
     """
 
     label: str
@@ -38,6 +38,7 @@ class Series:
     zero_x: npt.ArrayLike = ()
     zero_note: str = ""
     steps: bool = False
+    marked: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
             )
             style: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
             if one.steps:
-                style |= {"drawstyle": "steps-post", "marker": ""}
+                style["drawstyle"] = "steps-post"
+            if one.steps or not one.marked:
+                style["marker"] = ""
             plot.plot(x[shown], y[shown], linewidth=1.8, gid=gid, **style)
             if one.low is not None and one.high is not None:
                 low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]

@@ -16,7 +16,7 @@ from influence.report.text import plain
 
 _MARKERS = ("o", "s", "^", "D")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-_LABEL_PIXELS = 26
+_LABEL_PIXELS = 30
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ def trade_off(name: str, title: str, curves: Sequence[Curve], speed: str) -> Mar
         name: Makes the ids of this figure unique.
         speed: What the speed is: relative, or examples a second.
     """
-    with drawing_of(name, 5.6, 3.5) as drawing:
-        plot = drawing.figure.add_axes((0.1, 0.14, 0.86, 0.76))
+    with drawing_of(name, 4.7, 3.3) as drawing:
+        plot = drawing.figure.add_axes((0.11, 0.15, 0.87, 0.75))
         for number, curve in enumerate(curves):
             _draw(plot, curve, number)
         plot.set_ylim(-0.04, 1.06)
         right = max(float(np.nanmax(curve.speed_high)) for curve in curves)
         plot.set_xlim(0, 1.08 * right)
         plot.set_xlabel(speed, labelpad=3)
-        plot.set_title("exact match of the answer", loc="left", fontsize=8, pad=6, x=-0.09)
+        plot.set_title("exact match of the answer", loc="left", fontsize=8, pad=6, x=-0.1)
         plot.grid(color=LINE, linewidth=0.6)
         plot.set_axisbelow(True)
         plot.tick_params(left=False, bottom=False)
@@ -92,9 +92,9 @@ def _draw(plot: Any, curve: Curve, number: int) -> None:
 
 
 def _notes(plot: Any, curves: Sequence[Curve]) -> None:
-    """Notes at the points, those left out that would stand on another: ends first, then from the left."""
+    """Notes at the points of lines, those left out that would stand on another: ends first, then from the left."""
     taken: list[tuple[float, float]] = []
-    for curve in curves:
+    for curve in (one for one in curves if len(one.notes) > 1):
         last = len(curve.notes) - 1
         for place in sorted(range(last + 1), key=lambda place: (place not in (0, last), place)):
             x, y = (float(value) for value in (curve.speed[place], curve.accuracy[place]))
