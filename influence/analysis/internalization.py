@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ class Evaluation:
         """stepwise, or the baseline it is."""
         return str(self.stages[-1].about["mode"])
 
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One row a stage, as in `stage_rows`."""
+        return pd.DataFrame([_row(stage) for stage in self.stages])
+
 
 def read_evaluation(run: Path) -> Evaluation:
     """What `influence evaluate` left in a run.
@@ -126,7 +132,7 @@ def stage_rows(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
 
     `low` and `high` columns are the ends of 95 % intervals. Speeds are examples a second of generation.
     """
-    return pd.DataFrame([_row(stage) for one in evaluations for stage in one.stages])
+    return pd.concat([one.rows for one in evaluations], ignore_index=True)
 
 
 def _row(stage: StageEvaluation) -> dict[str, Any]:
