@@ -9,13 +9,13 @@ A *teacher* reasons in words, from left to right; a *student* is to reason from 
 4. Coupled, "Couple and Optimize" (section 3.3): the student reads what the emulator predicts, and both are trained to
    answer; states of the teacher are not used any more.
 
-As published (sections are the paper's; networks and numbers are those of the code released with it): layer l gives its input, embeddings being the input of layer 0; states
-are brought to mean 0 and variance 1; the student maps each by a layer's own two-layer perceptron (4 times the width,
-ReLU); the emulator's prediction of layer l goes through an LSTM with attention over the layers below and takes the
-place of its own state; loss of the emulator ½‖z − ẑ‖² summed over layers; optional mixture over chain tokens, chosen
-by a softmax at temperature 0.05; every model begins as the same base; AdamW with weight decay 0.01, constant learning
-rate 5e-5, batches of 32, gradients clipped at norm 1, no dropout but in the teacher; up to 40 epochs,
-1 for the teacher.
+As published (sections are the paper's; networks and numbers are those of the code released with it): layer l gives
+its input, embeddings being the input of layer 0; states are brought to mean 0 and variance 1; the student maps each
+by a layer's own two-layer perceptron (4 times the width, ReLU); the emulator's prediction of layer l goes through an
+LSTM with attention over the layers below and takes the place of its own state; loss of the emulator ½‖z − ẑ‖² summed
+over layers; optional mixture over chain tokens, chosen by a softmax at temperature 0.05; every model begins as the
+same base; AdamW with weight decay 0.01, constant learning rate 5e-5, batches of 32, gradients clipped at norm 1, no
+dropout but in the teacher; up to 40 epochs, 1 for the teacher.
 
 Left open there, chosen here: the component of a layer is the token at the place its state is taken from, and its
 log-likelihood has weight 1.
