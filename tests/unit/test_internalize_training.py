@@ -24,6 +24,7 @@ from influence.train.internalize.forward import Forward
 from influence.train.internalize.sequences import Sequences, tokenize_task
 from influence.train.internalize.settings import Settings, checks_every, make_schedule
 from influence.train.internalize.stepwise import internalize
+from influence.train.internalize.trainer import StageTrainer
 from influence.train.internalize.vocabulary import task_tokenizer
 from influence.train.text import IGNORED_LABEL
 
@@ -123,13 +124,13 @@ def test_accumulation_steps_with_the_gradient_of_the_big_batch(
 ) -> None:
     """In every step of a whole run; the learning rate is so small that the weights stay the same."""
     gradients: list[torch.Tensor] = []
-    clip = transformers.Trainer._clip_grad_norm
+    clip = StageTrainer._clip_grad_norm
 
-    def noted(trainer: transformers.Trainer, model: torch.nn.Module) -> Any:
+    def noted(trainer: StageTrainer, model: torch.nn.Module) -> Any:
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
         return clip(trainer, model)
 
-    monkeypatch.setattr(transformers.Trainer, "_clip_grad_norm", noted)
+    monkeypatch.setattr(StageTrainer, "_clip_grad_norm", noted)
     runs = []
     for parts in (1, 3):
         gradients.clear()

@@ -55,12 +55,12 @@ class StageTrainer(transformers.Trainer):
         super().__init__(model=model, args=arguments)
         self.remove_callback(transformers.PrinterCallback)
         self.add_callback(_AfterStep(self))
-        self.loss_is_scaled_for_ga = True
         self.work = work
         self._language = (model, tokenizer)
         self.place = Place()
         self.measured: Check | None = None
         self._forward = Forward(model, self.args.device)
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._since = Since(torch.zeros((), dtype=torch.float64, device=self.args.device))
         self._train_loss = float("nan")  # of the last line of metrics
         self._trained_on = 0  # examples
@@ -87,8 +87,18 @@ class StageTrainer(transformers.Trainer):
         self._batch = (len(rows_B), sum(inputs["input_ids"].numel() for inputs, _ in parts), predicted)
         return [inputs for inputs, _ in parts], predicted
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return self._forward.moved(inputs)
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Forward and backward pass of a part. For a small model what the Trainer does around them takes as long."""
+        if not model.training:
+            model.train()
+        loss: torch.Tensor = self.compute_loss(model, self._forward.moved(inputs), False, num_items_in_batch)
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
+        return torch.nn.utils.clip_grad_norm_(self._parameters, self.args.max_grad_norm)
 
     def compute_loss(
         self,
