@@ -3,12 +3,13 @@
     python tests/bench/internalize_speed.py --task data/mult3 --model laptop --steps 1000 --batch-size 32
 
 Both train the same model on the same number of examples under the same schedule, from nothing removed to everything;
-tokens are counted without padding. The plain loop here behaves as the released one is known to: it shuffles examples of all lengths, finds the separators and cuts the chain of
-each example by itself with Python numbers taken from the device, pads the batch again, computes the logits of every
-token and two accuracies at each step, makes a new optimizer at each removal, and after each epoch walks over the whole
-validation split, generating every answer by sampling. Ours is `influence train stepwise` with its checks and
-checkpoints. Printed are tokens a second of training alone, and of whole epochs, for which the time of one evaluation
-is measured: how much it weighs depends on how many examples an epoch has.
+tokens are counted without padding. The plain loop here behaves as the released one is known to: it shuffles examples of
+all lengths, finds the separators and cuts the chain of each example by itself with Python numbers taken from the
+device, pads the batch again, computes the logits of every token and their accuracy at each step, makes a new optimizer
+at each removal, and after each epoch walks over the whole validation split, generating every answer by sampling. Ours
+is `influence train stepwise` with its checks and checkpoints. Printed are tokens a second of training alone, and how
+many times faster whole epochs are, for which the time of one evaluation is measured: it weighs the more, the fewer
+examples an epoch has.
 """
 
 from __future__ import annotations
