@@ -96,7 +96,7 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
         "relative": bool(rows["relative_speed"].notna().any()),
         "timed": int(rows["timed"].max()),
         "accuracy": accuracy_figure(rows, _unit(about)),
-        "training": training_figure(_metrics(evaluation.run)),
+        "training": training_figure(_metrics(evaluation)),
         "positions": position_figure(position_rows([evaluation]), rows, _unit(about)),
         "trade_off": trade_off_figure(rows, compared),
         "pooled": pooled_figure(pd.concat([rows, same]), _unit(about)) if len(same) else None,
@@ -195,15 +195,18 @@ def _table(rows: pd.DataFrame) -> list[dict[str, str]]:
     return shown
 
 
-def _metrics(run: Path) -> pd.DataFrame:
-    """The lines of `metrics.jsonl`; none where there is no such file. One that a kill cut off is left out."""
-    path = run / "metrics.jsonl"
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
+def _metrics(evaluation: Evaluation) -> pd.DataFrame:
+    """The lines of `metrics.jsonl` of the run, or else of its last stage; one that a kill cut off is left out."""
+    lines: list[dict[str, Any]] = []
+    for folder in (evaluation.run, evaluation.run / evaluation.stages[-1].name):
+        path = folder / "metrics.jsonl"
+        if lines or not path.exists():
+            continue
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break
     return pd.DataFrame(lines)
 
 
