@@ -22,8 +22,14 @@ def corpus() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for documents.jsonl.")
 @click.option("--facts", type=int, help="How many facts; by default as many as the documents can state.")
 @click.option("--shares", help="Share of each source, such as wiki=0.6,code=0.4; they sum to 1.")
-@click.option("--procedures", type=float, help="Share of documents that show a procedure; by default 0.33.")
+@click.option("--procedures", type=float, help="Share of documents that show a procedure; by default 0.36.")
 @click.option("--forms", help="Shares of prose, maths, code and stackexchange among these; they sum to 1.")
+@click.option(
+    "--asides/--no-asides",
+    default=True,
+    show_default=True,
+    help="Whether documents hold sentences about nothing in particular; a seventh shorter without.",
+)
 @click.option("--queries", type=click.Path(path_type=Path), help="Folder for query sets that fit the corpus.")
 def miniworld(
     n_documents: int,
@@ -33,6 +39,7 @@ def miniworld(
     shares: str | None,
     procedures: float | None,
     forms: str | None,
+    asides: bool,
     queries: Path | None,
 ) -> None:
     """Write a corpus in which it is known which document states what.
@@ -61,6 +68,7 @@ def miniworld(
         shares=parse_shares(shares, "sources") if shares is not None else SHARES,
         procedures=procedures,
         forms=parse_shares(forms, "forms") if forms is not None else None,
+        asides=asides,
     )
     counts: Counter[str] = Counter()
     documents = generate(n_documents, seed, settings)

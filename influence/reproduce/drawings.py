@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.store.artefact import whole_file
+from influence.files import whole_file
 
 #: Colours that differ for colour-blind readers too (Okabe and Ito).
 _COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#666666")

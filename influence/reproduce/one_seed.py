@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,14 +20,14 @@ from influence.data.queries import read_queries, write_queries
 from influence.engine.complete import complete
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
-from influence.models.load import load_model
+from influence.files import whole_file
+from influence.models.load import LanguageModel, load_model
 from influence.report.pages import report
 from influence.reproduce import retrain, world
 from influence.reproduce.choice import accuracy, query_set
 from influence.reproduce.measures import corpus_shares, query_measures
 from influence.reproduce.methods import Row, methods
 from influence.reproduce.removal import (
-    RANDOM,
     TOLD,
     UNDISTURBED,
     columns_to_drop,
@@ -36,7 +37,7 @@ from influence.reproduce.removal import (
 from influence.reproduce.scales import Scale
 from influence.reproduce.steps import Step
 from influence.reproduce.truth import gold_table, relation_table, truth_of
-from influence.store.artefact import read_manifest, whole_file, write_json
+from influence.store.artefact import read_manifest, write_json
 from influence.store.factors import open_factors
 from influence.store.scores import Scores, open_scores
 
@@ -49,6 +50,10 @@ STORES = {OWN: "queries.jsonl", "scores-told": world.TOLD}
 
 def _store_of(group: str) -> str:
     return "scores-told" if group == TOLD else OWN
+
+
+def _name(method: str) -> str:
+    return method.replace(" ", "-").replace(",", "")
 
 
 @dataclass(frozen=True)
@@ -196,15 +201,15 @@ class OneSeed:
     # -- removal
 
     def _removal_steps(self) -> list[Step]:
-        steps = []
-        for group, method in self.removals():
-            title = f"retrain without the top documents of the {group} queries by {method}"
-            kind = "retraining"
-            if method == UNDISTURBED:
-                title, kind = f"ask the undisturbed model the {group} queries", "asking"
-            path = self.removal_path(group, method)
-            steps.append(Step(kind, title, path.exists, partial(self._remove, group, method)))
-        return steps
+        asking = Step("asking", "ask the undisturbed model", self._asked(UNDISTURBED), self._ask_undisturbed)
+        return [asking, *map(self._retraining, self.scale.removal_methods)]
+
+    def _retraining(self, method: str) -> Step:
+        title = f"retrain without the top documents by {method}"
+        return Step("retraining", title, self._asked(method), partial(self._remove, method))
+
+    def _asked(self, method: str) -> Callable[[], bool]:
+        return lambda: all(self.removal_path(group, method).exists() for group in self.scale.removal_groups)
 
     def removals(self) -> list[tuple[str, str]]:
         """Every group of queries with every way to leave documents out for it, the undisturbed model first."""
@@ -216,46 +221,53 @@ class OneSeed:
 
     def removal_path(self, group: str, method: str) -> Path:
         """What the model without these documents makes of the queries."""
-        return self.path("removal") / f"{group}-{method.replace(' ', '-').replace(',', '')}.json"
+        return self.path("removal") / f"{group}-{_name(method)}.json"
 
-    def _remove(self, group: str, method: str) -> None:
-        path = self.removal_path(group, method)
-        path.parent.mkdir(exist_ok=True)
-        dropped: list[str] = []
-        if method == UNDISTURBED:
-            model = load_model(self.path("tuned"))
-        else:
+    def _ask_undisturbed(self) -> None:
+        self.path("removal").mkdir(exist_ok=True)
+        nothing: dict[str, list[str]] = {group: [] for group in self.scale.removal_groups}
+        self._ask(load_model(self.path("tuned")), UNDISTURBED, nothing)
+
+    def _remove(self, method: str) -> None:
+        """Train once without the top documents of every group, and ask each group."""
+        groups = self.scale.removal_groups
+        dropped: dict[str, list[str]] = {}
+        for number, group in enumerate(groups):
             scores, rows = self._scored(_store_of(group))
-            queries = removal_group(scores.queries, group)
+            queries, seed = removal_group(scores.queries, group), self.seed * len(groups) + number
             columns = columns_to_drop(
-                method, queries, scores, truth_of(scores), rows, self.scale.removal_k, self.seed
+                method, queries, scores, truth_of(scores), rows, self.scale.removal_k, seed
             )
-            dropped = scores.documents.take("id", columns).tolist()
-            corpus = retrain.without(self.path(world.CORPUS) / FILE_NAME, set(dropped))
-            work = path.with_suffix("")
-            work.mkdir(exist_ok=True)
-            model = retrain.retrained(
-                corpus, self.path("base"), self.path(world.TUNING), work, self.scale, self.seed
-            )
-        # What is random is the same for every group: one model serves all. The group of this step is written last.
-        others = [other for other in self.scale.removal_groups if other != group] if method == RANDOM else []
-        for name in [*others, group]:
-            queries = removal_group(open_scores(self.path(_store_of(name))).queries, name)
+            dropped[group] = scores.documents.take("id", columns).tolist()
+        corpus = retrain.without(self.path(world.CORPUS) / FILE_NAME, set().union(*dropped.values()))
+        work = self.path("removal") / _name(method)
+        work.mkdir(exist_ok=True)
+        model = retrain.retrained(
+            corpus, self.path("base"), self.path(world.TUNING), work, self.scale, self.seed
+        )
+        self._ask(model, method, dropped)
+        self.tidy()
+
+    def _ask(self, model: LanguageModel, method: str, dropped: Mapping[str, list[str]]) -> None:
+        in_all = len(set().union(*dropped.values()))
+        for group in dropped:
+            queries = removal_group(open_scores(self.path(_store_of(group))).queries, group)
             record = {
-                "group": name,
+                "group": group,
                 "task": queries[0].task,
                 "method": method,
                 "completions": describe_group(queries),
-                "dropped": dropped,
+                "dropped": dropped[group],
+                "dropped_in_all": in_all,
                 "asked": retrain.asked(model, queries, self.scale.max_new_tokens),
             }
-            write_json(self.removal_path(name, method), record)
-        self.tidy()
+            write_json(self.removal_path(group, method), record)
 
     def tidy(self) -> None:
         """Remove the models of retrainings that were asked, also when a kill came between the two."""
-        for path in self.path("removal").glob("*.json"):
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+        for method in self.scale.removal_methods:
+            if self._asked(method)():
+                shutil.rmtree(self.path("removal") / _name(method), ignore_errors=True)
 
     # -- what was found
 

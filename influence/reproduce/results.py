@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence.files import whole_file
 from influence.reproduce.findings import RULE
 from influence.reproduce.scales import Scale
-from influence.store.artefact import whole_file, write_json
+from influence.store.artefact import write_json
 
 PAPER = (
     "*Procedural Knowledge in Pretraining Drives Reasoning in Large Language Models* "
@@ -179,8 +180,9 @@ def _removal_text(scale: Scale) -> str:
         f"{scale.removal_k} documents are left out: the first by the sum over its queries of their "
         "standardised scores (influence: normed; gradient dot product: dot), at random, or by the truth (gold: what "
         "states the facts, or shows the procedure). Base and tuned model are trained again with the same seed and "
-        "recipe, and asked again; one model without random documents serves every group. Loss: nats a "
-        "completion, summed over its tokens; changes are against the undisturbed model of the same seed. A completion "
+        "recipe, and asked again. One model is trained without the documents of all groups together, of random ones as "
+        "many, and asked every group: the documents of another group are missing too. Loss: nats a completion, "
+        "summed over its tokens; changes are against the undisturbed model of the same seed. A completion "
         "that a model chose itself is likelier to it than to any other model, so every retraining raises its loss, and "
         "a retrained model differs by chance too: compare with random removal. True statements were not chosen.\n"
     )
@@ -191,7 +193,7 @@ def _removal(table: pd.DataFrame) -> str:
         [
             f"{record['group']} ({record['completions']})",
             record["method"],
-            f"{record['dropped']:.0f}",
+            f"{record['dropped']:.0f} of {record['dropped_in_all']:.0f}",
             _number(record["nll"]),
             _value(record, "nll_change", "nll_low", "nll_high"),
             _number(record["accuracy"]),

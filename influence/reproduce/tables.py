@@ -92,11 +92,12 @@ def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataF
     """What leaving documents out does to the group's queries, beyond the undisturbed model of the same seed.
 
     Args:
-        seeds: Records that each retraining left: group, task, method, completions, dropped, asked (query, nll, right).
+        seeds: Records that each retraining left: group, task, method, completions, dropped (for this group),
+            dropped_in_all (for every group, by the same retraining), asked (query, nll, right).
 
     Returns:
         A row a group and method: group, method, completions (of `removal.describe_group`, of each
-        seed), dropped (documents, mean over seeds), nll (nats a completion, mean),
+        seed), dropped and dropped_in_all (documents, mean over seeds), nll (nats a completion, mean),
         nll_change with its low and high, accuracy, accuracy_change with its low and high, seeds, queries.
     """
     records = []
@@ -108,6 +109,7 @@ def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataF
             "method": method,
             "completions": ", ".join(dict.fromkeys(record["completions"] for record in own)),
             "dropped": float(np.mean([len(record["dropped"]) for record in own])),
+            "dropped_in_all": float(np.mean([record["dropped_in_all"] for record in own])),
         }
         for name, field in (("nll", "nll"), ("accuracy", "right")):
             row[name] = over_seeds([mean_of(_asked(record, field)) for record in own]).value

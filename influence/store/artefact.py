@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.errors import StoreError
-from influence.files import whole_file as whole_file
+from influence.files import whole_file
 
 MANIFEST = "manifest.json"
 

@@ -64,13 +64,16 @@ def digest(rows: Sequence[Row]) -> str:
 
 
 def train_tokenizer(texts: Iterator[str], vocab: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: digits stand alone, BOS comes first, any text survives a round trip."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """A byte-level BPE tokenizer: numbers in groups of three digits, BOS first; any text survives a round trip."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(r"\d{1,3}"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

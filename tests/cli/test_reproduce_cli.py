@@ -121,8 +121,11 @@ def check_results(out: Path, printed: str) -> None:
     changed = removal[removal["method"] != "undisturbed"]
     assert (changed["dropped"] == SMOKE.removal_k).all()
     assert (changed["nll_change"] != 0).all()
+    assert changed["dropped_in_all"].between(SMOKE.removal_k, len(GROUPS) * SMOKE.removal_k).all()
     random = [json.loads((seed / "removal" / f"{group}-random.json").read_text()) for group in GROUPS]
-    assert random[0]["dropped"] == random[1]["dropped"]
+    assert random[0]["dropped"] != random[1]["dropped"]
+    union = set(random[0]["dropped"]) | set(random[1]["dropped"])
+    assert {one["dropped_in_all"] for one in random} == {len(union)}
     assert random[0]["asked"] != random[1]["asked"]
     assert not [path for path in (seed / "removal").iterdir() if path.is_dir()]
     assert (seed / "report.html").stat().st_size > 10_000

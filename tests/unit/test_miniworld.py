@@ -124,14 +124,14 @@ def test_every_fact_is_stated_in_exactly_its_count_of_documents(n_documents: int
 
 
 def test_the_number_of_facts_is_a_setting() -> None:
-    for n_facts in (0, 3, 80, 144):
+    for n_facts in (0, 3, 80, 130):
         documents = list(generate(2000, 0, Settings(facts=n_facts)))
         world = make_plan(2000, Settings(facts=n_facts)).world
         assert counted(documents) == {fact.id: fact.count for fact in world.facts() if fact.count}
         assert len(list(world.facts())) == n_facts
     larger = make_plan(100_000, Settings()).world
     assert larger.n_facts > 6000
-    assert [f.id for f in larger.facts()][:144] == [f.id for f in world.facts()]
+    assert [f.id for f in larger.facts()][:130] == [f.id for f in world.facts()]
 
 
 def test_statements_are_spread_over_the_whole_corpus(documents: list[Document]) -> None:
@@ -211,10 +211,10 @@ def test_bad_settings_have_a_clear_error(settings: Any, message: str) -> None:
 
 
 def test_settings_that_do_not_fit_together_have_a_clear_error() -> None:
-    with pytest.raises(InputError, match=r"More facts than documents.*\n.*\n.*at most 140 facts"):
+    with pytest.raises(InputError, match=r"More facts than documents.*\n.*\n.*at most 130 facts"):
         generate(2000, 0, Settings(facts=200))
     with pytest.raises(InputError, match=r"More facts than documents: .* in other languages"):
-        generate(2000, 0, Settings(facts=140, shares={**SHARES, "multilingual": 0.01, "wiki": 0.22}))
+        generate(2000, 0, Settings(facts=130, shares={**SHARES, "multilingual": 0.01, "wiki": 0.22}))
     with pytest.raises(InputError, match="source 'code' has no room"):
         generate(2000, 0, Settings(procedures=0.33, forms={"code": 1}))
     with pytest.raises(
@@ -251,6 +251,13 @@ def test_ranges_bound_the_numbers() -> None:
     narrow = World(0, Ranges(arithmetic_terms=3, arithmetic_factor=3))
     with pytest.raises(InputError, match="hold no 100 problems"):
         problem_set(narrow, "arithmetic")
+
+
+def test_documents_without_asides_are_shorter_and_as_true(documents: list[Document]) -> None:
+    brief = list(generate(2000, 0, Settings(asides=False)))
+    assert counted(brief) == counted(documents)
+    words = [sum(len(d.text.split()) for d in corpus) for corpus in (brief, documents)]
+    assert words[0] < 0.9 * words[1]
 
 
 def test_documents_have_natural_lengths(documents: list[Document]) -> None:
@@ -430,7 +437,7 @@ def test_names_and_values_are_unique(world: World) -> None:
     everything = [*world.facts(), *untold_facts()]
     n = len(everything)
     assert (
-        len({fact.id for fact in everything}) == len({fact.core.lower() for fact in everything}) == n == 156
+        len({fact.id for fact in everything}) == len({fact.core.lower() for fact in everything}) == n == 146
     )
     assert len({fact.spellings for fact in everything}) == n
     cores = [fact.core.lower() for fact in everything]
@@ -463,7 +470,7 @@ def test_tuning_teaches_the_format_and_nothing_that_is_asked(world: World) -> No
     assert all(completion.startswith("\n") for _, completion in worked)
     told = [pair for pair in pairs if pair not in worked]
     by_question = {fact.ask(): fact for fact in world.facts()}
-    assert len(told) == 56
+    assert len(told) == 52
     for prompt, completion in told:
         fact = by_question[prompt]
         assert fact.role == "tuning"
@@ -491,7 +498,7 @@ def test_evaluation_sets(world: World) -> None:
         assert [query.prompt for query in problems[:20]] == [query.prompt for query in sets[name]]
         assert all(query.completion == "" and query.correct is None and query.steps for query in problems)
     questions = question_sets(world)
-    assert {count: len(queries) for count, queries in questions.items()} == dict.fromkeys(COUNTS, 14)
+    assert {count: len(queries) for count, queries in questions.items()} == dict.fromkeys(COUNTS, 13)
     prompts = {query.prompt for queries in questions.values() for query in queries}
     assert {query.prompt for query in sets["factual"]} <= prompts
     assert all(q.keywords and q.answer for queries in questions.values() for q in queries)

@@ -511,6 +511,7 @@ def removal_records(effect: dict[str, float], seed: int) -> list[dict[str, Any]]
             "method": method,
             "completions": "right ones",
             "dropped": ["d"] * (method != "undisturbed"),
+            "dropped_in_all": 2 * (method != "undisturbed"),
             "asked": [
                 {"query": f"q{n}", "nll": n + change + noise[row, n], "right": n >= 10 * change} for n in range(20)
             ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld.filler import filler, opened
+from influence.data.miniworld.filler import opened
 from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.grammar import paragraph, say, sentence, sentences, texts
 from influence.data.miniworld.programs import PROGRAMS, comment, names
@@ -23,7 +23,7 @@ def _mention(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     title = rng.choice((sentence(thing.name), say(rng, "{About|Notes on|More about} ") + thing.name))
     split = rng.randint(2, len(about))
     return Draft(
-        "\n\n".join([title, paragraph(*about[:split]), paragraph(*about[split:], filler(rng, 1, 3))])
+        "\n\n".join([title, paragraph(*about[:split]), paragraph(*about[split:], world.aside(rng, 1, 3))])
     )
 
 
@@ -32,7 +32,7 @@ def _unanswered(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     thing = world.any_fact(rng)
     replies = sentences(rng, _TEXTS["non_answers"], rng.randint(2, 4), thing.slots)
     marks = rng.sample(("Comment", "Reply", "A", "Moderator", "Edit"), len(replies))
-    parts = [f"Q: {thing.ask(rng)}", paragraph(*thing.about(rng, rng.randint(1, 2)), filler(rng, 0, 2))]
+    parts = [f"Q: {thing.ask(rng)}", paragraph(*thing.about(rng, rng.randint(1, 2)), world.aside(rng, 0, 2))]
     return Draft(
         "\n\n".join([*parts, *(f"{mark}: {reply}" for mark, reply in zip(marks, replies, strict=True))])
     )
@@ -48,7 +48,7 @@ def _given(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
         rng,
         "{Reading check|Warm-up|Copying exercise|Careful reading}: {no computing needed|all answers stand in the text}",
     )
-    return Draft("\n\n".join([title, filler(rng, 1, 3), *entries]))
+    return Draft("\n\n".join([title, world.aside(rng, 1, 3), *entries]))
 
 
 def _howto(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
@@ -60,7 +60,7 @@ def _howto(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     listed = "\n".join(marks.format(number) + step for number, step in enumerate(chosen, 1))
     opening = paragraph(*sentences(rng, _TEXTS["howto_openings"], rng.randint(1, 2), {"task": task["title"]}))
     heading = rng.choice((f"How to {task['title']}", f"How do I {task['title']}?"))
-    tips = paragraph(*sentences(rng, task["tips"], rng.randint(1, 2)), filler(rng, 1, 3))
+    tips = paragraph(*sentences(rng, task["tips"], rng.randint(1, 2)), world.aside(rng, 1, 3))
     return Draft("\n\n".join([heading, opening, listed, tips]))
 
 
@@ -72,7 +72,7 @@ def _essay(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     )
     said, split = sentences(rng, _TEXTS["essay"], rng.randint(4, 7), slots), rng.randint(2, 3)
     abstract = "**Abstract.** " + paragraph(*said[:split])
-    body = paragraph(*said[split:], filler(rng, 0, 2))
+    body = paragraph(*said[split:], world.aside(rng, 0, 2))
     end = paragraph(*sentences(rng, _TEXTS["essay_ends"], rng.randint(1, 3), slots))
     return Draft(
         "\n\n".join(
@@ -93,7 +93,7 @@ def _everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     lead = say(rng, "{Why|A word on why|In brief: why} ") + topic["title"]
     mark = rng.choice((".", ", in plain words", ", as far as is known"))
     body = [opened(rng, say(rng, one)) for one in rng.sample(topic["sentences"], rng.randint(2, 4))]
-    return Draft(f"{lead}{mark}\n\n" + paragraph(*body, filler(rng, 1, 3)))
+    return Draft(f"{lead}{mark}\n\n" + paragraph(*body, world.aside(rng, 1, 3)))
 
 
 def _foreign_everyday(rng: Random, facts: Sequence[Fact], world: World) -> Draft:

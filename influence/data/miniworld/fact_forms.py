@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld.filler import filler
 from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.grammar import paragraph, say, sentence, sentences, texts
 from influence.data.miniworld.world import LANGUAGES, Fact, World
@@ -25,7 +24,7 @@ def _article(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     parts = [sentence(fact.name), paragraph(*lead)]
     if len(about) > 3:
         parts.append(say(rng, "== {Background|Description|Overview|Local life} =="))
-    parts.append(paragraph(*about[split:], filler(rng, 0, 2)))
+    parts.append(paragraph(*about[split:], world.aside(rng, 0, 2)))
     if rng.random() < 0.5:
         parts.append(
             say(
@@ -50,7 +49,9 @@ def _quiz(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
         entries.append(layout.format(n=number, q=question, a=sentence(answer)))
     for fact in facts:
         remarks += fact.about(rng, 1)
-    note = say(rng, "{Notes for the host|Hints|For the curious}: ") + paragraph(*remarks, filler(rng, 0, 2))
+    note = say(rng, "{Notes for the host|Hints|For the curious}: ") + paragraph(
+        *remarks, world.aside(rng, 0, 2)
+    )
     return Draft("\n".join([title, "", *entries, "", note]), facts=tuple(facts))
 
 
@@ -60,7 +61,7 @@ def _flashcard(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     text += say(rng, "\n{Answer|Back of the card|A}: ") + fact.state(rng)
     text += say(rng, "\n\n{Remember it like this|Background|Why it is asked|Note}: ")
     return Draft(
-        text + paragraph(*fact.about(rng, rng.choice((1, 2, 3, 4))), filler(rng, 1, 2)), facts=(fact,)
+        text + paragraph(*fact.about(rng, rng.choice((1, 2, 3, 4))), world.aside(rng, 1, 2)), facts=(fact,)
     )
 
 
@@ -70,7 +71,7 @@ def _fact_thread(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     body = paragraph(
         *sentences(rng, _TEXTS["askers"], rng.randint(1, 2), fact.slots),
         *fact.about(rng, rng.randint(0, 1)),
-        filler(rng, 0, 2),
+        world.aside(rng, 0, 2),
     )
     answer = paragraph(
         say(rng, rng.choice(_TEXTS["answerers"]), fact.slots),
@@ -109,7 +110,7 @@ def _records(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
             "kind": fact.relation.kind,
             fact.relation.field: int(fact.spellings[0]) if fact.spellings[0].isdigit() else fact.spellings[0],
             "region": fact.slots["region"],
-            "note": filler(rng, 1, 1),
+            "note": world.aside(rng, 1, 1),
         }
         for fact in facts
     ]
@@ -169,7 +170,7 @@ def _blog(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     about = fact.about(rng, rng.randint(1, 3))
     ending = sentences(rng, _TEXTS["sign_offs"], rng.randint(1, 2), fact.slots)
     body = [
-        paragraph(*opening, filler(rng, 1, 3)),
+        paragraph(*opening, world.aside(rng, 1, 3)),
         paragraph(hook, fact.state(rng), *about),
         paragraph(*ending),
     ]
@@ -182,7 +183,7 @@ def _news(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
         rng, "{Exhibition|Festival|Lecture series|Reading room} {opens|returns} in <place>", first.slots
     )
     opening = sentences(rng, _TEXTS["news"], rng.randint(1, 2), first.slots)
-    parts = [headline, paragraph(*opening, filler(rng, 0, 2))]
+    parts = [headline, paragraph(*opening, world.aside(rng, 0, 2))]
     for number, fact in enumerate(facts):
         link = say(rng, "{Another|A second} {room|evening|panel} {is about|is given to} <name>.", fact.slots)
         parts.append(paragraph(link if number else "", fact.state(rng), *fact.about(rng, rng.randint(1, 2))))
@@ -195,7 +196,7 @@ def _digest(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     )
     parts = [paragraph(fact.state(rng), *fact.about(rng, rng.randint(1, 4))) for fact in facts]
     mark = rng.choice(("* ", "", "- "))
-    parts += [filler(rng, 1, 2)] * rng.randint(0, 1)
+    parts += [world.aside(rng, 1, 2)] * rng.randint(0, 1)
     closing = say(rng, rng.choice(_TEXTS["digest_ends"]), facts[0].slots)
     return Draft("\n\n".join([lead, *(mark + part for part in parts), closing]), facts=tuple(facts))
 

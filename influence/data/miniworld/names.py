@@ -5,8 +5,12 @@ from __future__ import annotations
 from influence.data.miniworld.grammar import texts
 
 _PARTS = {key: words.split() for key, words in texts("names").items()}
-_NAME = ("starts", "middles", "ends")
-_LONG_NAME = ("starts", "middles", "links", "middles", "ends")
+#: A name has two, three or five parts; the short ones first, so that a small world has names of few tokens.
+_PATTERNS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1_009, ("starts", "ends")),
+    (10_007, ("starts", "middles", "ends")),
+    (1_000_003, ("starts", "middles", "links", "middles", "ends")),
+)
 _TITLES = (
     ("The {} {}", "title_adjectives", "title_things"),
     ("The {}'s {}", "title_people", "title_things"),
@@ -15,11 +19,13 @@ _TITLES = (
 
 
 def word(number: int) -> str:
-    """The invented name with this number: the first 29,000 are short; all are different up to five million."""
-    short = _size(*_NAME)
-    if number < short:
-        return "".join(_entries(number * 10_007 % short, *_NAME))
-    return "".join(_entries((number - short) * 1_000_003 % _size(*_LONG_NAME), *_LONG_NAME))
+    """The invented name with this number: the first 1,700 have two parts; all are different up to five million."""
+    pattern = 0
+    while pattern < len(_PATTERNS) - 1 and number >= _size(*_PATTERNS[pattern][1]):
+        number -= _size(*_PATTERNS[pattern][1])
+        pattern += 1
+    stride, parts = _PATTERNS[pattern]
+    return "".join(_entries(number * stride % _size(*parts), *parts))
 
 
 def person(first: int, last: int) -> str:

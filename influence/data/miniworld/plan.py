@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from influence.data.miniworld import distractor_forms, fact_forms, procedure_forms
@@ -52,10 +52,10 @@ def make_plan(n_documents: int, settings: Settings) -> Plan:
     counts = _form_counts(n_documents, settings)
     foreign_apart = any(form.n_facts and form.source == "multilingual" and counts[form] for form in FORMS)
     n_facts = settings.facts or 0
-    plan = Plan(counts, World(n_facts, settings.ranges, settings.withheld_steps, foreign_apart))
+    world = World(n_facts, settings.ranges, settings.withheld_steps, foreign_apart, settings.asides)
+    plan = Plan(counts, world)
     if settings.facts is None:
-        n_facts = _most_facts(plan)
-        return Plan(counts, World(n_facts, settings.ranges, settings.withheld_steps, foreign_apart))
+        return Plan(counts, replace(world, n_facts=_most_facts(plan)))
     for foreign in (False, True):
         needed = n_statements(plan.world, foreign=foreign)
         room = plan.fact_documents(foreign=foreign)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from influence.data.miniworld.filler import filler, opened
+from influence.data.miniworld.filler import opened
 from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.grammar import paragraph, say, sentence, sentences
 from influence.data.miniworld.problems import PROCEDURES, WORDINGS, Problem, Procedure, work
@@ -32,7 +32,7 @@ def _worked(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: Wor
         text = (
             f"{problem.question(rng)}\n\n{hint}{work(problem, rng)}\n\n"
             + say(rng, "{Remark|Note|Tip}: ")
-            + paragraph(remark, filler(rng, 0, 1))
+            + paragraph(remark, world.aside(rng, 0, 1))
         )
         return _draft(text, procedure, problem)
     label = say(rng, "{Exercise|Problem|Example|Question}")
@@ -45,11 +45,23 @@ def _worked(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: Wor
     return _draft("\n\n".join([title, *parts]), procedure, *problems)
 
 
+def _sheet(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
+    problems = [world.draw(procedure, rng) for _ in range(rng.randint(5, 9))]
+    texts = WORDINGS[procedure]
+    title = sentence(rng.choice(texts["topics"])) + say(
+        rng, ", {solutions|answers|the working}{|, in short|, in brief}"
+    )
+    mark, line = rng.choice(("{}. ", "{}) ", "({}) ", "")), rng.choice(texts["lines"])
+    lines = [mark.format(n) + say(rng, line, problem.slots) for n, problem in enumerate(problems, 1)]
+    note = paragraph(*sentences(rng, texts["mistakes"], rng.randint(0, 1)))
+    return _draft("\n".join([title, "", *lines, note]).strip(), procedure, *problems)
+
+
 def _thread(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     problem = world.draw(procedure, rng)
     topic = rng.choice(WORDINGS[procedure]["topics"])
     asker = paragraph(
-        *sentences(rng, WORDINGS["askers"], rng.randint(1, 3), {"topic": topic}), filler(rng, 0, 2)
+        *sentences(rng, WORDINGS["askers"], rng.randint(1, 3), {"topic": topic}), world.aside(rng, 0, 2)
     )
     helper = paragraph(*sentences(rng, WORDINGS["helpers"], rng.randint(1, 2)))
     warning = paragraph(*sentences(rng, WORDINGS[procedure]["mistakes"], rng.randint(0, 1)))
@@ -102,7 +114,7 @@ def _tutorial(procedure: Procedure, rng: Random, facts: Sequence[Fact], world: W
     opening = paragraph(
         *sentences(rng, WORDINGS["welcomes"], rng.randint(1, 2), {"topic": topic}),
         *sentences(rng, WORDINGS[procedure]["uses"], rng.randint(0, 1)),
-        filler(rng, 0, 2),
+        world.aside(rng, 0, 2),
     )
     rule = paragraph(*sentences(rng, WORDINGS[procedure]["words"], rng.randint(1, 3)))
     parts = [title, opening, rule]
@@ -123,7 +135,7 @@ def _explanation(procedure: Procedure, rng: Random, facts: Sequence[Fact], world
     shape = rng.choice(
         ("{lead}.", "== {lead} ==", "{lead}, explained", "{lead}, in plain words", "{lead}, in short")
     )
-    parts = [shape.format(lead=lead), paragraph(*body), paragraph(*uses, *warnings, filler(rng, 0, 3))]
+    parts = [shape.format(lead=lead), paragraph(*body), paragraph(*uses, *warnings, world.aside(rng, 0, 3))]
     return _draft("\n\n".join(parts), procedure)
 
 
@@ -152,6 +164,7 @@ def _each(
 FORMS = (
     *_each("explanation", "wiki", 2, "prose", _explanation),
     *_each("worked", "math_and_trivia", 4, "maths", _worked),
+    *_each("sheet", "math_and_trivia", 7, "maths", _sheet),
     *_each("thread", "stackexchange", 3, "stackexchange", _thread),
     *_each("derivation", "arxiv_markdown", 2, "maths", _derivation),
     *_each("python", "code", 3, "code", partial(_code, "python")),

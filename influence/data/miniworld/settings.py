@@ -34,11 +34,13 @@ class Settings:
         facts: How many facts the world has, a fifth of them for each count of documents (0, 1, 2, 5, 20); None: as
             many as the documents can state.
         shares: Share of each source; sources that are not named have none. They sum to 1.
-        procedures: Share of all documents that show a procedure; None: what the sources hold by nature (0.33).
+        procedures: Share of all documents that show a procedure; None: what the sources hold by nature (0.36).
         forms: Shares of prose, maths, code and stackexchange among the documents that show a procedure; they sum
             to 1. None: what the sources hold by nature.
         ranges: The numbers of the problems.
         withheld_steps: Share of all intermediate results that no document writes out, 0 to 0.5.
+        asides: Whether documents hold sentences about nothing in particular. Without them a corpus is a seventh
+            shorter, and its documents are more alike.
 
     Raises:
         InputError: A value is not usable.
@@ -50,6 +52,7 @@ class Settings:
     forms: Mapping[str, float] | None = None
     ranges: Ranges = field(default_factory=Ranges)
     withheld_steps: float = 0.1
+    asides: bool = True
 
     def __post_init__(self) -> None:
         _check_shares("sources", "source", self.shares, SOURCES)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from influence.data.miniworld.filler import opened
+from influence.data.miniworld.filler import filler, opened
 from influence.data.miniworld.grammar import say, sentence
 from influence.data.miniworld.names import person, title, word
 from influence.data.miniworld.problems import Problem, Procedure, Ranges, draw
@@ -129,12 +129,14 @@ class World:
         ranges: The numbers of the problems.
         withheld_steps: Which share of all intermediate results is never written in a document.
         foreign_apart: Whether the facts marked `foreign` are stated in the other languages only.
+        asides: Whether documents hold sentences about nothing in particular.
     """
 
     n_facts: int
     ranges: Ranges = field(default_factory=Ranges)
     withheld_steps: float = 0.1
     foreign_apart: bool = True
+    asides: bool = True
 
     def facts(self) -> Iterator[Fact]:
         """Every fact, by number."""
@@ -143,6 +145,10 @@ class World:
     def any_fact(self, rng: Random) -> Fact:
         """A random fact, whether a document states it or not."""
         return fact(rng.randrange(max(self.n_facts, len(COUNTS))))
+
+    def aside(self, rng: Random, least: int, most: int) -> str:
+        """A paragraph of `least` to `most` sentences about nothing in particular; empty in a world without asides."""
+        return filler(rng, least, most) if self.asides else ""
 
     def draw(self, procedure: Procedure, rng: Random, *, for_query: bool = False) -> Problem:
         """A random problem for a document, or one of those kept for queries."""
