@@ -23,4 +23,8 @@ log-likelihood has weight 1.
 Otherwise than there: each example has the diagonal of its own chain (the released code takes the slope of a batch's
 first); sequences without a chain keep both separators, as everywhere in this program; the epoch with the least loss on
 held-out examples is what the next training begins from; any causal language model will do, not only GPT-2.
+
+Depth matters: with L layers the student reads L states, and the first, the embedding of a separator, says nothing. On
+2×2 multiplication a student of 2 layers (width 128) reading a teacher that is always right stayed at 2 % of the answers
+after 6 epochs; one of 8 layers (width 64) was at 27 % after 5 and rising.
 """
