@@ -31,7 +31,7 @@ from influence.train.internalize.work import Work
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-KIND = "internalization run"
+KIND = "run of stages"
 
 #: Compiled code is made for a length; batches padded to a multiple of so many tokens have few lengths.
 _COMPILED_MULTIPLE = 16
