@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from influence.store.artefact import whole_file, write_json
+from influence.files import whole_file
+from influence.store.artefact import write_json
 from influence.train.internalize.adapt import save_plain
 from influence.train.internalize.stages import STAGE_FILE
 
