@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from influence.errors import StoreError
+from influence.files import whole_file
 from influence.models.load import DType, LanguageModel
-from influence.store.artefact import whole_file, write_json
+from influence.store.artefact import write_json
 from influence.train.internalize.batches import Batch
 from influence.train.internalize.kd.states import at, blocks, changed_inputs, put
 

@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_model, save_model
 
 from influence.errors import ComputeError
-from influence.store.artefact import whole_file
+from influence.files import whole_file
 from influence.train.internalize.batches import Batch, Order
 from influence.train.internalize.kd.objectives import Layout, Objective, measure, moved
 from influence.train.internalize.progress import Clock, duration
