@@ -22,7 +22,7 @@ def corpus() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for documents.jsonl.")
 @click.option("--facts", type=int, help="How many facts; by default as many as the documents can state.")
 @click.option("--shares", help="Share of each source, such as wiki=0.6,code=0.4; they sum to 1.")
-@click.option("--procedures", type=float, help="Share of documents that show a procedure; by default 0.36.")
+@click.option("--procedures", type=float, help="Share of documents that show a procedure; by default 0.39.")
 @click.option("--forms", help="Shares of prose, maths, code and stackexchange among these; they sum to 1.")
 @click.option(
     "--asides/--no-asides",

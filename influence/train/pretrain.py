@@ -50,6 +50,18 @@ SIZES = {
         lr=4e-3,
         epochs=5,
     ),
+    # the controlled world: 2.8 million parameters
+    "mini": Size(
+        hidden=192,
+        layers=3,
+        heads=4,
+        mlp=768,
+        vocab=5120,
+        max_length=512,
+        batch_tokens=2048,
+        lr=2e-3,
+        epochs=24,
+    ),
     # real text: 6.3 million parameters
     "small": Size(
         hidden=256,

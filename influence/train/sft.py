@@ -31,8 +31,8 @@ def sft(
     out: Path,
     *,
     epochs: int = 3,
-    lr: float = 1e-3,
-    batch_tokens: int = 4096,
+    lr: float = 5e-4,
+    batch_tokens: int = 2048,
     seed: int = 0,
     dtype: Dtype = "bf16",
 ) -> dict[str, Any]:

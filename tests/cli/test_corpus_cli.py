@@ -25,7 +25,7 @@ def test_writes_the_corpus_and_says_where(tmp_path: Path) -> None:
     run = CliRunner().invoke(corpus, ["miniworld", "--documents", "200", "--seed", "4", "--out", str(out)])
     assert run.exit_code == 0, run.output
     assert f"Wrote 200 documents (0.1 MB) to {out / 'documents.jsonl'}" in run.stdout
-    assert "wiki                      28    14.0%" in run.stdout
+    assert "wiki                      36    18.0%" in run.stdout
     assert "documents: 100%" in run.stderr
     assert [path.name for path in out.iterdir()] == ["documents.jsonl"]
     expected = write_corpus(generate(200, 4), tmp_path / "again")

@@ -27,7 +27,8 @@ _MOST_TRIES = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
-    """The numbers of the problems: each is the largest one that occurs. Narrow them for a small model.
+    """The numbers of the problems: each is the largest one that occurs. By default what a model of three million
+    parameters learns; widen them for a larger one.
 
     Attributes:
         slope_coordinates: Coordinates of both points, from 0.
@@ -44,15 +45,15 @@ class Ranges:
         InputError: A number is too small for any problem.
     """
 
-    slope_coordinates: int = 100
+    slope_coordinates: int = 20
     slope_values: int = 20
     slope_signs: bool = True
     arithmetic_terms: int = 10
-    arithmetic_factor: int = 17
-    linear_coefficients: int = 20
-    linear_constants: int = 90
-    linear_solutions: int = 50
-    linear_totals: int = 100
+    arithmetic_factor: int = 10
+    linear_coefficients: int = 9
+    linear_constants: int = 20
+    linear_solutions: int = 20
+    linear_totals: int = 40
 
     def __post_init__(self) -> None:
         for field in fields(self):

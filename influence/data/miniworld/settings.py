@@ -12,13 +12,13 @@ from influence.errors import InputError
 
 #: The sources, and their shares of a corpus by default.
 SHARES = {
-    "wiki": 0.14,
-    "math_and_trivia": 0.14,
-    "stackexchange": 0.13,
-    "arxiv_markdown": 0.09,
-    "code": 0.14,
-    "webdata": 0.17,
-    "general_knowledge": 0.10,
+    "wiki": 0.18,
+    "math_and_trivia": 0.22,
+    "stackexchange": 0.14,
+    "arxiv_markdown": 0.05,
+    "code": 0.10,
+    "webdata": 0.08,
+    "general_knowledge": 0.14,
     "multilingual": 0.09,
 }
 SOURCES = tuple(SHARES)
@@ -34,7 +34,7 @@ class Settings:
         facts: How many facts the world has, a fifth of them for each count of documents (0, 1, 2, 5, 20); None: as
             many as the documents can state.
         shares: Share of each source; sources that are not named have none. They sum to 1.
-        procedures: Share of all documents that show a procedure; None: what the sources hold by nature (0.36).
+        procedures: Share of all documents that show a procedure; None: what the sources hold by nature (0.39).
         forms: Shares of prose, maths, code and stackexchange among the documents that show a procedure; they sum
             to 1. None: what the sources hold by nature.
         ranges: The numbers of the problems.
@@ -51,7 +51,7 @@ class Settings:
     procedures: float | None = None
     forms: Mapping[str, float] | None = None
     ranges: Ranges = field(default_factory=Ranges)
-    withheld_steps: float = 0.1
+    withheld_steps: float = 0.05
     asides: bool = True
 
     def __post_init__(self) -> None:

@@ -134,7 +134,7 @@ class World:
 
     n_facts: int
     ranges: Ranges = field(default_factory=Ranges)
-    withheld_steps: float = 0.1
+    withheld_steps: float = 0.05
     foreign_apart: bool = True
     asides: bool = True
 
