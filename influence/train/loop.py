@@ -26,7 +26,7 @@ def run_trainer(
 ) -> int:
     """Train `model` in place on the batches, once each and in their order; the step it resumed from.
 
-    AdamW (β₂ 0.95, weight decay 0.01), a short warm-up, then cosine decay to 0, gradients clipped to norm 1.
+    AdamW (β₂ 0.95, weight decay 0.1), a short warm-up, then cosine decay to 0, gradients clipped to norm 1.
     Checkpoints lie in `part/checkpoints`; the same call after a kill goes on from the newest whole one.
     """
     import torch
@@ -40,7 +40,7 @@ def run_trainer(
         learning_rate=lr,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, min(200, len(batches) // 20)),
-        weight_decay=0.01,
+        weight_decay=0.1,
         adam_beta2=0.95,
         max_grad_norm=1.0,
         optim="adamw_torch_fused",

@@ -59,7 +59,7 @@ SIZES = {
         vocab=5120,
         max_length=512,
         batch_tokens=2048,
-        lr=2e-3,
+        lr=3e-3,
         epochs=24,
     ),
     # real text: 6.3 million parameters
