@@ -5,9 +5,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := runs/demo
-CORPUS := corpora/miniworld
+MODELS := models/miniworld
 ANALYSES := correlation concentration answers sources reuse bm25 sanity
-QUERIES := $(addprefix queries/,$(addsuffix .jsonl,slopes arithmetic linear factual controls))
+ASKED := $(addprefix $(DEMO)/asked/,$(addsuffix .jsonl,slopes arithmetic questions controls))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -22,23 +22,25 @@ $(STAMP): pyproject.toml requirements.lock requirements-nodeps.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
-# -- the whole tool on a small world of our own, in about two minutes
+# -- the whole tool on a small world of our own and the two models trained in it, in less than three minutes
 
-demo: $(DEMO)/model $(DEMO)/queries.jsonl
-	$(BIN)/influence fit-hessian $(DEMO)/model --corpus $(CORPUS) --out $(DEMO)/hessian
-	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(DEMO)/model --hessian $(DEMO)/hessian \
-		--corpus $(CORPUS) --out $(DEMO)/scores
-	$(BIN)/influence tokens $(DEMO)/scores --model $(DEMO)/model --hessian $(DEMO)/hessian
+demo: $(DEMO)/queries.jsonl
+	$(BIN)/influence fit-hessian $(MODELS)/base --corpus $(DEMO)/corpus --out $(DEMO)/hessian
+	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(MODELS)/base --query-model $(MODELS)/tuned \
+		--hessian $(DEMO)/hessian --corpus $(DEMO)/corpus --out $(DEMO)/scores
+	$(BIN)/influence tokens $(DEMO)/scores --model $(MODELS)/base --query-model $(MODELS)/tuned \
+		--hessian $(DEMO)/hessian
 	for name in $(ANALYSES); do $(BIN)/influence analyze $$name $(DEMO)/scores || exit 1; done
 	$(BIN)/influence report $(DEMO)/scores --out $(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html in a browser."
 
-$(DEMO)/model: | $(STAMP)
-	$(BIN)/influence train pretrain --corpus $(CORPUS) --size tiny --out $@
+$(DEMO)/corpus: | $(STAMP)
+	$(BIN)/influence corpus miniworld --documents 3000 --no-asides --queries $(DEMO)/asked --out $@
 
-$(DEMO)/queries.jsonl: $(QUERIES)
-	mkdir -p $(@D)
-	cat $^ > $@
+$(DEMO)/queries.jsonl: | $(DEMO)/corpus
+	cat $(ASKED) > $(DEMO)/asked.jsonl
+	$(BIN)/influence complete $(DEMO)/asked.jsonl --model $(MODELS)/tuned --right 20 --wrong 20 \
+		--max-new-tokens 120 --out $@
 
 # -- for developers
 

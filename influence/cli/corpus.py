@@ -59,7 +59,15 @@ def miniworld(
     from tqdm import tqdm
 
     from influence.data.corpus import read_corpus
-    from influence.data.miniworld import SOURCES, Settings, generate, make_plan, query_sets, write_corpus
+    from influence.data.miniworld import (
+        SOURCES,
+        Settings,
+        all_questions,
+        generate,
+        make_plan,
+        query_sets,
+        write_corpus,
+    )
     from influence.data.miniworld.settings import SHARES, parse_shares
     from influence.data.queries import write_queries
 
@@ -82,6 +90,8 @@ def miniworld(
         world = make_plan(n_documents, settings).world
         for name, queries_of_set in query_sets(world, read_corpus(path)).items():
             write_queries(queries_of_set, queries / f"{name}.jsonl")
+        asked = all_questions(world, read_corpus(path))
+        write_queries(asked, queries / "questions.jsonl", completed=False)
         click.echo(f"\nWrote the query sets of this corpus to {queries}")
 
 

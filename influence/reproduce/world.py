@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from influence.data.examples import Example, write_examples
 from influence.data.miniworld import (
     Fact,
     World,
+    all_questions,
     generate,
     make_plan,
     problem_set,
@@ -25,7 +24,7 @@ from influence.data.miniworld.world import fact
 from influence.data.queries import read_queries, write_queries
 from influence.reproduce.choice import in_turn
 from influence.reproduce.scales import Scale
-from influence.types import Document, Query
+from influence.types import Query
 
 CORPUS, TUNING, QUESTIONS, TOLD = "corpus", "tuning.jsonl", "questions.jsonl", "told.jsonl"
 #: A word of each procedure's control prompts, by which they are told apart.
@@ -53,11 +52,14 @@ def write_questions(folder: Path, scale: Scale) -> None:
     documents = read_corpus(folder / CORPUS)
     world = world_of(scale)
     problems = [query for procedure in PROCEDURES for query in problem_set(world, procedure, scale.problems)]
+    with_gold = {query.id: query for query in all_questions(world, documents)}
     facts = [
-        query for queries in question_sets(world).values() for query in queries[: scale.questions_per_count]
+        with_gold[query.id]
+        for queries in question_sets(world).values()
+        for query in queries[: scale.questions_per_count]
     ]
     controls = [named_control(query) for query in query_sets(world, ())["controls"]]
-    asked = [*problems, *with_gold(facts, documents), *controls]
+    asked = [*problems, *facts, *controls]
     write_queries([replace(query, completion="") for query in asked], folder / QUESTIONS, completed=False)
 
 
@@ -83,15 +85,6 @@ def write_told(folder: Path, scale: Scale) -> None:
 def world_of(scale: Scale) -> World:
     """The facts and problems of a scale; no seed changes them."""
     return make_plan(scale.documents, scale.world).world
-
-
-def with_gold(questions: Iterable[Query], documents: Iterable[Document]) -> list[Query]:
-    """The questions with the ids of the documents that state their fact, in corpus order."""
-    stated: dict[str, list[str]] = defaultdict(list)
-    for document in documents:
-        for name in document.metadata["facts"]:
-            stated[name].append(document.id)
-    return [replace(query, gold=tuple(stated[fact_of(query).id])) for query in questions]
 
 
 def fact_of(question: Query) -> Fact:

@@ -144,11 +144,11 @@ def test_make_targets_exist() -> None:
 
 
 @pytest.fixture
-def after_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as `make demo` leaves it, with a tiny random model and few documents."""
+def like_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like the repository, with a tiny random model for the shipped one and few documents."""
     model = tiny_model()
-    model.model.save_pretrained(tmp_path / "runs" / "demo" / "model")
-    model.tokenizer.save_pretrained(tmp_path / "runs" / "demo" / "model")
+    model.model.save_pretrained(tmp_path / "models" / "miniworld" / "base")
+    model.tokenizer.save_pretrained(tmp_path / "models" / "miniworld" / "base")
     shutil.copytree(ROOT / "queries", tmp_path / "queries")
     (tmp_path / "corpora" / "miniworld").mkdir(parents=True)
     with (ROOT / "corpora" / "miniworld" / "documents.jsonl").open(encoding="utf-8") as documents:
@@ -158,12 +158,12 @@ def after_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_readme_snippet_runs(after_demo: Path) -> None:
+def test_readme_snippet_runs(like_here: Path) -> None:
     (snippet,) = blocks(ROOT / "README.md", "python")
     names: dict[str, Any] = {}
     exec(compile(snippet, "README.md", "exec"), names)
     assert names["scores"].normed.shape == (20, 6)
-    assert (after_demo / "reports" / "slopes.html").stat().st_size > 0
+    assert (like_here / "reports" / "slopes.html").stat().st_size > 0
 
 
 def test_snippets_of_analyses_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,14 +182,14 @@ def test_snippets_of_analyses_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert doctest.testmod(run) == (0, 3)
 
 
-def test_snippets_of_formats_run(after_demo: Path) -> None:
+def test_snippets_of_formats_run(like_here: Path) -> None:
     """Also the one that opens our factors in kronfluence."""
     from kronfluence.analyzer import prepare_model
 
     import influence as inf
     from influence.engine.kronfluence_fit import LanguageModelTask
 
-    model, corpus = inf.load_model("runs/demo/model"), inf.read_corpus("corpora/miniworld")
+    model, corpus = inf.load_model("models/miniworld/base"), inf.read_corpus("corpora/miniworld")
     factors = inf.fit_hessian(model, corpus, out="runs/demo/hessian")
     inf.score(model, factors, inf.read_queries("slopes")[:2], corpus, out="runs/demo/scores")
     task = LanguageModelTask(list(factors.layers))

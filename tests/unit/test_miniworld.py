@@ -27,6 +27,7 @@ from influence.data.miniworld import (
     Ranges,
     Settings,
     World,
+    all_questions,
     generate,
     make_plan,
     problem_set,
@@ -488,6 +489,18 @@ def test_tuning_reads_like_the_ready_queries(world: World) -> None:
         for prompt, completion in tuning_pairs(world, seed=0, n_problems=200, n_questions=0)
     }
     assert shapes <= made
+
+
+def test_all_questions_name_the_documents_that_answer_them(documents: list[Document], world: World) -> None:
+    asked = all_questions(world, documents)
+    by_question = {fact.ask(): fact for fact in world.facts() if fact.role == "asking"}
+    assert {query.prompt for query in asked} == set(by_question)
+    stated = {d.id: d.metadata["facts"] for d in documents}
+    for query in asked:
+        fact = by_question[query.prompt]
+        assert query.gold == tuple(id_ for id_, facts in stated.items() if fact.id in facts)
+        assert len(query.gold) == fact.count
+    assert [len(query.gold) for query in asked[:5]] == list(COUNTS)
 
 
 def test_evaluation_sets(world: World) -> None:

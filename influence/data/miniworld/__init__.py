@@ -17,7 +17,7 @@ to add facts, add a `Relation` to `relations.py`; to add a procedure, add one to
 """
 
 from influence.data.miniworld.corpus import generate, write_corpus
-from influence.data.miniworld.evaluation import problem_set, question_sets
+from influence.data.miniworld.evaluation import all_questions, problem_set, question_sets
 from influence.data.miniworld.plan import make_plan
 from influence.data.miniworld.problems import Ranges
 from influence.data.miniworld.query_sets import query_sets, ready_query_sets
@@ -31,6 +31,7 @@ __all__ = [
     "Ranges",
     "Settings",
     "World",
+    "all_questions",
     "generate",
     "make_plan",
     "problem_set",

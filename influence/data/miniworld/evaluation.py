@@ -6,12 +6,15 @@ Prompt and completion are read as one text, so a completion starts with what par
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from influence.data.miniworld.problems import Problem, Procedure
 from influence.data.miniworld.world import COUNTS, Fact, World
 from influence.errors import InputError
-from influence.types import Query
+from influence.types import Document, Query
 
 STEP_BY_STEP = "\n\nThink step-by-step."
 _MOST_REPEATS = 2_000
@@ -61,6 +64,18 @@ def problem_set(world: World, procedure: Procedure, count: int = 100) -> list[Qu
     ]
 
 
+def all_questions(world: World, documents: Iterable[Document]) -> list[Query]:
+    """Questions over every fact that is for asking, in an order that mixes how often they are stated.
+
+    `gold` names the documents that state the fact; the completion is empty, for a model to fill in.
+    """
+    stated: dict[str, list[str]] = defaultdict(list)
+    for document in documents:
+        for fact in document.metadata["facts"]:
+            stated[fact].append(document.id)
+    return [replace(_question(fact), gold=tuple(stated[fact.id])) for fact in facts_to_ask(world)]
+
+
 def question_sets(world: World) -> dict[int, list[Query]]:
     """Questions over every fact that is for asking, by the number of documents that state it (0, 1, 2, 5, 20).
 
@@ -68,18 +83,20 @@ def question_sets(world: World) -> dict[int, list[Query]]:
     """
     sets: dict[int, list[Query]] = {count: [] for count in COUNTS}
     for fact in facts_to_ask(world):
-        sets[fact.count].append(
-            Query(
-                id=f"question-{fact.number:05d}",
-                task="factual",
-                group="factual",
-                prompt=fact.ask(),
-                completion="",
-                answer=fact.answer(),
-                keywords=fact.spellings,
-            )
-        )
+        sets[fact.count].append(_question(fact))
     return sets
+
+
+def _question(fact: Fact) -> Query:
+    return Query(
+        id=f"question-{fact.number:05d}",
+        task="factual",
+        group="factual",
+        prompt=fact.ask(),
+        completion="",
+        answer=fact.answer(),
+        keywords=fact.spellings,
+    )
 
 
 def facts_to_ask(world: World) -> list[Fact]:
