@@ -19,6 +19,7 @@
 | `findings` | the table of findings, and the rule that says whether they hold |
 | `tables` | the tables of truth and removal |
 | `results` | the files a reader opens |
+| `markdown` | their tables and numbers |
 | `drawings` | the figures |
 
 Everything between orchestration and files is pure and tested on constructed inputs.

@@ -20,7 +20,7 @@ def draw_recall(table: pd.DataFrame, path: Path) -> None:
     """Recall@10 of gold documents against the number of documents that state the fact, for true statements of it."""
     counted = table["queries_are"].str.fullmatch(r"stated (once|\d+ times), true statements")
     own = table[(table["measure"] == "recall@10") & counted]
-    with _axes(path) as axes:
+    with svg_axes(path) as axes:
         for place, method in enumerate(own["method"].unique()):
             part = own[own["method"] == method]
             counts = part["queries_are"].str.extract(r"(\d+)")[0].fillna("1").astype(int).to_numpy()
@@ -48,7 +48,7 @@ def draw_removal(table: pd.DataFrame, path: Path) -> None:
     """Change of the loss on a group's completions, a bar a way to choose the documents left out."""
     own = table[table["method"] != "undisturbed"]
     groups, methods = list(own["group"].unique()), list(own["method"].unique())
-    with _axes(path) as axes:
+    with svg_axes(path) as axes:
         for place, method in enumerate(methods):
             part = own[own["method"] == method].set_index("group").reindex(groups)
             value = part["nll_change"].to_numpy(float)
@@ -69,7 +69,7 @@ def draw_removal(table: pd.DataFrame, path: Path) -> None:
 
 
 @contextmanager
-def _axes(path: Path) -> Iterator[Any]:
+def svg_axes(path: Path) -> Iterator[Any]:
     """Axes whose figure becomes an SVG: the same table gives the same bytes."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from influence.files import whole_file
 from influence.reproduce.findings import RULE
+from influence.reproduce.markdown import markdown_table, short_number, with_interval
 from influence.reproduce.scales import Scale
 from influence.store.artefact import write_json
 
@@ -97,7 +97,7 @@ def _accuracy(table: pd.DataFrame) -> str:
         cells = [_cell(own[own["seed"] == seed]) for seed in seeds]
         rows.append([task if stated < 0 else f"{task}, stated in {stated}", *cells])
     note = "A reasoning task qualifies in the paper when 80 % of its problems are solved; one that does not says so.\n"
-    return note + "\n" + _table(["task", *(f"seed {seed}" for seed in seeds)], rows)
+    return note + "\n" + markdown_table(["task", *(f"seed {seed}" for seed in seeds)], rows)
 
 
 def _cell(own: pd.DataFrame) -> str:
@@ -114,15 +114,15 @@ def _findings(table: pd.DataFrame) -> str:
             str(record["finding"]),
             record["what"],
             record["published"],
-            _value(record, "here"),
+            with_interval(record, "here"),
             record["claim"] or "–",
-            _value(record, "contrast", "contrast_low", "contrast_high"),
+            with_interval(record, "contrast", "contrast_low", "contrast_high"),
             record["holds"],
         ]
         for record in table.to_dict("records")
     ]
     head = ["", "what", "published", "here", "the finding says", "contrast", "holds here"]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _recall(table: pd.DataFrame) -> str:
@@ -152,9 +152,9 @@ def _methods(table: pd.DataFrame, column: str) -> str:
     for method in table["method"].unique():
         cells = table[table["method"] == method].set_index(column).to_dict("index")
         rows.append(
-            [str(method), *(_value(cells[head], "value") if head in cells else "–" for head in heads)]
+            [str(method), *(with_interval(cells[head], "value") if head in cells else "–" for head in heads)]
         )
-    return _table(["method", *(head.partition(",")[0] for head in heads)], rows)
+    return markdown_table(["method", *(head.partition(",")[0] for head in heads)], rows)
 
 
 def _relations(table: pd.DataFrame) -> str:
@@ -165,12 +165,15 @@ def _relations(table: pd.DataFrame) -> str:
         rows.append(
             [
                 str(method),
-                *(f"{_value(cells[w], 'value')}, {_number(cells[w]['multiplier'])}×" for w in shown),
+                *(
+                    f"{with_interval(cells[w], 'value')}, {short_number(cells[w]['multiplier'])}×"
+                    for w in shown
+                ),
             ]
         )
     corpus = table.groupby("what", sort=False)["corpus_share"].first()
-    rows.append(["whole corpus", *(_number(float(corpus[w])) for w in shown)])
-    return _table(["method", *shown], rows)
+    rows.append(["whole corpus", *(short_number(float(corpus[w])) for w in shown)])
+    return markdown_table(["method", *shown], rows)
 
 
 def _removal_text(scale: Scale) -> str:
@@ -194,43 +197,33 @@ def _removal(table: pd.DataFrame) -> str:
             f"{record['group']} ({record['completions']})",
             record["method"],
             f"{record['dropped']:.0f} of {record['dropped_in_all']:.0f}",
-            _number(record["nll"]),
-            _value(record, "nll_change", "nll_low", "nll_high"),
-            _number(record["accuracy"]),
-            _value(record, "accuracy_change", "accuracy_low", "accuracy_high"),
+            short_number(record["nll"]),
+            with_interval(record, "nll_change", "nll_low", "nll_high"),
+            short_number(record["accuracy"]),
+            with_interval(record, "accuracy_change", "accuracy_low", "accuracy_high"),
         ]
         for record in table.to_dict("records")
     ]
-    return _table(["queries", "left out by", "documents", "loss", "change", "accuracy", "change"], rows)
+    return markdown_table(
+        ["queries", "left out by", "documents", "loss", "change", "accuracy", "change"], rows
+    )
 
 
 def _order(table: pd.DataFrame) -> str:
     rows = [
-        [record["group"], f"{record['more']} − {record['less']}", _value(record, "value"), record["holds"]]
+        [
+            record["group"],
+            f"{record['more']} − {record['less']}",
+            with_interval(record, "value"),
+            record["holds"],
+        ]
         for record in table.to_dict("records")
     ]
     head = "Differences between ways to choose (the paper's order: influence > gradient dot product > random):\n\n"
-    return head + _table(["queries", "difference", "nats a completion", "holds here"], rows)
+    return head + markdown_table(["queries", "difference", "nats a completion", "holds here"], rows)
 
 
 def _times(seconds: Mapping[str, Mapping[str, float]]) -> str:
     total = {kind: sum(taken.values()) / 60 for kind, taken in seconds.items()}
     longest = sorted((kind for kind in total if total[kind] > 0.02), key=lambda kind: -total[kind])
     return ", ".join(f"{kind} {total[kind]:.1f} min" for kind in longest)
-
-
-def _value(record: Mapping[Any, Any], value: str, low: str = "low", high: str = "high") -> str:
-    if not np.isfinite(record[value]):
-        return "–"
-    if not np.isfinite(record[low]):
-        return _number(record[value])
-    return f"{_number(record[value])} [{_number(record[low])}, {_number(record[high])}]"
-
-
-def _number(value: float) -> str:
-    return "–" if not np.isfinite(value) else f"{value:.3g}".replace("-", "−")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [" | ".join(head), "|".join(["---"] * len(head)), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" if "---|" not in line else f"|{line}|" for line in lines) + "\n"

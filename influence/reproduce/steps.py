@@ -71,7 +71,12 @@ def expected_seconds(kinds: Sequence[str], typical: Mapping[str, float]) -> floa
 
 
 def run_steps(
-    steps: Sequence[Step], times: Times, where: str, later: Sequence[str], say: Callable[[str], None]
+    steps: Sequence[Step],
+    times: Times,
+    where: str,
+    later: Sequence[str],
+    say: Callable[[str], None],
+    expect: Callable[[Sequence[str], Mapping[str, float]], float | None] = expected_seconds,
 ) -> None:
     """Run the steps that are not done, in order.
 
@@ -79,6 +84,7 @@ def run_steps(
         where: Says which part of the whole this is, such as `seed 1 of 3`.
         later: Kinds of the steps that come after these, for the time left.
         say: Takes one line for each step.
+        expect: About how many seconds steps of some kinds take, given the mean of each kind that has been run.
     """
     for number, step in enumerate(steps, 1):
         place = f"{where}, step {number} of {len(steps)}: {step.title}"
@@ -86,7 +92,7 @@ def run_steps(
             say(f"{place} (done)")
             continue
         left = [other.kind for other in steps[number - 1 :] if not other.done()]
-        say(f"{place}{_left(expected_seconds([*left, *later], times.typical()))}")
+        say(f"{place}{_left(expect([*left, *later], times.typical()))}")
         started = time.monotonic()
         step.run()
         times.record(step, where.partition(" of ")[0], time.monotonic() - started)

@@ -1,0 +1,149 @@
+"""One seed of one task: where each run lies, and what makes and measures it.
+
+A training and an evaluation are each done when their manifest says so; there is no other record of progress. Both go on
+by themselves where a killed process left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from influence.analysis.internalization import Evaluation, read_evaluation
+from influence.data.chains.task import Task
+from influence.reproduce.internalization.scales import METHODS, Scale, TaskRuns
+from influence.reproduce.steps import Step
+from influence.store.artefact import read_manifest
+from influence.train.internalize.configs import SHAPES
+from influence.train.internalize.evaluate import FOLDER, evaluate
+from influence.train.internalize.evaluate import Settings as Evaluating
+from influence.train.internalize.kd.run import icot_kd
+from influence.train.internalize.kd.settings import KdSettings
+from influence.train.internalize.settings import Settings
+from influence.train.internalize.stages import find_stages
+from influence.train.internalize.stepwise import internalize
+
+#: An evaluation takes about so much of its run's training; a guess until the first one.
+_EVALUATION = 0.1
+#: Of the trainings that ICoT-KD takes after its teacher, two have a second model to read or to train.
+_KD_TRAININGS = 5.0
+
+
+class OneSeed:
+    """The runs of one seed of a task."""
+
+    def __init__(
+        self,
+        folder: Path,
+        runs: TaskRuns,
+        task: Task,
+        scale: Scale,
+        seed: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.folder, self.runs, self.seed = folder, runs, seed
+        self._task, self._scale, self._say = task, scale, say
+        self.settings = runs.runs(seed)
+
+    def steps(self) -> list[Step]:
+        """Train and evaluate, run after run; no CoT first, for its speed is that of the others' unit."""
+        steps = []
+        for name in self.settings:
+            steps += [
+                Step(
+                    self._kind(name),
+                    f"train {name}",
+                    partial(_complete, self.folder / name),
+                    partial(self._train, name),
+                ),
+                Step(
+                    f"{self._kind(name)}, evaluation",
+                    f"evaluate {name}",
+                    partial(_complete, self.folder / name / FOLDER),
+                    partial(self._evaluate, name),
+                ),
+            ]
+        return steps
+
+    def work(self) -> dict[str, float]:
+        """Kind of step -> how much work it is, in a unit of no meaning: only ratios count. Rough."""
+        chain = max(1, len(next(self._task.examples("train")).chain.split()))
+        shape = SHAPES.get(self.runs.model)
+        an_epoch = self._task.sizes["train"] * (shape.layers * shape.width**2 if shape else 1)
+        work = {}
+        for name, settings in self.settings.items():
+            work[self._kind(name)] = _epochs(settings, chain) * an_epoch
+            work[f"{self._kind(name)}, evaluation"] = _EVALUATION * work[self._kind(name)]
+        return work
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Run -> what was measured of it."""
+        return {name: read_evaluation(self.folder / name) for name in self.settings}
+
+    def tidy(self, name: str) -> None:
+        """Remove the weights of a run's stages, once measured: all of an ablation, all but the last of a method."""
+        if not _complete(self.folder / name / FOLDER) or isinstance(self.settings[name], KdSettings):
+            return
+        stages = find_stages([self.folder / name])
+        for stage in stages[: len(stages) - (name in METHODS)]:
+            for weights in stage.folder.glob("*.safetensors"):
+                weights.unlink()
+
+    def _kind(self, name: str) -> str:
+        return f"{self.runs.title}, {name}"
+
+    def _train(self, name: str) -> None:
+        settings = self.settings[name]
+        if isinstance(settings, KdSettings):
+            teacher = self.folder / "explicit-cot"
+            out = self.folder / name
+            icot_kd(self._task, self.runs.model, out, settings, teacher=teacher, tell=self._say)
+        else:
+            internalize(self._task, self.runs.model, self.folder / name, settings, tell=self._say)
+
+    def _evaluate(self, name: str) -> None:
+        """Methods are timed against no CoT; of ablations only the accuracy is asked."""
+        timed = name in METHODS
+        evaluate(
+            [self.folder / name],
+            self._task,
+            no_cot=self.folder / "no-cot" if timed else None,
+            settings=Evaluating(
+                limit=self._scale.examples,
+                timed=self._scale.timed if timed else 0,
+                batch_size=self._scale.batch_size,
+            ),
+        )
+        self.tidy(name)
+
+
+def expected_seconds(
+    work: Mapping[str, float], kinds: Sequence[str], typical: Mapping[str, float]
+) -> float | None:
+    """About how long steps of these kinds take; None as long as none has been run.
+
+    Args:
+        work: Of every kind, to scale from kinds that have been run to those that have not.
+        typical: Mean seconds of the kinds that have been run.
+    """
+    known = [kind for kind in typical if kind in work]
+    if not known:
+        return None
+    rate = sum(typical[kind] for kind in known) / sum(work[kind] for kind in known)
+    return sum(typical.get(kind, rate * work[kind]) for kind in kinds)
+
+
+def _complete(folder: Path) -> bool:
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest["status"] == "complete"
+
+
+def _epochs(settings: Settings | KdSettings, chain: int) -> float:
+    """Passes over the training split; of the adaptive schedule as many as there can be."""
+    if isinstance(settings, KdSettings):
+        return _KD_TRAININGS * settings.epochs
+    if settings.mode != "stepwise":
+        return settings.after_epochs
+    pace = settings.cap if settings.adaptive else 1 / settings.delta
+    return settings.explicit_epochs + chain * pace + settings.after_epochs

@@ -1,0 +1,104 @@
+"""Every run of every task and seed, and the tables over them; killed at any point, it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from influence.data.chains.write import write_task
+from influence.errors import InputError
+from influence.provenance import provenance
+from influence.reproduce.internalization.drawings import draw_removal, draw_trade_off
+from influence.reproduce.internalization.one_seed import OneSeed, expected_seconds
+from influence.reproduce.internalization.results import write_results
+from influence.reproduce.internalization.scales import ABLATIONS, METHODS, Scale, scale_named
+from influence.reproduce.internalization.tables import curves_table, effects_table, methods_table
+from influence.reproduce.steps import Times, run_steps
+from influence.store.artefact import claim
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def internalization(
+    out: str | Path,
+    scale: str | Scale = "laptop",
+    seeds: int | None = None,
+    say: Callable[[str], None] = _silent,
+) -> dict[str, pd.DataFrame]:
+    """Reproduce the comparison and the ablations of Deng et al. (arXiv 2405.14838) at a size of your choice.
+
+    Args:
+        out: Folder of everything. The same call after a kill goes on; with more seeds it adds those.
+        scale: A name in `scales.SCALES`, or a scale of your own.
+        seeds: How often every run is made, seeded 0, 1, …; the scale's own number by default.
+        say: Takes one line for each step (which of how many, and about how long is left), and the lines of progress
+            of each training.
+
+    Returns:
+        The tables in `out`: methods, curves, effects. Also written there are `findings.md`, `results.json`, a CSV of
+        each table and two figures a task. `out/TASK/seed-N/RUN` is each run as `influence train` leaves it, but for
+        the weights of stages that have been evaluated: those of a method's last stage stay.
+
+    Raises:
+        InputError: There is no such scale, or fewer than one seed.
+        StoreError: `out` holds other files, or another scale.
+    """
+    chosen = scale_named(scale) if isinstance(scale, str) else scale
+    n_seeds = chosen.seeds if seeds is None else seeds
+    if n_seeds < 1:
+        raise InputError("The number of seeds is at least 1.", have=str(n_seeds))
+    folder = Path(out)
+    claim(folder, "reproduction of internalisation", chosen.config())
+    times = Times(folder / "times.json")
+    every = _every(folder, chosen, n_seeds, say)
+    work = {kind: amount for one in every for kind, amount in one.work().items()}
+    for number, one in enumerate(every):
+        later = [step.kind for other in every[number + 1 :] for step in other.steps() if not step.done()]
+        where = f"{one.runs.title}, seed {one.seed + 1} of {n_seeds}"
+        run_steps(one.steps(), times, where, later, say, partial(expected_seconds, work))
+        for name in one.settings:
+            one.tidy(name)
+    say("tables and figures")
+    tables = tables_of(every)
+    _draw(folder, chosen, tables["curves"])
+    spent = sum(sum(taken.values()) for taken in times.seconds.values())
+    made_by = provenance(spent, seeds=n_seeds, hours=spent / 3600, step_seconds=times.seconds)
+    write_results(folder, chosen, made_by, tables)
+    return tables
+
+
+def tables_of(every: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
+    """All tables over finished seeds, of all tasks."""
+    tables: dict[str, list[pd.DataFrame]] = {"methods": [], "curves": [], "effects": []}
+    for name in dict.fromkeys(one.runs.name for one in every):
+        own = [one for one in every if one.runs.name == name]
+        task, seeds = own[0].runs, [one.evaluations() for one in own]
+        tables["methods"].append(methods_table(task, seeds))
+        tables["curves"].append(curves_table(task, seeds))
+        tables["effects"].append(effects_table(task, seeds))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def _every(folder: Path, scale: Scale, n_seeds: int, say: Callable[[str], None]) -> list[OneSeed]:
+    """Every seed of every task, the tasks made where they are not there; all settings are checked by that."""
+    every = []
+    for number, runs in enumerate(scale.tasks, 1):
+        runs.runs(0)
+        say(f"task {number} of {len(scale.tasks)}: {runs.title}")
+        task = write_task(runs.maker, folder / runs.name / "task")
+        for seed in range(n_seeds):
+            every.append(OneSeed(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say))
+    return every
+
+
+def _draw(folder: Path, scale: Scale, curves: pd.DataFrame) -> None:
+    for task in scale.tasks:
+        own = curves[curves["task"] == task.title]
+        shown = ["stepwise", "adaptive", *ABLATIONS]
+        draw_removal(own, folder / f"{task.name}-ablations.svg", shown, task.ablated)
+        draw_trade_off(own[own["run"].isin(METHODS)], folder / f"{task.name}-trade-off.svg")
