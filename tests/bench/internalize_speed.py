@@ -185,7 +185,7 @@ def main() -> None:
 
     task = read_task(given.task)
     plain_settings = Settings(
-        batch_size=given.batch_size, lr=1e-3, dtype=given.dtype, after_epochs=0, check_examples=128
+        batch_size=given.batch_size, lr=1e-3, dtype=given.dtype, after_epochs=1e-9, check_examples=128
     )
     plain = PlainLoop(task, given.model, plain_settings)
     order = Order(plain.train.lengths, given.batch_size, plain_settings.seed)

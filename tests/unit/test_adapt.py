@@ -56,6 +56,7 @@ def test_lora_starts_as_the_model_and_trains_the_adapters_alone() -> None:
     assert not any("lm_head" in name for name in trained)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("rank", [None, 2])
 def test_gradient_checkpointing_gives_the_same_gradients(rank: int | None) -> None:
     base = tiny_model("gpt2", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0).model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,9 @@ def test_what_cannot_work_is_refused_before_training(task: Task, tmp_path: Path)
     base.model.save_pretrained(tmp_path / "short")
     base.tokenizer.save_pretrained(tmp_path / "short")
     refused("more than the model's 24 positions", QUICK, str(tmp_path / "short"))
+    refused(
+        "Dropout is set for models trained from scratch", replace(QUICK, dropout=0.1), str(tmp_path / "short")
+    )
     folder = tmp_path / "chainless"
     folder.mkdir()
     (folder / "train.txt").write_text("1|| #### 1\n2|| #### 2\n")
@@ -312,15 +316,41 @@ def test_what_cannot_work_is_refused_before_training(task: Task, tmp_path: Path)
         {"batch_size": 0},
         {"accumulation": 99},
         {"smoothing": -1.0},
+        {"smoothing": math.inf},  # exp(-inf * 0) is no number
+        {"smoothing": math.nan},
         {"recovered": 0.0},
+        {"recovered": 95},
         {"lr": 0.0},
-        {"by_step": True, "keep_positions": True},
+        {"lr": math.nan},
+        {"weight_decay": -0.1},
+        {"check_every": 0},
+        {"max_tokens": 0},
+        {"after_epochs": 0.0},
         {"mode": "no-cot", "after_epochs": 0.0},
     ],
 )
-def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
+def test_settings_out_of_range_are_refused_with_their_value(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="is out of its range") as refused:
         Settings(**wrong)
+    assert refused.value.have == f"{list(wrong.values())[-1]:g}"
+    assert refused.value.fix
+
+
+def test_positions_are_not_kept_where_steps_go() -> None:
+    with pytest.raises(InputError, match="only when tokens are removed"):
+        Settings(by_step=True, keep_positions=True)
+
+
+def test_the_last_stage_has_a_step_and_a_checkpoint_however_short(task: Task, tmp_path: Path) -> None:
+    internalize(task, "tiny", tmp_path / "run", replace(QUICK, delta=6, after_epochs=1e-9))
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    closed = [line["removed"] for line in lines if line["kind"] == "stage"]
+    kept = sorted(path.name for path in (tmp_path / "run").glob("stage-*"))
+    assert kept == [f"stage-{removed:03d}" for removed in closed]
+    assert closed == list(range(max(closed) + 1))
+    about = json.loads((tmp_path / "run" / kept[-1] / "stage.json").read_text())
+    assert about["removed"] == about["total"]
+    assert about["steps"] == 1
 
 
 def test_schedules_follow_from_the_settings() -> None:

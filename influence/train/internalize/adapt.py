@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,19 @@ def adapt(model: PreTrainedModel, lora_rank: int | None, gradient_checkpointing:
         ModelError: The model cannot do it.
     """
     if lora_rank is not None and lora_rank < 1:
-        raise InputError("The rank of LoRA is at least 1.", have=str(lora_rank))
+        raise InputError(
+            "The rank of LoRA is at least 1.",
+            have=str(lora_rank),
+            fix="Give a rank such as 16, or none to train all weights.",
+        )
     if gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
             raise ModelError(
                 f"{type(model).__name__} has no gradient checkpointing.", fix="Train without it."
             )
         # the reentrant kind gives frozen inputs no gradient, so LoRA would not learn
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        enable = getattr(model, "activation_checkpointing_enable", None)  # its newer name
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     if lora_rank is None:
         return model
 
@@ -55,7 +61,9 @@ def adapt(model: PreTrainedModel, lora_rank: int | None, gradient_checkpointing:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     try:
-        adapted: Any = peft.get_peft_model(model, settings)
+        with warnings.catch_warnings():  # peft asks by a name that transformers has renamed
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            adapted: Any = peft.get_peft_model(model, settings)
     except ValueError as error:
         raise ModelError(
             f"{type(model).__name__} takes no LoRA.", have=str(error), fix="Train all of its weights."

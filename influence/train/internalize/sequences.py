@@ -27,6 +27,7 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 _TOKENIZE = 8192
+_SET_EOS = "Set eos_token in the model's tokenizer_config.json."
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def separator(tokenizer: PreTrainedTokenizerBase) -> int:
     for token in (tokenizer.sep_token_id, tokenizer.eos_token_id):
         if isinstance(token, int):
             return token
-    raise ModelError("The tokenizer has no EOS token, which separates and ends the parts of an example.")
+    raise ModelError(
+        "The tokenizer has no EOS token, which separates and ends the parts of an example.", fix=_SET_EOS
+    )
 
 
 def prompt_ids(inputs: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -153,7 +156,11 @@ def tokenize_task(
             step_ends += [steps_of.token_ends(some[i].chain, chains[i]) for i in keep]
     heads_N4 = np.concatenate(heads) if heads else np.zeros((0, 4), np.int32)
     if not len(heads_N4):
-        raise InputError("No example is left.", have=f"{dropped:,} have more than {max_tokens} tokens")
+        raise InputError(
+            "No example is left.",
+            have=f"{dropped:,} have more than {max_tokens} tokens",
+            fix="Choose a larger --max-tokens.",
+        )
     length, chain_start, chain_end, answer_start = heads_N4.T
     return Sequences(
         tokens=np.concatenate(flat),
@@ -177,7 +184,7 @@ class _Parts:
         self._bos, self._sep = bos_ids(tokenizer), separator(tokenizer)
         self._mark = answer_mark(tokenizer)
         if not isinstance(tokenizer.eos_token_id, int):
-            raise ModelError("The tokenizer has no EOS token, which ends an answer.")
+            raise ModelError("The tokenizer has no EOS token, which ends an answer.", fix=_SET_EOS)
         self._eos = tokenizer.eos_token_id
 
     def rows(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,7 +43,7 @@ class Settings:
         reset_optimizer: Throw AdamW's moments away at each removal.
         keep_positions: What follows the cut keeps its positions, in training and when generating.
         explicit_epochs: Epochs of pure explicit chain of thought first.
-        after_epochs: Epochs once everything is removed; of a baseline, all its epochs.
+        after_epochs: Epochs once everything is removed, at least a step; of a baseline, all its epochs.
         batch_size: Examples of an optimizer step.
         accumulation: Parts a batch is computed in, for less memory; the gradient is that of the whole batch.
         lr: Learning rate, constant.
@@ -90,30 +92,67 @@ class Settings:
     stage_every: int = 1
 
     def __post_init__(self) -> None:
-        wrong = [
-            (
-                self.batch_size < 1 or not 1 <= self.accumulation <= self.batch_size,
-                "1 ≤ accumulation ≤ batch size",
-            ),
-            (not 0 < self.recovered <= 1, "0 < recovered ≤ 1"),
-            (self.patience < 1 or self.cap <= 0, "patience ≥ 1 and cap > 0"),
-            (self.smoothing is not None and self.smoothing < 0, "smoothing ≥ 0"),
-            (self.remove_all_beyond is not None and self.remove_all_beyond < 1, "remove all beyond ≥ 1"),
-            (self.explicit_epochs < 0 or self.after_epochs < 0, "epochs ≥ 0"),
-            (self.mode != "stepwise" and self.after_epochs <= 0, "epochs > 0"),
-            (self.lr <= 0, "lr > 0"),
-            (not 0 <= self.dropout < 1, "0 ≤ dropout < 1"),
-            (min(self.stage_every, self.check_examples, self.check_every or 1) < 1, "counts ≥ 1"),
-        ]
-        for bad, rule in wrong:
-            if bad:
-                raise InputError(f"A setting is out of its range: {rule}.")
+        check_ranges(
+            [
+                ("batch size", self.batch_size, self.batch_size >= 1, "at least 1"),
+                (
+                    "accumulation",
+                    self.accumulation,
+                    1 <= self.accumulation <= self.batch_size,
+                    "from 1 to the batch size",
+                ),
+                ("recovered", self.recovered, 0 < self.recovered <= 1, "more than 0 and at most 1"),
+                ("patience", self.patience, self.patience >= 1, "at least 1"),
+                ("cap", self.cap, 0 < self.cap < math.inf, "more than 0"),
+                (
+                    "smoothing",
+                    self.smoothing,
+                    self.smoothing is None or 0 <= self.smoothing < math.inf,
+                    "at least 0, or off",
+                ),
+                (
+                    "remove all beyond",
+                    self.remove_all_beyond,
+                    _at_least_1(self.remove_all_beyond),
+                    "at least 1",
+                ),
+                ("explicit epochs", self.explicit_epochs, 0 <= self.explicit_epochs < math.inf, "at least 0"),
+                # without a step at the last level there would be no checkpoint of it
+                ("epochs after removal", self.after_epochs, 0 < self.after_epochs < math.inf, "more than 0"),
+                ("lr", self.lr, 0 < self.lr < math.inf, "more than 0"),
+                ("weight decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "at least 0"),
+                ("dropout", self.dropout, 0 <= self.dropout < 1, "from 0 to less than 1"),
+                ("stage every", self.stage_every, self.stage_every >= 1, "at least 1"),
+                ("check examples", self.check_examples, self.check_examples >= 1, "at least 1"),
+                ("check every", self.check_every, _at_least_1(self.check_every), "at least 1"),
+                ("max tokens", self.max_tokens, _at_least_1(self.max_tokens), "at least 1"),
+            ]
+        )
         if self.by_step and self.keep_positions:
             raise InputError(
                 "Positions can be kept only when tokens are removed, not whole steps.",
                 have="steps differ in length, and a generator cannot know how long those are it does not write",
                 fix="Leave one of the two out.",
             )
+
+
+def check_ranges(rules: Iterable[tuple[str, float | None, bool, str]]) -> None:
+    """Refuse a setting out of its range: of each its name, its value, whether that is good, and what is.
+
+    Raises:
+        InputError: A value is not good.
+    """
+    for name, value, good, range_ in rules:
+        if not good:
+            raise InputError(
+                f"The setting {name} is out of its range.",
+                have=f"{value:g}" if value is not None else "nothing",
+                fix=f"Give a value {range_}.",
+            )
+
+
+def _at_least_1(count: int | None) -> bool:
+    return count is None or count >= 1
 
 
 def make_schedule(settings: Settings, total: int, steps_per_epoch: int) -> Schedule:
@@ -127,11 +166,10 @@ def make_schedule(settings: Settings, total: int, steps_per_epoch: int) -> Sched
         if settings.adaptive
         else Linear(settings.delta, steps_per_epoch)
     )
-    explicit, after = (
-        round(epochs * steps_per_epoch) for epochs in (settings.explicit_epochs, settings.after_epochs)
-    )
+    explicit = round(settings.explicit_epochs * steps_per_epoch)
+    after = max(1, round(settings.after_epochs * steps_per_epoch))
     if settings.mode != "stepwise":
-        return Schedule((0 if settings.mode == "explicit-cot" else total,), total, pace, 0, max(1, after))
+        return Schedule((0 if settings.mode == "explicit-cot" else total,), total, pace, 0, after)
     if not total:
         raise InputError(
             "No example has a chain of thought, so there is nothing to internalise.",

@@ -149,6 +149,12 @@ def _open(
     if name in SHAPES:
         tokenizer, positions = task_tokenizer(example for split in splits for example in split), None
     else:
+        if settings.dropout:
+            raise InputError(
+                "Dropout is set for models trained from scratch only.",
+                have=f"the model {name} with its own configuration",
+                fix="Leave --dropout out; a model from disk has what its config.json says.",
+            )
         half = settings.dtype == "pure-bf16"
         loaded = load_model(
             name, dtype="bfloat16" if half else "float32", device="cpu"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from influence.errors import InputError
+from influence.train.internalize.settings import check_ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +37,12 @@ class KdSettings:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = [
-            (self.delta is not None and self.delta < 1, "delta ≥ 1"),
-            (self.epochs < 1 or self.teacher_epochs <= 0, "epochs ≥ 1"),
-            (self.batch_size < 1, "batch size ≥ 1"),
-            (self.lr <= 0, "lr > 0"),
-        ]
-        for bad, rule in wrong:
-            if bad:
-                raise InputError(f"A setting is out of its range: {rule}.")
+        check_ranges(
+            [
+                ("delta", self.delta, self.delta is None or self.delta >= 1, "at least 1"),
+                ("epochs", self.epochs, self.epochs >= 1, "at least 1"),
+                ("teacher epochs", self.teacher_epochs, 0 < self.teacher_epochs < math.inf, "more than 0"),
+                ("batch size", self.batch_size, self.batch_size >= 1, "at least 1"),
+                ("lr", self.lr, 0 < self.lr < math.inf, "more than 0"),
+            ]
+        )
