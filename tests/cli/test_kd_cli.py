@@ -108,6 +108,12 @@ def test_a_teacher_that_is_there_is_used(server: Server, task: Path, whole: Path
     no_teacher = server.run(*command[:-1], tmp_path / "other", "--teacher", whole / "coupled")
     assert no_teacher.exit_code == 2
     assert "no teacher" in no_teacher.stderr
+    arguments = ("--task", task, "--out", tmp_path / "other", "--teacher", whole / "teacher")
+    of_another = server.run("train", "icot-kd", "--model", "laptop", *arguments)
+    assert of_another.exit_code == 2
+    assert "teacher of another model" in of_another.stderr
+    assert "model: tiny there, laptop here" in of_another.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_task_without_chains_is_refused_before_any_training(server: Server, tmp_path: Path) -> None:

@@ -151,6 +151,18 @@ def test_speed_is_measured_anew_against_another_model(tmp_path: Path, task: Task
     assert rows["generated_tokens"].tolist() == [9, 6]
 
 
+def test_a_model_that_writes_a_chain_is_no_measure_of_speed(tmp_path: Path, task: Task) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    write_stage(run, 3)
+    for removed in (0, 2):
+        stage = write_stage(other, removed)
+        with pytest.raises(InputError, match="writes a chain of thought") as refused:
+            evaluate([run], task, no_cot=stage, settings=SETTINGS)
+        assert refused.value.have == f"{removed} of 3 removed"
+    write_stage(other, 3)
+    evaluate([run], task, no_cot=other, settings=SETTINGS)
+
+
 def test_other_arguments_are_refused(tmp_path: Path, task: Task) -> None:
     run = tmp_path / "run"
     write_stage(run, 0)

@@ -20,7 +20,7 @@ import torch
 
 from influence.data.chains.task import ChainExample, Split, Task
 from influence.engine.passes import progress
-from influence.errors import StoreError
+from influence.errors import InputError, StoreError
 from influence.models.load import DType, LanguageModel, load_model
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json
@@ -74,12 +74,12 @@ def evaluate(
         The runs, each with an `evaluation` folder.
 
     Raises:
-        InputError: a folder is no stage, the split is missing or no example fits the model.
+        InputError: a folder is no stage, `no_cot` writes a chain, the split is missing or no example fits the model.
         StoreError: a run was evaluated on other examples or in another precision.
     """
     settings = settings or Settings()
     stages = find_stages(folders)
-    baseline = find_stages([no_cot])[-1] if no_cot is not None else None
+    baseline = _baseline(no_cot) if no_cot is not None else None
     if baseline is not None and baseline.folder.resolve() not in {s.folder.resolve() for s in stages}:
         stages.append(baseline)
     examples = task.split(settings.split)[: settings.limit]
@@ -92,6 +92,19 @@ def evaluate(
     for run, manifest in manifests.items():
         finish(run / FOLDER, manifest, provenance(time.time() - started, task=task.name))
     return runs
+
+
+def _baseline(path: Path) -> Stage:
+    """The stage whose speed is 1: the last of a run, or a stage itself. It has no chain of thought to write."""
+    stage = find_stages([path])[-1]
+    total = stage.about.get("total")
+    if stage.removed != total:
+        raise InputError(
+            f"{stage.folder} writes a chain of thought, so it is no measure of relative speed.",
+            have=f"{stage.removed} of {total} removed",
+            fix="Give a run of influence train no-cot, or a stage with everything removed.",
+        )
+    return stage
 
 
 def claim_folder(

@@ -80,8 +80,10 @@ def icot_kd(
             have=f"task {task.folder}",
             fix="Without chains, use `influence train no-cot`.",
         )
-    ready = None if teacher is None else _explicit(find_stages([teacher]), teacher)
     about = {"model": model, "task": {"name": task.name, "settings": dict(task.settings)}}
+    ready = None if teacher is None else _explicit(find_stages([teacher]), teacher)
+    if ready is not None:
+        _check_same(ready, about)
     config = {
         **about,
         "settings": dataclasses.asdict(settings),
@@ -131,6 +133,17 @@ def _explicit(stages: list[Stage], path: Path) -> Stage:
             fix="Give a run of influence train explicit-cot.",
         )
     return whole[0]
+
+
+def _check_same(teacher: Stage, about: dict[str, Any]) -> None:
+    """Its states have the width, its tokens the meaning, of a teacher that began as the same model on the same task."""
+    other = [name for name in about if teacher.about.get(name) != about[name]]
+    if other:
+        raise InputError(
+            f"{teacher.folder} is a teacher of another {' and '.join(other)}.",
+            have="; ".join(f"{name}: {teacher.about.get(name)} there, {about[name]} here" for name in other),
+            fix="Give a run of influence train explicit-cot with the same --model and --task.",
+        )
 
 
 class _Run:
