@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.internalize import TASK
 from influence.cli.options import device_options, wait_quietly
 
 if TYPE_CHECKING:
@@ -15,12 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @click.argument("stages", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--task",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the task, such as `influence data` writes.",
-)
+@TASK
 @click.option(
     "--no-cot",
     type=click.Path(path_type=Path),

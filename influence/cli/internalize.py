@@ -7,22 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from influence.cli.options import wait_quietly
 
 Command = Callable[..., Any]
+
+TASK = click.option(
+    "--task",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the task, such as `influence data` writes.",
+)
+BATCH_SIZE = click.option(
+    "--batch-size", default=32, show_default=True, help="Examples of an optimizer step."
+)
+LR = click.option("--lr", default=5e-5, show_default=True, help="Learning rate, constant.")
+MAX_TOKENS = click.option("--max-tokens", type=int, help="Leave out longer sequences, and count them.")
+RESUME_SECONDS = click.option(
+    "--resume-seconds", default=300.0, show_default=True, help="Seconds between two states to resume from."
+)
 
 
 def _run_options(command: Command) -> Command:
     """What every run has: task, model, how it is trained."""
     for option in reversed(
         [
-            click.option(
-                "--task",
-                required=True,
-                type=click.Path(path_type=Path),
-                help="Folder of the task, such as `influence data` writes.",
-            ),
+            TASK,
             click.option(
                 "--model",
                 required=True,
@@ -35,16 +46,14 @@ def _run_options(command: Command) -> Command:
                 type=click.Path(path_type=Path),
                 help="Folder of the run, a checkpoint for each stage. The same command after a kill resumes.",
             ),
-            click.option(
-                "--batch-size", default=32, show_default=True, help="Examples of an optimizer step."
-            ),
+            BATCH_SIZE,
             click.option(
                 "--accumulation",
                 default=1,
                 show_default=True,
                 help="Parts a batch is computed in; the gradient is that of the whole batch.",
             ),
-            click.option("--lr", default=5e-5, show_default=True, help="Learning rate, constant."),
+            LR,
             click.option("--weight-decay", default=0.01, show_default=True, help="Of AdamW."),
             click.option(
                 "--dropout", default=0.0, show_default=True, help="Of a model trained from scratch."
@@ -64,19 +73,14 @@ def _run_options(command: Command) -> Command:
             ),
             click.option("--gradient-checkpointing", is_flag=True, help="Less memory for a third more time."),
             click.option("--compile", is_flag=True, help="Compile the model; batches get static shapes."),
-            click.option("--max-tokens", type=int, help="Leave out longer sequences, and count them."),
+            MAX_TOKENS,
             click.option(
                 "--check-every", type=int, help="Optimizer steps between checks.  [default: chosen]"
             ),
             click.option(
                 "--check-examples", default=512, show_default=True, help="Held-out examples of a check."
             ),
-            click.option(
-                "--resume-seconds",
-                default=300.0,
-                show_default=True,
-                help="Seconds between two states to resume from.",
-            ),
+            RESUME_SECONDS,
         ]
     ):
         command = option(command)
@@ -135,6 +139,7 @@ _EPOCHS = click.option("--epochs", "after_epochs", default=1.0, show_default=Tru
 @click.option("--stage-every", default=1, show_default=True, help="Stages between two kept checkpoints.")
 def stepwise(smoothing: str, **options: Any) -> None:
     """Internalise a chain of thought: train while its tokens are removed, one stage after the other."""
+    _check_effect(options)
     _train("stepwise", smoothing=_smoothing(smoothing), **options)
 
 
@@ -152,6 +157,26 @@ def no_cot(**options: Any) -> None:
 def explicit_cot(**options: Any) -> None:
     """Train to write the whole chain of thought and then answer."""
     _train("explicit-cot", **options)
+
+
+def _check_effect(options: dict[str, Any]) -> None:
+    """Refuse an option that another one leaves without effect."""
+    context = click.get_current_context()
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+    for name in ("recovered", "patience", "cap"):
+        if given(name) and not options["adaptive"]:
+            raise click.UsageError(
+                f"--{name} has an effect only with --adaptive. Add it, or leave --{name} out."
+            )
+    if given("delta") and options["adaptive"]:
+        raise click.UsageError(
+            "--adaptive waits for the model, so --delta has no effect. Leave one out; --cap limits a stage."
+        )
+    if given("smoothing") and options["random_cut"]:
+        raise click.UsageError("--random-cut is instead of smoothing. Leave --smoothing out.")
 
 
 def _smoothing(text: str) -> float | None:
@@ -181,7 +206,7 @@ def _train(mode: Any, task: Path, model: str, out: Path, resume_seconds: float, 
         resume_seconds=resume_seconds,
         tell=lambda line: click.echo(line, err=True),
     )
-    click.echo(
-        f"{record['levels']} stages of at most {record['most_steps']:,} steps, {record['seconds']:,.0f} s"
-    )
+    stages = "1 stage" if record["levels"] == 1 else f"{record['levels']} stages"
+    steps = f"{'at most ' if settings.get('adaptive') else ''}{record['most_steps']:,} steps"
+    click.echo(f"{stages}, {steps}, {record['seconds']:,.0f} s")
     click.echo(f"Run: {out}")

@@ -7,16 +7,12 @@ from typing import Any
 
 import click
 
+from influence.cli.internalize import BATCH_SIZE, LR, MAX_TOKENS, RESUME_SECONDS, TASK
 from influence.cli.options import wait_quietly
 
 
 @click.command("icot-kd")
-@click.option(
-    "--task",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the task, such as `influence data` writes.",
-)
+@TASK
 @click.option(
     "--model",
     required=True,
@@ -52,8 +48,8 @@ from influence.cli.options import wait_quietly
     type=click.IntRange(1),
     help="Epochs of each of the three trainings; the best on held-out examples counts.",
 )
-@click.option("--batch-size", default=32, show_default=True, help="Examples of an optimizer step.")
-@click.option("--lr", default=5e-5, show_default=True, help="Learning rate, constant.")
+@BATCH_SIZE
+@LR
 @click.option("--seed", default=0, show_default=True, help="Seeds weights and order.")
 @click.option(
     "--dtype",
@@ -62,13 +58,8 @@ from influence.cli.options import wait_quietly
     show_default=True,
     help="bf16: computes in bfloat16, keeps weights in float32.",
 )
-@click.option("--max-tokens", type=int, help="Leave out longer sequences, and count them.")
-@click.option(
-    "--resume-seconds",
-    default=300.0,
-    show_default=True,
-    help="Seconds between two states to resume from.",
-)
+@MAX_TOKENS
+@RESUME_SECONDS
 def icot_kd(
     task: Path, model: str, out: Path, teacher: Path | None, resume_seconds: float, **settings: Any
 ) -> None:

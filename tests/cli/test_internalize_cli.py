@@ -29,7 +29,7 @@ def test_stepwise_leaves_stages_and_shows_its_progress(task: Path, tmp_path: Pat
     assert "48 examples" in result.stderr
     assert "longest sequence 14 tokens, longest chain 4 tokens · 5 stages, 6 steps an epoch" in result.stderr
     assert "stage 5/5 · 4 of 4 removed · step 18/18 · loss " in result.stderr
-    assert result.stdout.startswith("5 stages of at most 18 steps")
+    assert result.stdout.startswith("5 stages, 18 steps, ")
     about = json.loads((out / "stage-002" / "stage.json").read_text())
     assert about["settings"]["smoothing"] is None
     assert about["settings"]["reset_optimizer"] is False
@@ -70,6 +70,26 @@ def test_smoothing_is_a_number_or_off(task: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(train, [*arguments, "--smoothing", "none"])
     assert result.exit_code == 2
     assert "a number, or off" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cap", "0.5"], "--cap has an effect only with --adaptive"),
+        (["--recovered", "0.95"], "--recovered has an effect only with --adaptive"),
+        (["--patience", "1"], "--patience has an effect only with --adaptive"),
+        (["--adaptive", "--delta", "2"], "--delta has no effect"),
+        (["--random-cut", "--smoothing", "4"], "Leave --smoothing out"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    options: list[str], message: str, task: Path, tmp_path: Path
+) -> None:
+    arguments = ["stepwise", "--task", str(task), "--out", str(tmp_path / "run"), *QUICK, *options]
+    result = CliRunner().invoke(train, arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_line_of_another_format_is_named(task: Path, tmp_path: Path) -> None:
