@@ -1,4 +1,4 @@
-"""`influence reproduce`: a paper's findings, from pretraining on."""
+"""`influence reproduce`: a paper's findings, from training on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from influence.cli.options import wait_quietly
 
 @click.group()
 def reproduce() -> None:
-    """Reproduce a paper where the truth is known."""
+    """Reproduce what a paper found, from its data and training on."""
 
 
 @reproduce.command("procedural-knowledge")
@@ -58,3 +58,53 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
             click.echo(f"{record['finding']}  {record['what']:<66} {record['here']:>8.3g}  {record['holds']}")
     click.echo(f"Findings: {out / 'findings.md'}")
     click.echo(f"Reports: {out / 'seed-*' / 'report.html'}")
+
+
+@reproduce.command("internalization")
+@click.option(
+    "--scale",
+    required=True,
+    metavar="smoke|laptop|gpu",
+    help="smoke: every step once, in half a minute, models that know nothing. laptop: two cores, hours in the "
+    "background; 3×3 multiplication and parity. gpu: one large GPU; 4×4 multiplication, two sizes of model.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of everything. The same command after a kill goes on.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(1), help="How often every run is made.  [default: the scale's own]"
+)
+def internalization(scale: str, out: Path, seeds: int | None) -> None:
+    """Reproduce the comparison and the ablations of From Explicit CoT to Implicit CoT (Deng et al., arXiv 2405.14838).
+
+    For each task and seed: no chain of thought, explicit chain of thought, stepwise internalisation linear in time and
+    triggered by the loss, ICoT-KD; then without smoothing, without optimizer reset, from the right, with a larger Δ,
+    with kept positions. Every kept stage answers unseen problems. Then a table of methods with accuracy and speed,
+    curves of accuracy against removed tokens, and each effect with the published value, ours with its interval and
+    whether it appears here.
+
+    \b
+    influence reproduce internalization --scale laptop --out runs/internalization
+
+    Writes findings.md, results.json, CSV tables and figures to OUT; each run, and a page of each stepwise one, to
+    OUT/TASK/seed-N.
+    """
+    wait_quietly()
+
+    from transformers.utils import logging
+
+    from influence.reproduce.internalization.reproduction import internalization as run
+
+    logging.disable_progress_bar()  # one for each stage that is loaded
+    tables = run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
+    for record in tables["methods"].to_dict("records"):
+        click.echo(
+            f"{record['task']}, {record['method']:<12}  accuracy {record['accuracy']:.3f} "
+            f"({record['accuracy_low']:.3f}–{record['accuracy_high']:.3f}), speed {record['speed']:.2f}"
+        )
+    for record in tables["effects"].to_dict("records"):
+        click.echo(f"{record['task']}, {record['what']}, {record['claim']}: {record['appears']}")
+    click.echo(f"Findings: {out / 'findings.md'}")

@@ -1,6 +1,7 @@
-"""A paper's findings in a world of our own, from pretraining to the table of findings.
+"""Papers' findings, from data and training to the table of findings.
 
-`influence.reproduce.procedural_knowledge.procedural_knowledge` is the whole of it. What belongs to it:
+The folder `internalization` has *From Explicit CoT to Implicit CoT*; it says itself what belongs to it.
+`procedural_knowledge.procedural_knowledge` is the whole of *Procedural Knowledge in Pretraining*. What belongs to it:
 
 | module | does |
 |---|---|

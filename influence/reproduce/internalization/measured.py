@@ -56,6 +56,12 @@ def curve_difference(runs: Runs, more: str, less: str) -> Statistic:
     return mean_of(_along(runs, more, less) - _along(runs, less, more))
 
 
+def best_over(runs: Runs, name: str, other: str, at_last: bool) -> float:
+    """By how much a run's last stage, or its best one, is more accurate than another's last."""
+    stages = runs[name].stages[-1:] if at_last else runs[name].stages
+    return float(max(one.right_N.mean() for one in stages) - runs[other].stages[-1].right_N.mean())
+
+
 def _along(runs: Runs, name: str, other: str) -> npt.NDArray[np.float64]:
     own, others = ({stage.removed: stage for stage in runs[one].stages} for one in (name, other))
     common = [stage.right_N for removed, stage in own.items() if removed in others]

@@ -26,6 +26,8 @@ from influence.train.internalize.stepwise import internalize
 
 #: An evaluation takes about so much of its run's training; a guess until the first one.
 _EVALUATION = 0.1
+#: Seconds between two states that a killed training goes on from; irrelevant to the result.
+_RESUME_SECONDS = 60.0
 #: Of the trainings that ICoT-KD takes after its teacher, two have a second model to read or to train.
 _KD_TRAININGS = 5.0
 
@@ -77,6 +79,11 @@ class OneSeed:
             work[f"{self._kind(name)}, evaluation"] = _EVALUATION * work[self._kind(name)]
         return work
 
+    def seconds(self) -> float:
+        """Of all trainings; those of processes that were killed included, but for ICoT-KD."""
+        manifests = [read_manifest(self.folder / name) for name in self.settings]
+        return sum(float(one["provenance"]["seconds"]) for one in manifests if one)
+
     def evaluations(self) -> dict[str, Evaluation]:
         """Run -> what was measured of it."""
         return {name: read_evaluation(self.folder / name) for name in self.settings}
@@ -97,10 +104,24 @@ class OneSeed:
         settings = self.settings[name]
         if isinstance(settings, KdSettings):
             teacher = self.folder / "explicit-cot"
-            out = self.folder / name
-            icot_kd(self._task, self.runs.model, out, settings, teacher=teacher, tell=self._say)
+            icot_kd(
+                self._task,
+                self.runs.model,
+                self.folder / name,
+                settings,
+                teacher=teacher,
+                resume_seconds=_RESUME_SECONDS,
+                tell=self._say,
+            )
         else:
-            internalize(self._task, self.runs.model, self.folder / name, settings, tell=self._say)
+            internalize(
+                self._task,
+                self.runs.model,
+                self.folder / name,
+                settings,
+                resume_seconds=_RESUME_SECONDS,
+                tell=self._say,
+            )
 
     def _evaluate(self, name: str) -> None:
         """Methods are timed against no CoT; of ablations only the accuracy is asked."""

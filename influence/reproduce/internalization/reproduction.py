@@ -11,6 +11,7 @@ import pandas as pd
 from influence.data.chains.write import write_task
 from influence.errors import InputError
 from influence.provenance import provenance
+from influence.report.internalization import internalization_page
 from influence.reproduce.internalization.drawings import draw_removal, draw_trade_off
 from influence.reproduce.internalization.one_seed import OneSeed, expected_seconds
 from influence.reproduce.internalization.results import write_results
@@ -41,8 +42,8 @@ def internalization(
 
     Returns:
         The tables in `out`: methods, curves, effects. Also written there are `findings.md`, `results.json`, a CSV of
-        each table and two figures a task. `out/TASK/seed-N/RUN` is each run as `influence train` leaves it, but for
-        the weights of stages that have been evaluated: those of a method's last stage stay.
+        each table and two figures a task. `out/TASK/seed-N` has pages of its stepwise runs, and each run as `influence
+        train` leaves it, but for weights: once evaluated, those of a method's last stage stay.
 
     Raises:
         InputError: There is no such scale, or fewer than one seed.
@@ -66,7 +67,9 @@ def internalization(
     say("tables and figures")
     tables = tables_of(every)
     _draw(folder, chosen, tables["curves"])
-    spent = sum(sum(taken.values()) for taken in times.seconds.values())
+    for one in every:
+        _pages(one)
+    spent = sum(one.seconds() for one in every)
     made_by = provenance(spent, seeds=n_seeds, hours=spent / 3600, step_seconds=times.seconds)
     write_results(folder, chosen, made_by, tables)
     return tables
@@ -94,6 +97,14 @@ def _every(folder: Path, scale: Scale, n_seeds: int, say: Callable[[str], None])
         for seed in range(n_seeds):
             every.append(OneSeed(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say))
     return every
+
+
+def _pages(one: OneSeed) -> None:
+    """The page of each stepwise run, compared with the baselines of its seed."""
+    evaluations = one.evaluations()
+    for name in ("stepwise", "adaptive"):
+        others = [run for other, run in evaluations.items() if other in METHODS and run.method != "stepwise"]
+        internalization_page(evaluations[name], one.folder / f"{name}.html", others=others)
 
 
 def _draw(folder: Path, scale: Scale, curves: pd.DataFrame) -> None:

@@ -59,15 +59,15 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
         f"The comparison and the ablations of {PAPER}, {made_by['seeds']} seed{'s' * (made_by['seeds'] > 1)}.\n",
         f"```\n{made_by['command']}\n```\n",
         f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
-        f"{made_by['hours']:.2f} hours in all.\n",
-        f"{UNCERTAINTY}\n\n{_HOW}\n",
+        f"{made_by['hours']:.2f} hours of training.\n",
+        f"{_HOW}\n\n{UNCERTAINTY}\n\n{RULE}\n",
     ]
     for task in scale.tasks:
         parts += _task(task, {name: table[table["task"] == task.title] for name, table in tables.items()})
     parts += [
         "## Published, and not measured here\n",
         "Accuracy and relative speed of GPT-2 small, pretrained.\n",
-        _not_measured({task.title.partition(" ")[0] for task in scale.tasks}),
+        _not_measured({task.problem for task in scale.tasks}),
     ]
     return "\n".join(parts)
 
@@ -81,7 +81,7 @@ def _task(task: TaskRuns, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         f"Ablations change one thing in `{task.ablated}`; `larger-delta` has Δ = {task.larger_delta:g} instead of "
         f"{task.stepwise.delta:g} in `stepwise`.\n",
         f"![Accuracy against speed]({task.name}-trade-off.svg)\n",
-        f"### Effects\n\n{RULE}\n",
+        "### Effects\n",
         _effects(tables["effects"]),
     ]
 
@@ -139,10 +139,10 @@ def _effects(table: pd.DataFrame) -> str:
         ]
         for record in table.to_dict("records")
     ]
-    return markdown_table(["what", "published", "here", "the paper says", "contrast", "appears here"], rows)
+    return markdown_table(["what", "published", "here", "the effect", "contrast", "appears here"], rows)
 
 
-def _not_measured(measured: set[str]) -> str:
+def _not_measured(measured: set[str | None]) -> str:
     rows = []
     for problem, methods in PUBLISHED.items():
         if problem not in measured:

@@ -26,6 +26,7 @@ class TaskRuns:
     Attributes:
         name: Of its folder.
         title: What a reader sees. Without " of ".
+        problem: The paper's problem of this size, a key of `published.PUBLISHED`; None: it has none.
         maker: Makes the task; the same one for all seeds, which seed weights, order and draws.
         model: A shape trained from scratch, or a folder or hub name.
         stepwise: The linear schedule; batch size, learning rate, precision and checks of every run but ICoT-KD.
@@ -40,6 +41,7 @@ class TaskRuns:
 
     name: str
     title: str
+    problem: str | None = None
     maker: Multiplication | Parity
     model: str
     stepwise: Settings
@@ -117,6 +119,7 @@ def _four_by_four(name: str, title: str, model: str, lr: float) -> TaskRuns:
     return TaskRuns(
         name=name,
         title=title,
+        problem="4×4",
         maker=Multiplication(digits=4),
         model=model,
         stepwise=Settings(
@@ -151,7 +154,7 @@ SCALES = {
         ),
         examples=16,
         timed=4,
-        seeds=1,
+        seeds=2,
     ),
     # two cores, hours in the background
     "laptop": Scale(

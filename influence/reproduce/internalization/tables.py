@@ -10,17 +10,18 @@ import pandas as pd
 
 from influence.analysis.internalization import Evaluation, StageEvaluation
 from influence.reproduce.findings import verdict
-from influence.reproduce.internalization.measured import Runs, accuracy, end_difference, relative_speed
+from influence.reproduce.internalization.measured import Runs, accuracy, best_over, relative_speed
 from influence.reproduce.internalization.published import MARGIN, PUBLISHED, Effect, effects
 from influence.reproduce.internalization.scales import METHODS, TaskRuns
 from influence.reproduce.intervals import Interval, over_seeds
 
 RULE = (
-    "Each row rests on a contrast that the paper says is positive; two runs answer the same problems, so differences "
-    "of accuracy are paired. Appears here: yes, when the whole 95 % interval of the contrast is positive; partly, when "
-    "its mean is positive and its interval is not; no, when its mean is not positive. Not measured: a run is "
-    "missing, there is one seed only, no CoT solves the task itself (so nothing can be better), or the run that "
-    f"is compared with is itself no more than {MARGIN:g} better than no CoT."
+    "Each effect rests on a contrast that is positive where it appears; two runs answer the same problems, so "
+    "differences of accuracy are paired. Appears here: yes, when the whole 95 % interval of the contrast is positive; "
+    "partly, when its mean is positive and its interval is not; no, when its mean is not positive. Not measured: a run "
+    "is missing, there is one seed only, no CoT solves the task itself (so nothing can be better), or the run that is "
+    f"compared with is in no seed more than {MARGIN:g} better than no CoT: at its last stage, or, for a mean over "
+    "removal, at any."
 )
 
 
@@ -34,7 +35,7 @@ def methods_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
         that ended by their cap), seeds, examples.
     """
     records = []
-    paper = PUBLISHED.get(task.title.partition(" ")[0], {})
+    paper = PUBLISHED.get(task.problem or "", {})
     for name in METHODS:
         own = [runs[name] for runs in seeds if name in runs]
         if not own:
@@ -140,9 +141,9 @@ def _why_not(effect: Effect, seeds: Sequence[Runs], contrast: Interval) -> str:
     ):
         return "no CoT solves it"
     if effect.solves is not None:
-        better = over_seeds([end_difference(runs, effect.solves, "no-cot") for runs in seeds])
-        if better.value <= MARGIN:
-            return f"{effect.solves} does not solve it"
+        better = [best_over(runs, effect.solves, "no-cot", effect.at_last) for runs in seeds]
+        if max(better) <= MARGIN:
+            return f"{effect.solves} does not solve it" + " at any stage" * (not effect.at_last)
     return ""
 
 
