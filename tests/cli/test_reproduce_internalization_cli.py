@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 from program import Server
 
 from influence.cli.main import cli
+from influence.errors import StoreError
+from influence.reproduce.internalization.reproduction import internalization
 from influence.reproduce.internalization.scales import ABLATIONS, METHODS, SCALES
 
 SMOKE = SCALES["smoke"]
@@ -56,6 +59,12 @@ def test_a_whole_run_killed_once(tmp_path: Path, program: Server) -> None:
         cli, ["reproduce", "internalization", "--scale", "laptop", "--out", str(out)], catch_exceptions=True
     )
     assert "made with other arguments" in str(other.exception)
+    slower = dataclasses.replace(
+        SMOKE.tasks[0], stepwise=dataclasses.replace(SMOKE.tasks[0].stepwise, lr=1e-4)
+    )
+    with pytest.raises(StoreError, match=r"seed-0/no-cot was made with other settings") as refused:
+        internalization(out, dataclasses.replace(SMOKE, tasks=(slower,)))
+    assert "settings.lr: 0.001 there, 0.0001 now" in str(refused.value)
 
 
 def check_results(out: Path, printed: str) -> None:

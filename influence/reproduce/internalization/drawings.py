@@ -52,11 +52,19 @@ def draw_removal(curves: pd.DataFrame, path: Path, runs: Sequence[str], base: st
 def draw_trade_off(curves: pd.DataFrame, path: Path) -> None:
     """Accuracy against relative speed: a point a method, or a stage of those that remove the chain."""
     with svg_axes(path) as axes:
-        for name in METHODS:
+        for name in reversed(METHODS):  # points over curves
             own = curves[(curves["run"] == name) & curves["speed"].notna()]
             if len(own):
                 colour, marker = _LOOK[name]
-                axes.plot(own["speed"], own["accuracy"], label=name, color=colour, marker=marker, lw=1, ms=5)
+                axes.plot(
+                    own["speed"],
+                    own["accuracy"],
+                    label=name,
+                    color=colour,
+                    marker=marker,
+                    lw=1,
+                    ms=4 if len(own) > 1 else 8,
+                )
         _finish(axes, "examples a second at batch size 1, no CoT = 1")
 
 

@@ -6,15 +6,17 @@ by themselves where a killed process left them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from influence.analysis.internalization import Evaluation, read_evaluation
 from influence.data.chains.task import Task
+from influence.errors import StoreError
 from influence.reproduce.internalization.scales import METHODS, Scale, TaskRuns
 from influence.reproduce.steps import Step
-from influence.store.artefact import read_manifest
+from influence.store.artefact import differences, read_manifest
 from influence.train.internalize.configs import SHAPES
 from influence.train.internalize.evaluate import FOLDER, evaluate
 from influence.train.internalize.evaluate import Settings as Evaluating
@@ -47,6 +49,26 @@ class OneSeed:
         self.folder, self.runs, self.seed = folder, runs, seed
         self._task, self._scale, self._say = task, scale, say
         self.settings = runs.runs(seed)
+
+    def check(self) -> None:
+        """Refuse runs that are there and were made with other settings; they may be deleted one by one.
+
+        Raises:
+            StoreError: There is one.
+        """
+        for name, settings in self.settings.items():
+            manifest = read_manifest(self.folder / name)
+            if manifest is None:
+                continue
+            now = {"model": self.runs.model, "settings": dataclasses.asdict(settings)}
+            changed = differences({part: manifest["config"].get(part) for part in now}, now)
+            if changed:
+                raise StoreError(
+                    f"{self.folder / name} was made with other settings.",
+                    have="; ".join(changed),
+                    fix="Choose another --out, or delete that folder to make it anew (with explicit-cot also "
+                    "icot-kd, which learned from it; with no-cot all, which were timed against it).",
+                )
 
     def steps(self) -> list[Step]:
         """Train and evaluate, run after run; no CoT first, for its speed is that of the others' unit."""

@@ -47,16 +47,18 @@ def internalization(
 
     Raises:
         InputError: There is no such scale, or fewer than one seed.
-        StoreError: `out` holds other files, or another scale.
+        StoreError: `out` holds other files, or a run with other settings than the scale's: before any training.
     """
     chosen = scale_named(scale) if isinstance(scale, str) else scale
     n_seeds = chosen.seeds if seeds is None else seeds
     if n_seeds < 1:
         raise InputError("The number of seeds is at least 1.", have=str(n_seeds))
     folder = Path(out)
-    claim(folder, "reproduction of internalisation", chosen.config())
+    claim(folder, "reproduction of internalisation", chosen.measuring())
     times = Times(folder / "times.json")
     every = _every(folder, chosen, n_seeds, say)
+    for one in every:
+        one.check()
     work = {kind: amount for one in every for kind, amount in one.work().items()}
     for number, one in enumerate(every):
         later = [step.kind for other in every[number + 1 :] for step in other.steps() if not step.done()]

@@ -109,10 +109,13 @@ class Scale:
     batch_size: int = 64
     seeds: int
 
+    def measuring(self) -> dict[str, Any]:
+        """How runs are measured, which is the same for all of them."""
+        return {name: getattr(self, name) for name in ("examples", "timed", "batch_size")}
+
     def config(self) -> dict[str, Any]:
         """All that determines the result, by names of tasks and settings."""
-        rest = {name: getattr(self, name) for name in ("examples", "timed", "batch_size")}
-        return {**rest, "tasks": {task.name: dataclasses.asdict(task) for task in self.tasks}}
+        return {**self.measuring(), "tasks": {task.name: dataclasses.asdict(task) for task in self.tasks}}
 
 
 def _four_by_four(name: str, title: str, model: str, lr: float) -> TaskRuns:
