@@ -25,11 +25,10 @@ $(STAMP): pyproject.toml requirements.lock requirements-nodeps.lock
 # -- the whole tool on a small world of our own and the two models trained in it, in less than three minutes
 
 demo: $(DEMO)/queries.jsonl
-	$(BIN)/influence fit-hessian $(MODELS)/base --corpus $(DEMO)/corpus --out $(DEMO)/hessian
-	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(MODELS)/base --query-model $(MODELS)/tuned \
-		--hessian $(DEMO)/hessian --corpus $(DEMO)/corpus --out $(DEMO)/scores
-	$(BIN)/influence tokens $(DEMO)/scores --model $(MODELS)/base --query-model $(MODELS)/tuned \
-		--hessian $(DEMO)/hessian
+	$(BIN)/influence fit-hessian $(MODELS)/base --corpus $(DEMO)/corpus --documents 1000 --out $(DEMO)/hessian
+	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(MODELS)/base --hessian $(DEMO)/hessian \
+		--corpus $(DEMO)/corpus --out $(DEMO)/scores
+	$(BIN)/influence tokens $(DEMO)/scores --model $(MODELS)/base --hessian $(DEMO)/hessian
 	for name in $(ANALYSES); do $(BIN)/influence analyze $$name $(DEMO)/scores || exit 1; done
 	$(BIN)/influence report $(DEMO)/scores --out $(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html in a browser."

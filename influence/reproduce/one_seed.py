@@ -163,13 +163,13 @@ class OneSeed:
         )
 
     def _score(self, queries: str, name: str, hessian: bool) -> None:
+        # Gradients of the queries at the base model too: the tuned one is so sure of its own answers that its are noise.
         score(
             load_model(self.path("base")),
             open_factors(self.path("hessian")) if hessian else None,
             read_queries(self.path(queries)),
             read_corpus(self.path(world.CORPUS)),
             self.path(name),
-            query_model=load_model(self.path("tuned")),
         )
 
     def _scored(self, store: str) -> tuple[Scores, dict[str, Row]]:
