@@ -163,7 +163,8 @@ class OneSeed:
         )
 
     def _score(self, queries: str, name: str, hessian: bool) -> None:
-        # Gradients of the queries at the base model too: the tuned one is so sure of its own answers that its are noise.
+        # The gradients of the queries are of the base model too: the tuned one is so sure of its answers that its own
+        # are noise (docs/log.md).
         score(
             load_model(self.path("base")),
             open_factors(self.path("hessian")) if hessian else None,
