@@ -108,7 +108,7 @@ def test_command_lines_parse(page: Path, line: list[str]) -> None:
 )
 def test_mentioned_options_exist(page: Path, words: list[str]) -> None:
     command, rest = resolve(words)
-    known = set(itertools.chain.from_iterable(option.opts for option in command.params)) | {"--help"}
+    known = {name for option in command.params for name in option.opts + option.secondary_opts} | {"--help"}
     assert {word for word in rest if word.startswith("--")} <= known
 
 
@@ -121,7 +121,7 @@ def test_options_named_alone_exist() -> None:
 
 def option_names(command: click.Command, context: click.Context) -> list[list[str]]:
     """Options of a command and all below it."""
-    names = [option.opts for option in command.params]
+    names = [option.opts + option.secondary_opts for option in command.params]
     if isinstance(command, click.Group):
         for member in command.list_commands(context):
             found = command.get_command(context, member)
