@@ -69,22 +69,20 @@ def test_a_whole_run_killed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
         def asked(*arguments: Any) -> Any:
             seen["asked"] += 1
-            return killed() if seen["asked"] == 2 else original(*arguments)
+            return killed() if seen["asked"] == len(GROUPS) + 1 else original(*arguments)
 
         patch.setattr(retrain, "asked", asked)
         assert run(out).exit_code == 1
-    assert (seed / "removal" / "told-influence" / "tuned" / "model.safetensors").exists()
+    assert (seed / "removal" / "influence" / "tuned" / "model.safetensors").exists()
     assert not (out / "findings.md").exists()
 
     finished = run(out)
     assert finished.exit_code == 0, finished.output
     after = made(seed)
     assert {name: after[name] for name in before} == before, "what was made before a kill is left as it was"
-    retrainings = (
-        len(GROUPS) * len(SMOKE.removal_methods) - 1
-    )  # one model without random documents serves both
+    retrainings = len(SMOKE.removal_methods)
     assert calls == {"pretrain": 1 + retrainings, "sft": 1 + retrainings, "fit_hessian": 1, "score": 4}
-    assert "step 5 of 28: pretrain the base model (done)" in finished.output
+    assert "step 5 of 25: pretrain the base model (done)" in finished.output
 
     again = run(out)
     assert again.exit_code == 0
