@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 import click
 
 from influence.cli.options import wait_quietly
+
+_OUT = click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of everything. The same command after a kill goes on.",
+)
 
 
 @click.group()
@@ -24,12 +29,7 @@ def reproduce() -> None:
     help="smoke: every step once, in a minute, models that know nothing. laptop: two cores, within three hours. "
     "gpu: one large GPU, within 20 minutes.",
 )
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of everything. The same command after a kill goes on.",
-)
+@_OUT
 @click.option(
     "--seeds", type=click.IntRange(1), help="How many worlds and models.  [default: the scale's own]"
 )
@@ -51,8 +51,7 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
 
     from influence.reproduce.procedural_knowledge import procedural_knowledge as run
 
-    with contextlib.redirect_stdout(sys.stderr):  # the training loop writes its losses to stdout
-        tables = run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
+    tables = run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
     for record in tables["findings"].to_dict("records"):
         if record["holds"] != "no claim":
             click.echo(f"{record['finding']}  {record['what']:<66} {record['here']:>8.3g}  {record['holds']}")
@@ -68,12 +67,7 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
     help="smoke: every step once, in half a minute, models that know nothing. laptop: two cores, hours in the "
     "background; 3×3 multiplication and parity. gpu: one large GPU; 4×4 multiplication, two sizes of model.",
 )
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of everything. The same command after a kill goes on.",
-)
+@_OUT
 @click.option(
     "--seeds", type=click.IntRange(1), help="How often every run is made.  [default: the scale's own]"
 )

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from influence.errors import InputError
 from influence.provenance import provenance
+from influence.reproduce.asked import scale_named, seeds_asked, silent
 from influence.reproduce.drawings import draw_recall, draw_removal
 from influence.reproduce.findings import findings_table
 from influence.reproduce.measures import SeedMeasures, correlation_matrix, pair_labels
 from influence.reproduce.one_seed import OneSeed
 from influence.reproduce.results import write_results
-from influence.reproduce.scales import Scale, scale_named
+from influence.reproduce.scales import SCALES, Scale
 from influence.reproduce.steps import Times, run_steps
 from influence.reproduce.tables import (
     recall_over_seeds,
@@ -27,15 +27,11 @@ from influence.store.artefact import claim
 from influence.store.scores import open_scores
 
 
-def _silent(line: str) -> None:
-    pass
-
-
 def procedural_knowledge(
     out: str | Path,
     scale: str | Scale = "laptop",
     seeds: int | None = None,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = silent,
 ) -> dict[str, pd.DataFrame]:
     """Reproduce the findings of Ruis et al. (arXiv 2411.12580) in worlds of our own, where the truth is known.
 
@@ -53,10 +49,8 @@ def procedural_knowledge(
         InputError: There is no such scale, or fewer than one seed.
         StoreError: `out` holds other files, or another scale.
     """
-    chosen = scale_named(scale) if isinstance(scale, str) else scale
-    n_seeds = chosen.seeds if seeds is None else seeds
-    if n_seeds < 1:
-        raise InputError("The number of seeds is at least 1.", have=str(n_seeds))
+    chosen = scale_named(scale, SCALES) if isinstance(scale, str) else scale
+    n_seeds = seeds_asked(seeds, chosen.seeds)
     folder = Path(out)
     claim(folder, "reproduction", asdict(chosen))
     times = Times(folder / "times.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 
 from influence.data.miniworld import Settings
@@ -120,16 +119,3 @@ SCALES = {
         seeds=3,
     ),
 }
-
-
-def scale_named(name: str) -> Scale:
-    """The scale of this name.
-
-    Raises:
-        InputError: There is none.
-    """
-    if name not in SCALES:
-        near = difflib.get_close_matches(name, SCALES, 1)
-        fix = f"Did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"There is no scale {name!r}.", fix=fix + f"Known are {', '.join(SCALES)}.")
-    return SCALES[name]

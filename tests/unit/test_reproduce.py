@@ -17,6 +17,7 @@ from tiny import tiny_model
 from influence.data.miniworld import generate
 from influence.data.queries import read_queries
 from influence.errors import ComputeError, InputError, StoreError
+from influence.reproduce.asked import scale_named
 from influence.reproduce.choice import accuracy, best_tasks, query_set
 from influence.reproduce.findings import findings_table, verdict
 from influence.reproduce.intervals import Interval, mean_of, over_seeds, pair_means, spread_of
@@ -31,7 +32,7 @@ from influence.reproduce.removal import (
 )
 from influence.reproduce.results import findings_page
 from influence.reproduce.retrain import completion_losses, without
-from influence.reproduce.scales import SCALES, Scale, scale_named
+from influence.reproduce.scales import SCALES, Scale
 from influence.reproduce.steps import Step, Times, expected_seconds, run_steps
 from influence.reproduce.tables import (
     recall_over_seeds,
@@ -60,7 +61,7 @@ SMOKE = SCALES["smoke"]
 
 def test_an_unknown_scale_says_which_there_are() -> None:
     with pytest.raises(InputError, match="Did you mean 'laptop'") as caught:
-        scale_named("labtop")
+        scale_named("labtop", SCALES)
     assert "smoke, laptop, gpu" in str(caught.value)
 
 

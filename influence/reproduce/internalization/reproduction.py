@@ -9,27 +9,23 @@ from pathlib import Path
 import pandas as pd
 
 from influence.data.chains.write import write_task
-from influence.errors import InputError
 from influence.provenance import provenance
 from influence.report.internalization import internalization_page
+from influence.reproduce.asked import scale_named, seeds_asked, silent
 from influence.reproduce.internalization.drawings import draw_removal, draw_trade_off
 from influence.reproduce.internalization.one_seed import OneSeed, expected_seconds
 from influence.reproduce.internalization.results import write_results
-from influence.reproduce.internalization.scales import ABLATIONS, METHODS, Scale, scale_named
+from influence.reproduce.internalization.scales import ABLATIONS, METHODS, SCALES, Scale
 from influence.reproduce.internalization.tables import curves_table, effects_table, methods_table
 from influence.reproduce.steps import Times, run_steps
 from influence.store.artefact import claim
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def internalization(
     out: str | Path,
     scale: str | Scale = "laptop",
     seeds: int | None = None,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = silent,
 ) -> dict[str, pd.DataFrame]:
     """Reproduce the comparison and the ablations of Deng et al. (arXiv 2405.14838) at a size of your choice.
 
@@ -49,10 +45,8 @@ def internalization(
         InputError: There is no such scale, or fewer than one seed.
         StoreError: `out` holds other files, or a run with other settings than the scale's: before any training.
     """
-    chosen = scale_named(scale) if isinstance(scale, str) else scale
-    n_seeds = chosen.seeds if seeds is None else seeds
-    if n_seeds < 1:
-        raise InputError("The number of seeds is at least 1.", have=str(n_seeds))
+    chosen = scale_named(scale, SCALES) if isinstance(scale, str) else scale
+    n_seeds = seeds_asked(seeds, chosen.seeds)
     folder = Path(out)
     claim(folder, "reproduction of internalisation", chosen.measuring())
     times = Times(folder / "times.json")

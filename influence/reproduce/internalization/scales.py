@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,16 +202,3 @@ SCALES = {
         seeds=2,
     ),
 }
-
-
-def scale_named(name: str) -> Scale:
-    """The scale of this name.
-
-    Raises:
-        InputError: There is none.
-    """
-    if name not in SCALES:
-        near = difflib.get_close_matches(name, SCALES, 1)
-        fix = f"Did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"There is no scale {name!r}.", fix=fix + f"Known are {', '.join(SCALES)}.")
-    return SCALES[name]
