@@ -21,10 +21,15 @@ from influence.store.artefact import write_json
 from influence.train.internalize.check import Check, check
 from influence.train.internalize.forward import Forward
 from influence.train.internalize.progress import Clock, Progress
-from influence.train.internalize.record import add_metrics, cut_metrics, stage_folder, write_stage
+from influence.train.internalize.record import add_metrics, stage_folder, write_stage
 from influence.train.internalize.schedule import Linear, Place
+from influence.train.internalize.step_trainer import (
+    StepTrainer,
+    resume_point,
+    step_arguments,
+    train_from,
+)
 from influence.train.internalize.work import Work
-from influence.train.loop import last_checkpoint
 from influence.train.text import IGNORED_LABEL
 
 _PLACE_FILE = "place.json"
@@ -42,7 +47,7 @@ class Since:
         return float(self.loss) / max(1, self.predicted)
 
 
-class StageTrainer(transformers.Trainer):
+class StageTrainer(StepTrainer):
     """A Trainer whose batches lose more of their chains from stage to stage."""
 
     def __init__(
@@ -52,9 +57,7 @@ class StageTrainer(transformers.Trainer):
         arguments: transformers.TrainingArguments,
         work: Work,
     ) -> None:
-        super().__init__(model=model, args=arguments)
-        self.remove_callback(transformers.PrinterCallback)
-        self.add_callback(_AfterStep(self))
+        super().__init__(model, arguments)
         self.work = work
         self._language = (model, tokenizer)
         self.place = Place()
@@ -66,11 +69,6 @@ class StageTrainer(transformers.Trainer):
         self._trained_on = 0  # examples
         self._batch = (0, 0, 0)  # examples, padded tokens and predicted tokens of the step
         self._clock = Clock()
-
-    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        """Counts micro-batches; its own generator leaves the random state of dropout alone."""
-        count: Any = range(self.args.max_steps * self.args.gradient_accumulation_steps)
-        return torch.utils.data.DataLoader(count, batch_size=1, generator=torch.Generator())
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -119,10 +117,6 @@ class StageTrainer(transformers.Trainer):
     def seconds(self) -> float:
         """Seconds of the whole run, those before a kill included."""
         return self._clock.seconds
-
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: it would walk over all parameters at each step."""
-        return 0
 
     def after_step(self, control: transformers.TrainerControl) -> None:
         """Check where it is due, move on in the schedule, and close a stage that is over."""
@@ -241,22 +235,6 @@ class StageTrainer(transformers.Trainer):
         self._clock.resume(state["seconds"])
 
 
-class _AfterStep(transformers.TrainerCallback):
-    """Hands each finished step to the trainer."""
-
-    def __init__(self, trainer: StageTrainer) -> None:
-        self._trainer = trainer
-
-    def on_step_end(
-        self,
-        args: transformers.TrainingArguments,
-        state: transformers.TrainerState,
-        control: transformers.TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        self._trainer.after_step(control)
-
-
 def train_stages(
     model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, work: Work
 ) -> tuple[int, float]:
@@ -265,43 +243,22 @@ def train_stages(
     Returns:
         The step it went on from, 0 where it began; and the seconds of the whole run.
     """
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations.integration_utils import TensorBoardCallback
-
     resume = work.out / "resume"
-    checkpoint = last_checkpoint(resume)
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    cut_metrics(work.out, step)
+    checkpoint, step = resume_point(work.out, resume)
     trainer = StageTrainer(model, tokenizer, _arguments(work, resume), work)
-    with SummaryWriter(work.out / "tensorboard", purge_step=step + 1 if step else None) as writer:
-        trainer.add_callback(TensorBoardCallback(writer))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    train_from(trainer, work.out, checkpoint, step)
     return step, trainer.seconds
 
 
 def _arguments(work: Work, folder: Path) -> transformers.TrainingArguments:
     settings = work.settings
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    return step_arguments(
+        folder,
         max_steps=work.schedule.most_steps,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.lr,
-        lr_scheduler_type="constant",
         weight_decay=settings.weight_decay,
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
         bf16=settings.dtype == "bf16",
         torch_compile=settings.compile,
-        use_cpu=not torch.cuda.is_available(),
-        ignore_data_skip=True,  # batches are a function of the step
-        logging_strategy="no",
-        save_strategy="no",  # `after_step` says when
-        save_total_limit=1,
-        logging_nan_inf_filter=False,  # it would wait for the device at each step
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
         seed=settings.seed,
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs would split batches behind our back
-    return arguments

@@ -18,8 +18,13 @@ from influence.files import whole_file
 from influence.train.internalize.batches import Batch, Order
 from influence.train.internalize.kd.objectives import Layout, Objective, measure, moved
 from influence.train.internalize.progress import Clock, duration
-from influence.train.internalize.record import METRICS, add_metrics, cut_metrics
-from influence.train.loop import last_checkpoint
+from influence.train.internalize.record import METRICS, add_metrics
+from influence.train.internalize.step_trainer import (
+    StepTrainer,
+    resume_point,
+    step_arguments,
+    train_from,
+)
 
 _WEIGHTS = "model.safetensors"  # where the Trainer looks for a whole checkpoint
 #: Inside the folder of a training while it lasts: the best weights, and states to resume from.
@@ -57,24 +62,17 @@ class Training:
         return self.epochs * self.order.steps_per_epoch
 
 
-class KdTrainer(transformers.Trainer):
+class KdTrainer(StepTrainer):
     """A Trainer whose batches are a function of the step, and whose checkpoints hold what learns and nothing else."""
 
     def __init__(
         self, objective: Objective, arguments: transformers.TrainingArguments, work: Training
     ) -> None:
-        super().__init__(model=objective, args=arguments)
-        self.remove_callback(transformers.PrinterCallback)
-        self.add_callback(_AfterStep(self))
+        super().__init__(objective, arguments)
         self._objective, self._work, self._clock = objective, work, Clock()
         self._since = torch.zeros((), dtype=torch.float64, device=self.args.device)
         lines = read_metrics(work.folder)
         self._best = min((float(line["loss"]) for line in lines), default=math.inf)
-
-    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        """Counts steps only."""
-        count: Any = range(self.args.max_steps)
-        return torch.utils.data.DataLoader(count, batch_size=1, generator=torch.Generator())
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -98,10 +96,6 @@ class KdTrainer(transformers.Trainer):
         loss = total / count
         self._since += loss.detach()
         return loss
-
-    def floating_point_ops(self, inputs: Batch) -> int:
-        """Not counted."""
-        return 0
 
     def after_step(self, control: transformers.TrainerControl) -> None:
         """Measure at the end of an epoch; say how far it is."""
@@ -167,41 +161,17 @@ class KdTrainer(transformers.Trainer):
             self._since.copy_(torch.load(Path(checkpoint) / "since.pt"))
 
 
-class _AfterStep(transformers.TrainerCallback):
-    """Hands each finished step to the trainer."""
-
-    def __init__(self, trainer: KdTrainer) -> None:
-        self._trainer = trainer
-
-    def on_step_end(
-        self,
-        args: transformers.TrainingArguments,
-        state: transformers.TrainerState,
-        control: transformers.TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        self._trainer.after_step(control)
-
-
 def train(objective: Objective, work: Training) -> list[dict[str, Any]]:
     """Train `objective.learner`, which ends with the weights of its best epoch; the lines of metrics.
 
     Raises:
         ComputeError: A loss on held-out examples is not finite.
     """
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations.integration_utils import TensorBoardCallback
-
     resume = work.folder / RESUME
-    checkpoint = last_checkpoint(resume)
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    cut_metrics(work.folder, step)
+    checkpoint, step = resume_point(work.folder, resume)
     trainer = KdTrainer(objective, _arguments(work, resume), work)
     if step < work.steps:
-        writer = SummaryWriter(work.folder / "tensorboard", purge_step=step + 1 if step else None)
-        with writer:
-            trainer.add_callback(TensorBoardCallback(writer))
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        train_from(trainer, work.folder, checkpoint, step)
     load_model(objective.learner, str(work.folder / BEST))
     return read_metrics(work.folder)
 
@@ -215,25 +185,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def _arguments(work: Training, folder: Path) -> transformers.TrainingArguments:
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    return step_arguments(
+        folder,
         max_steps=work.steps,
         learning_rate=work.lr,
-        lr_scheduler_type="constant",
         weight_decay=0.01,
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
         bf16=work.dtype == "bf16",
-        use_cpu=not torch.cuda.is_available(),
-        ignore_data_skip=True,  # batches are a function of the step
-        logging_strategy="no",
-        save_strategy="no",  # `after_step` says when
-        save_total_limit=1,
-        logging_nan_inf_filter=False,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
         seed=work.seed,
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
