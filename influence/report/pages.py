@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 from influence import __version__
 from influence.analysis.correlation import task_labels
 from influence.errors import InputError
+from influence.files import whole_file
 from influence.report import program
 from influence.report.blocks import encode, script_tags
 from influence.report.content import Content, content, prepare
@@ -122,9 +123,8 @@ def report(
 
 def _write(out: Path, data: bytes) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(data)
-    part.replace(out)
+    with whole_file(out) as part:
+        part.write_bytes(data)
 
 
 def _parts(page: bytes, blocks: Mapping[str, str]) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from influence.files import whole_file
 from influence.report.inks import PAPER
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ def export(figure: Figure, name: str) -> None:
         return
     _recolour(figure)
     for kind, dates in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
-        part = folder / f"{name}.{kind}.part"
-        figure.savefig(part, format=kind, facecolor="white", metadata=dates)
-        part.replace(folder / f"{name}.{kind}")
+        with whole_file(folder / f"{name}.{kind}") as part:
+            figure.savefig(part, format=kind, facecolor="white", metadata=dates)
 
 
 def _recolour(figure: Figure) -> None:
