@@ -1,11 +1,12 @@
 """Modules in this folder (`tiny`, `texts`, `stores`) can be imported by every test.
 
-Set here before any test imports torch: one thread, no network; property tests draw the same examples each time.
+Set here before any test imports torch: one thread (tests fork, and the child of a process with a pool of threads
+hangs in its first product), no network; property tests draw the same examples each time.
 """
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
