@@ -24,6 +24,7 @@ COMMANDS = {
     "data": ("influence.cli.data", "data", "Make a task with a chain of thought."),
     "complete": ("influence.cli.complete", "complete", "Let a model answer queries; mark right and wrong."),
     "train": ("influence.cli.train", "train", "Train a language model."),
+    "distill": ("influence.cli.distill", "distill", "Distil System 2 into System 1."),
     "evaluate": ("influence.cli.evaluate", "evaluate", "Measure stages of internalisation."),
     "reproduce": ("influence.cli.reproduce", "reproduce", "Reproduce a paper where the truth is known."),
 }
