@@ -66,10 +66,8 @@ def turned_back(verdict: str | None) -> str | None:
 
 
 def _pair(record: Record) -> list[Item]:
-    question = "instruction" if "instruction" in record.fields else "question"
-    text = field_text(record, question)
-    if extra := str(record.fields.get("input") or "").strip():
-        text = f"{text}\n{extra}"
+    parts = (str(record.fields.get(name) or "").strip() for name in ("instruction", "question", "input"))
+    text = "\n".join(filter(None, parts)) or field_text(record, "instruction")
     answer = _preferred(record)
     if answer is None:
         return []
@@ -77,15 +75,16 @@ def _pair(record: Record) -> list[Item]:
 
 
 def _responses(record: Record) -> tuple[str, str]:
-    """Both responses; one may be empty."""
-    texts = [record.fields.get(name) for name in ("response_a", "response_b")]
-    if not all(isinstance(text, str) for text in texts):
+    """Both responses; one may be empty, or a number or true where somebody's JSON made it so."""
+    texts = [record.fields.get(name, []) for name in ("response_a", "response_b")]
+    if any(isinstance(text, list | dict) for text in texts):
         raise InputError(
             f"{record.where} lacks a response.",
             have="fields " + ", ".join(map(str, record.fields)),
             fix=_FORM,
         )
-    return str(texts[0]).strip(), str(texts[1]).strip()
+    first, second = ("" if text is None else str(text).strip() for text in texts)
+    return first, second
 
 
 def _preferred(record: Record) -> str | None:
