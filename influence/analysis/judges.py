@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from influence.analysis.normalise import tokens
 from influence.analysis.spelled import Token
 from influence.errors import ComputeError, InputError
+from influence.generate import kept
 
 #: Any function from prompts to replies, one each, in order.
 Generate = Callable[[list[str]], list[str]]
@@ -59,14 +60,8 @@ class FunctionJudge:
             yield from enumerate(got, start)
 
 
-@dataclass(frozen=True)
-class KeptReplies:
-    """A file of replies, one JSON line each, so that a stopped run goes on where it was.
-
-    A line that a kill cut short is passed over and its prompt asked again.
-    """
-
-    path: Path
+class KeptReplies(kept.KeptReplies):
+    """A file of a judge's replies, so that a stopped run goes on where it was."""
 
     def ask(
         self, judge: Judge, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None
@@ -76,34 +71,12 @@ class KeptReplies:
         Args:
             progress: Called with (replies so far, all) when one arrives.
         """
-        keys = [_key(judge.name, prompt) for prompt in prompts]
-        wanted = set(keys)
-        kept = {key: reply for key, reply in self._lines() if key in wanted}
-        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in kept}
-        if missing:
-            order = list(missing)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-            with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write("\n" if torn else "")
-                for number, reply in judge.replies(list(missing.values())):
-                    file.write(json.dumps({"key": order[number], "reply": reply}) + "\n")
-                    file.flush()
-                    kept[order[number]] = reply
-                    if progress:
-                        progress(len(kept), len(wanted))
-        return [kept[key] for key in keys]
-
-    def _lines(self) -> Iterator[tuple[str, str]]:
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                    yield str(record["key"]), str(record["reply"])
-                except (ValueError, KeyError, TypeError):
-                    continue
+        replies = self.collect(
+            [_key(judge.name, prompt) for prompt in prompts],
+            lambda places: judge.replies([prompts[place] for place in places]),
+            progress,
+        )
+        return [str(reply) for reply in replies]
 
 
 def _key(name: str, prompt: str) -> str:

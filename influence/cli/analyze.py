@@ -170,11 +170,12 @@ def _judge(spec: str) -> Judge | None:
         url, _, model = rest.partition("#")
         return OpenAIJudge(url, model)
     if kind == "hf" and rest:
-        from influence.models.generate import Generator
+        from influence.generate.local import LocalGenerator
+        from influence.generate.request import Sampling
         from influence.models.load import load_model
 
-        generator = Generator(load_model(rest))
-        return FunctionJudge(generator.name, generator)
+        generator, sampling = LocalGenerator(load_model(rest), batch_size=1), Sampling(max_tokens=400)
+        return FunctionJudge(generator.name, lambda prompts: generator.texts(prompts, sampling))
     raise InputError(f"There is no judge {spec!r}.", fix="Use keywords, hf:PATH or openai:URL#MODEL.")
 
 

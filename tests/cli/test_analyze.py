@@ -140,14 +140,14 @@ def test_what_cannot_be_done_is_said(run: Path, arguments: tuple[str, ...], erro
 
 def test_a_local_model_as_judge(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wiring: hf:PATH loads the model, its replies go into the tables."""
+    from influence.generate.local import LocalGenerator
     from influence.models import load
-    from influence.models.generate import Generator
 
     seen = []
     monkeypatch.setattr(load, "load_model", lambda path: seen.append(path) or path)
-    monkeypatch.setattr(Generator, "name", "hf:fake")
+    monkeypatch.setattr(LocalGenerator, "name", "hf:fake")
     monkeypatch.setattr(
-        Generator, "__call__", lambda self, prompts: ['{"label": "other maths"}'] * len(prompts)
+        LocalGenerator, "texts", lambda self, prompts, sampling: ['{"label": "other maths"}'] * len(prompts)
     )
     result = analyze("relations", run, "--judge", "hf:some/model", "--k", 2)
     assert result.exit_code == 0, result.output

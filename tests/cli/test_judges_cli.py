@@ -125,7 +125,7 @@ def test_a_slow_reply_is_given_up_and_asked_again(faulty: Judging) -> None:
 
 
 def test_a_server_that_is_gone(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("influence.analysis.openai_judge.random.uniform", lambda low, high: 0.0)
+    monkeypatch.setattr("influence.generate.client.random.uniform", lambda low, high: 0.0)
     with pytest.raises(ComputeError, match="Run the same command again"):
         CliRunner().invoke(cli, command(run, "openai:http://127.0.0.1:1/v1#m"), catch_exceptions=False)
     assert not (run / "analysis/relations/relations.parquet").exists()
@@ -163,7 +163,8 @@ def test_a_local_model_with_a_chat_template(run: Path, tmp_path: Path) -> None:
     import torch
     from tiny import tiny_model
 
-    from influence.models.generate import Generator
+    from influence.generate.local import LocalGenerator
+    from influence.generate.request import Sampling
     from influence.models.load import load_model
 
     made = tiny_model(dtype=torch.float32, max_position_embeddings=4096)
@@ -178,9 +179,10 @@ def test_a_local_model_with_a_chat_template(run: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     table = pd.read_parquet(run / "analysis/relations/relations.parquet")
     loaded = load_model(str(tmp_path / "model"))
-    assert set(table["judge"]) == {Generator(loaded).name}
+    assert set(table["judge"]) == {LocalGenerator(loaded).name}
     assert set(table["label"]) == {"unreadable"}
     loaded.tokenizer.chat_template = None
     prompt = (Path(__file__).parents[2] / "influence/analysis/prompts/relations.txt").read_text()[:9]
-    assert table["justification"].tolist() == Generator(loaded)([f"<s>u: {prompt} a:"]) * len(table)
+    replies = LocalGenerator(loaded).texts([f"<s>u: {prompt} a:"], Sampling(max_tokens=400))
+    assert table["justification"].tolist() == replies * len(table)
     assert len(KeptReplies(run / "analysis/relations/judge-replies.jsonl").path.read_text().splitlines()) >= 1
