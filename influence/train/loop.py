@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from influence.errors import ComputeError, InputError, StoreError
 from influence.store.artefact import write_json
+from influence.train.internalize.adapt import save_plain
 from influence.train.text import IGNORED_LABEL, Batches, Row, pad_rows
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def publish(
     """Write the finished model to one folder and give it its name as the last act."""
     done = part / "model"
     shutil.rmtree(done, ignore_errors=True)
-    model.save_pretrained(done)
+    save_plain(model, done)
     tokenizer.save_pretrained(done)
     write_json(done / "training.json", record)
     done.replace(out)

@@ -14,6 +14,7 @@ from influence.data.tokens import bos_ids, encode
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
+from influence.train.internalize.adapt import adapt
 from influence.train.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
 from influence.train.text import Batches, Row, digest, layout_batches
 
@@ -35,6 +36,7 @@ def sft(
     batch_tokens: int = 2048,
     seed: int = 0,
     dtype: Dtype = "bf16",
+    lora_rank: int | None = None,
 ) -> dict[str, Any]:
     """Fine-tune a copy of `base` on prompt–completion pairs; the tokens of the prompt are no labels.
 
@@ -51,6 +53,7 @@ def sft(
         batch_tokens: Padded tokens of a batch.
         seed: Seeds the order of the batches.
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
+        lora_rank: Train low-rank adapters only, which are added to the weights at the end; None trains all weights.
 
     Returns:
         What `training.json` holds. The loss is mean nats a completion token.
@@ -71,10 +74,13 @@ def sft(
     rows = example_rows(examples, tokenizer, getattr(model.config, "max_position_embeddings", None))
     part = out.with_name(out.name + ".part")
     settings = {"epochs": epochs, "lr": lr, "batch_tokens": batch_tokens, "seed": seed, "dtype": dtype}
+    if lora_rank is not None:
+        settings["lora_rank"] = lora_rank
     claim(part, "fine-tuning", {**settings, "base": fingerprint})
     same_text(part / "text.json", digest(rows))
 
     transformers.set_seed(seed)
+    model = adapt(model, lora_rank, gradient_checkpointing=False)
     batches = layout_batches([len(row.tokens) for row in rows], batch_tokens, epochs, seed)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     resumed_at = run_trainer(model, Batches(rows, batches, pad or 0), part, lr=lr, dtype=dtype, seed=seed)
