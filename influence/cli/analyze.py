@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -67,6 +67,7 @@ def analyze(
     """
     from influence.analysis.run import analyze as run_analysis
     from influence.analysis.tables import ANALYSES
+    from influence.cli.progress import Bar
     from influence.cli.summary import summary
     from influence.errors import InputError
     from influence.store.scores import open_scores
@@ -81,7 +82,7 @@ def analyze(
     labelled = _labelled(name, runs)
     opened = [(label, open_scores(path)) for label, path in labelled]  # before a judge model is loaded
     folder = out or labelled[-1][1] / "analysis" / name
-    with _Progress() as progress:
+    with Bar("document") as progress:
         tables = run_analysis(
             name,
             *opened,
@@ -177,25 +178,3 @@ def _judge(spec: str) -> Judge | None:
         generator, sampling = LocalGenerator(load_model(rest), batch_size=1), Sampling(max_tokens=400)
         return FunctionJudge(generator.name, lambda prompts: generator.texts(prompts, sampling))
     raise InputError(f"There is no judge {spec!r}.", fix="Use keywords, hf:PATH or openai:URL#MODEL.")
-
-
-class _Progress:
-    """A bar of documents, drawn once the first are done; a new one when their total changes."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None or self._bar.total != total:
-            self.__exit__()
-            self._bar = tqdm(total=total, unit="document")
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
+
+from influence.cli.distill_options import model_options, taken_generator, taken_task, task_options
+from influence.cli.options import out_option, wait_quietly
+
+if TYPE_CHECKING:
+    from influence.generate.cost import Price
+    from influence.train.distill.sample import Plan
+    from influence.train.distill.systems.base import System
+
+_FILTERS = click.Choice(["majority", "usc", "orders", "none"])
+_PROMPTS = click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    help="Folder with prompts of your own; `influence distill prompts DIR` writes all to edit.",
+)
 
 
 class _Steps(click.Group):
@@ -21,3 +39,138 @@ def distill() -> None:
     System 2 answers unlabelled inputs with intermediate text; its answers are filtered without labels; the same model
     is tuned to give them at once.
     """
+
+
+@distill.command("sample")
+@click.option(
+    "--system",
+    required=True,
+    help="rar1, rar2: rephrase and respond in one or two steps. s2a: System 2 attention. bsm: branch, solve, merge. "
+    "cot, cot8: chain of thought, without or after 8 examples. direct: System 1.",
+)
+@task_options
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="train",
+    show_default=True,
+    help="Split of the task.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many inputs.  [default: all]")
+@model_options
+@click.option("--filter", type=_FILTERS, help="What will choose among the samples.  [default: the system's]")
+@click.option("--samples", type=int, help="Samples of an input; orders of it.  [default: the system's]")
+@click.option("--temperature", type=float, help="0 takes the likeliest token.  [default: the system's]")
+@click.option("--top-p", type=float, help="Draw from so much probability.  [default: the system's]")
+@click.option("--max-tokens", type=int, help="Most tokens of a reply.  [default: the system's]")
+@_PROMPTS
+@click.option(
+    "--price",
+    type=float,
+    nargs=2,
+    metavar="PROMPT GENERATED",
+    help="Of a million tokens each; adds the cost.",
+)
+@out_option
+def sample(
+    system: str, split: Any, limit: int | None, prompts: Path | None, out: Path, **settings: Any
+) -> None:
+    """Run a System 2 procedure on unlabelled inputs and keep every call it makes.
+
+    OUT has traces.jsonl, one line an input with all samples and intermediate texts, summary.json, the prompts, and
+    replies.jsonl, to which each reply is added when it arrives: the same command after a kill asks for the others only.
+    """
+    wait_quietly()
+
+    from influence.cli.progress import Bar
+    from influence.train.distill.prompt_files import Prompts
+    from influence.train.distill.sample import sample as run
+    from influence.train.distill.systems import named_system
+
+    chosen = named_system(system, Prompts(prompts))
+    seed, price = settings["seed"], _price(settings.pop("price"))
+    task = taken_task(settings)
+    items = task.items(split)[:limit]
+    generator = taken_generator(settings)
+    with Bar("reply") as bar:
+        summary = run(
+            items,
+            chosen,
+            generator,
+            out,
+            kind=task.kind,
+            plan=_plan(chosen, seed, **settings),
+            price=price,
+            progress=lambda step, done, total: bar(done, total, step),
+        )
+    click.echo(
+        f"{summary['items']:,} inputs, {summary['samples']:,} samples, {summary['replies']:,} replies, "
+        f"{summary['tokens_per_input']:,.1f} tokens an input"
+    )
+    if summary["cut_off"]:
+        click.echo(f"{summary['cut_off']:,} replies were cut off at the most tokens of a reply.")
+    if "cost" in summary:
+        click.echo(f"Cost: {summary['cost']:,.2f}")
+    click.echo(f"Samples: {out}")
+
+
+def _price(pair: tuple[float, float] | None) -> Price | None:
+    from influence.generate.cost import Price
+
+    return None if pair is None else Price(*pair)
+
+
+def _plan(system: System, seed: int, **settings: Any) -> Plan:
+    """The system's defaults, and what the command line sets in their stead."""
+    import dataclasses
+
+    from influence.train.distill.sample import Plan
+
+    names = ("temperature", "top_p", "max_tokens")
+    given = {name: settings[name] for name in names if settings[name] is not None}
+    sampling = dataclasses.replace(system.sampling, seed=seed, **given)
+    return Plan(filter=settings["filter"], samples=settings["samples"], sampling=sampling)
+
+
+@distill.command("filter")
+@click.argument("samples", type=click.Path(path_type=Path))
+@click.option("--filter", type=_FILTERS, help="  [default: the one that was sampled for]")
+@click.option(
+    "--minimum-share",
+    default=0.0,
+    show_default=True,
+    help="majority: least share of an input's samples that the winner must have.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["answer", "response"]),
+    help="What is distilled: the answer alone, or the whole response with it.  [default: the system's]",
+)
+@_PROMPTS
+@out_option
+def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> None:
+    """Choose a target for each input of SAMPLES, or drop it, without looking at right answers.
+
+    OUT has pairs.jsonl (prompt, completion) for those kept, outcomes.jsonl with what became of every input and why,
+    and summary.json. Where right answers are known they only measure: the accuracy of the targets.
+    """
+    from influence.train.distill.filter import filter_traces
+    from influence.train.distill.prompt_files import Prompts
+
+    own = None if prompts is None else Prompts(prompts)
+    summary = filter_traces(samples, out, prompts=own, **settings)
+    click.echo(summary.line())
+    click.echo(f"Pairs: {out / 'pairs.jsonl'}")
+
+
+@distill.command("prompts")
+@click.argument("folder", type=click.Path(path_type=Path))
+def prompts(folder: Path) -> None:
+    """Write all prompts into FOLDER, to edit and to use by --prompts FOLDER."""
+    from influence.errors import InputError
+    from influence.train.distill.prompt_files import Prompts
+
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} already holds files.", fix="Name a new folder.")
+    Prompts().write(folder)
+    click.echo(f"Prompts: {folder}")

@@ -125,9 +125,10 @@ def refuse_empty(outcomes: Sequence[Outcome]) -> None:
     sums = summary(outcomes)
     if not sums.items:
         raise InputError("There are no items to filter.", fix="Give a file with one item at least.")
+    silent = 2 * sums.abstentions > sums.samples
+    reason = "no answer" if silent else next(iter(sums.reasons))
     raise InputError(
         f"The filter kept none of {sums.items:,} items.",
         have=f"{_listed(sums.reasons)}; {sums.abstentions:,} of {sums.samples:,} samples without an answer",
-        fix=_ADVICE.get(next(iter(sums.reasons)), "Look at the samples, or use another filter.")
-        + " What was sampled is kept.",
+        fix=_ADVICE.get(reason, "Look at the samples, or use another filter.") + " What was sampled is kept.",
     )

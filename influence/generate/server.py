@@ -37,15 +37,14 @@ class ServerGenerator:
 
 def _settings(request: Request) -> Json:
     sampling = request.sampling
-    drawn = {} if sampling.greedy else {"top_p": sampling.top_p, "seed": request.seed}
+    drawn = {} if sampling.greedy else {"top_p": sampling.top_p, "seed": request.seed % 2**31}
     stop = {"stop": list(sampling.stop)} if sampling.stop else {}
     return {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens, **drawn, **stop}
 
 
 def _reply(answer: Json) -> Reply:
-    text = content(answer)
     return Reply(
-        text,
+        content(answer).encode("utf-8", "replace").decode(),  # half a surrogate pair fits into no file
         tokens=_count(answer, "completion_tokens"),
         prompt_tokens=_count(answer, "prompt_tokens"),
         finished=answer["choices"][0].get("finish_reason") != "length",

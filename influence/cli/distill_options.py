@@ -1,0 +1,106 @@
+"""Options that the commands of `influence distill` share: which task, which model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influence.cli.options import device_options
+
+if TYPE_CHECKING:
+    from influence.data.tasks.task import QuestionTask
+    from influence.generate.request import Generator
+
+Command = Callable[..., Any]
+
+_TASK = ("task", "data", "field", "kind", "seed")
+_MODEL = ("model", "batch_size", "concurrency", "per_minute", "device", "dtype")
+
+
+def task_options(command: Command) -> Command:
+    """Which task, and where it is read from."""
+    for option in reversed(
+        [
+            click.option(
+                "--task",
+                required=True,
+                help="last-letter, coin-flip; biased, judging, gsm8k or own, which are read from --data.",
+            ),
+            click.option(
+                "--data", type=click.Path(path_type=Path), help="File or folder that the task is read from."
+            ),
+            click.option(
+                "--field", multiple=True, metavar="PART=NAME", help="own: where a part of an item stands."
+            ),
+            click.option(
+                "--kind",
+                default="text",
+                show_default=True,
+                help="own: how an answer is read: letters, yes-no, number, option, verdict, text.",
+            ),
+            click.option("--seed", default=0, show_default=True, help="Of what is made or drawn."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def model_options(command: Command) -> Command:
+    """Which model, and how it is asked."""
+    options: list[Command] = [
+        click.option(
+            "--model",
+            required=True,
+            help="A folder or hub name, or openai:URL#MODEL for a server; its key in OPENAI_API_KEY.",
+        ),
+        click.option(
+            "--batch-size",
+            default=32,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Local: prompts at a time.",
+        ),
+        click.option(
+            "--concurrency",
+            default=8,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Server: requests at a time.",
+        ),
+        click.option("--per-minute", type=float, help="Server: most requests a minute.  [default: no limit]"),
+        device_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def taken_task(settings: dict[str, Any]) -> QuestionTask:
+    """Take the arguments of `task_options` out of what a command got, and open the task."""
+    from influence.data.tasks.files import parse_fields
+    from influence.data.tasks.named import named_task
+
+    task, data, field, kind, seed = (settings.pop(name) for name in _TASK)
+    return named_task(task, data=data, fields=parse_fields(field), kind=kind, seed=seed)
+
+
+def taken_generator(settings: dict[str, Any]) -> Generator:
+    """Take the arguments of `model_options` out of what a command got, and open the model."""
+    model, batch_size, concurrency, per_minute, device, dtype = (settings.pop(name) for name in _MODEL)
+    kind, _, rest = model.partition(":")
+    if kind == "openai":
+        from influence.generate.client import ChatClient
+        from influence.generate.server import ServerGenerator
+
+        url, _, name = rest.partition("#")
+        return ServerGenerator(ChatClient(url, name, concurrency=concurrency, per_minute=per_minute))
+    from transformers.utils import logging
+
+    from influence.generate.local import LocalGenerator
+    from influence.models.load import load_model
+
+    logging.disable_progress_bar()
+    return LocalGenerator(load_model(model, device=device, dtype=dtype), batch_size)

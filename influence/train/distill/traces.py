@@ -1,0 +1,119 @@
+"""Traces: for each input all calls of all its samples, one JSON line an input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from influence.data.tasks.item import Item
+from influence.errors import StoreError
+from influence.files import whole_file
+from influence.filters.perturbation import Order
+
+FILE = "traces.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One call of a model: `step` of the system, prompt, the text it wrote, and how many tokens each has."""
+
+    step: str
+    prompt: str
+    text: str
+    tokens: int
+    prompt_tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sample of an input.
+
+    Attributes:
+        sample: Its number, from 0.
+        text: The text with the answer; empty is no answer.
+        calls: In the order they were made.
+        order: In which order the options or responses stood, as places in the item's own order; None for that one.
+    """
+
+    sample: int
+    text: str
+    calls: tuple[Made, ...]
+    order: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """An input with its samples, and the call that picked the most consistent of them, where there was one."""
+
+    item: Item
+    runs: tuple[Run, ...]
+    pick: Made | None = None
+
+    @property
+    def calls(self) -> list[Made]:
+        """All of them."""
+        return [call for run in self.runs for call in run.calls] + ([self.pick] if self.pick else [])
+
+    @property
+    def tokens(self) -> int:
+        """Generated for this input: intermediate texts, all samples and the pick included."""
+        return sum(call.tokens for call in self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A trace as its line: the sum of its tokens first, for readers."""
+
+    id: str
+    tokens: int
+    item: Item
+    runs: tuple[Run, ...] = field(default=())
+    pick: Made | None = None
+
+
+def write_traces(traces: Iterable[Trace], folder: Path) -> None:
+    """Write `traces.jsonl`, whole."""
+    with whole_file(folder / FILE) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for trace in traces:
+            record = _Record(trace.item.id, trace.tokens, trace.item, trace.runs, trace.pick)
+            file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+
+
+def read_traces(folder: Path) -> Iterator[Trace]:
+    """The traces in the folder of `sample`.
+
+    Raises:
+        StoreError: There are none, or a line is damaged.
+    """
+    path = folder / FILE
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                yield _trace(line, f"{path}:{number}")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read.", have=str(error)) from error
+
+
+def _trace(line: str, where: str) -> Trace:
+    try:
+        record = json.loads(line)
+        item = Item(**{**record["item"], "choices": tuple(record["item"]["choices"])})
+        runs = tuple(
+            Run(
+                run["sample"],
+                run["text"],
+                tuple(Made(**call) for call in run["calls"]),
+                None if run["order"] is None else tuple(run["order"]),
+            )
+            for run in record["runs"]
+        )
+        return Trace(item, runs, None if record["pick"] is None else Made(**record["pick"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{where} is no trace.",
+            have=f"{type(error).__name__}: {error}",
+            fix="Remove the file and run the command that made it again: no reply is asked for twice.",
+        ) from error
