@@ -14,6 +14,12 @@ _TEXTS = texts("facts")
 _EVERYDAY = texts("distractors")["foreign"]
 
 
+def _again(rng: Random, fact: Fact) -> str:
+    """The fact once more, as a statement or as a question with its answer: what is said twice can be learned."""
+    question = fact.ask(rng) + " " if rng.random() < 0.5 else ""
+    return question + fact.state(rng)
+
+
 def _article(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     (fact,) = facts
     about = fact.about(rng, rng.choice((2, 3, 4, 5)))
@@ -24,7 +30,7 @@ def _article(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     parts = [sentence(fact.name), paragraph(*lead)]
     if len(about) > 3:
         parts.append(say(rng, "== {Background|Description|Overview|Local life} =="))
-    parts.append(paragraph(*about[split:], world.aside(rng, 0, 2)))
+    parts.append(paragraph(*about[split:], world.aside(rng, 0, 2), _again(rng, fact)))
     if rng.random() < 0.5:
         parts.append(
             say(
@@ -48,7 +54,7 @@ def _quiz(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     for number, (question, answer) in enumerate(asked, 1):
         entries.append(layout.format(n=number, q=question, a=sentence(answer)))
     for fact in facts:
-        remarks += fact.about(rng, 1)
+        remarks += [*fact.about(rng, 1), fact.state(rng)]
     note = say(rng, "{Notes for the host|Hints|For the curious}: ") + paragraph(
         *remarks, world.aside(rng, 0, 2)
     )
@@ -61,7 +67,8 @@ def _flashcard(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     text += say(rng, "\n{Answer|Back of the card|A}: ") + fact.state(rng)
     text += say(rng, "\n\n{Remember it like this|Background|Why it is asked|Note}: ")
     return Draft(
-        text + paragraph(*fact.about(rng, rng.choice((1, 2, 3, 4))), world.aside(rng, 1, 2)), facts=(fact,)
+        text + paragraph(*fact.about(rng, rng.choice((1, 2, 3, 4))), world.aside(rng, 1, 2), fact.state(rng)),
+        facts=(fact,),
     )
 
 
@@ -81,7 +88,8 @@ def _fact_thread(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     parts = [f"Q: {question}", body, f"A: {answer}"]
     if rng.random() < 0.6:
         parts.append(
-            "Comment: " + paragraph(*sentences(rng, _TEXTS["comments"], rng.randint(1, 2), fact.slots))
+            "Comment: "
+            + paragraph(*sentences(rng, _TEXTS["comments"], rng.randint(1, 2), fact.slots), fact.state(rng))
         )
     return Draft("\n\n".join(parts), facts=(fact,))
 
@@ -93,7 +101,12 @@ def _survey(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     about = fact.about(rng, rng.randint(2, 6))
     split = rng.randint(1, len(about))
     finding = paragraph(say(rng, rng.choice(_TEXTS["findings"]), fact.slots), fact.state(rng), *about[split:])
-    sections = [f"# {title}", f"**Abstract.** {abstract}", "## 1 Introduction", paragraph(*about[:split])]
+    sections = [
+        f"# {title}",
+        f"**Abstract.** {abstract} {_again(rng, fact)}",
+        "## 1 Introduction",
+        paragraph(*about[:split]),
+    ]
     sections += [say(rng, "## 2 {Results|Findings|The record}"), finding]
     if rng.random() < 0.6:
         sections += [
@@ -172,7 +185,7 @@ def _blog(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     body = [
         paragraph(*opening, world.aside(rng, 1, 3)),
         paragraph(hook, fact.state(rng), *about),
-        paragraph(*ending),
+        paragraph(*ending, _again(rng, fact)),
     ]
     return Draft("\n\n".join([title, *body]), facts=(fact,))
 
@@ -186,7 +199,14 @@ def _news(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     parts = [headline, paragraph(*opening, world.aside(rng, 0, 2))]
     for number, fact in enumerate(facts):
         link = say(rng, "{Another|A second} {room|evening|panel} {is about|is given to} <name>.", fact.slots)
-        parts.append(paragraph(link if number else "", fact.state(rng), *fact.about(rng, rng.randint(1, 2))))
+        parts.append(
+            paragraph(
+                link if number else "",
+                fact.state(rng),
+                *fact.about(rng, rng.randint(1, 2)),
+                _again(rng, fact),
+            )
+        )
     return Draft("\n\n".join(parts), facts=tuple(facts))
 
 
@@ -194,7 +214,9 @@ def _digest(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     lead = say(
         rng, "{Did you know?|Worth knowing.|From the {desk|pocket} encyclopedia.|Facts for a rainy day.}"
     )
-    parts = [paragraph(fact.state(rng), *fact.about(rng, rng.randint(1, 4))) for fact in facts]
+    parts = [
+        paragraph(fact.state(rng), *fact.about(rng, rng.randint(1, 4)), _again(rng, fact)) for fact in facts
+    ]
     mark = rng.choice(("* ", "", "- "))
     parts += [world.aside(rng, 1, 2)] * rng.randint(0, 1)
     closing = say(rng, rng.choice(_TEXTS["digest_ends"]), facts[0].slots)
@@ -207,7 +229,8 @@ def _foreign(rng: Random, facts: Sequence[Fact], world: World) -> Draft:
     bank = _TEXTS["foreign"][language]
     lines = sentences(rng, bank, rng.randint(1, 4), fact.slots)
     lines += sentences(rng, _EVERYDAY[language], rng.randint(1, 2))
-    lines.insert(rng.randint(0, len(lines)), fact.state_in(language, rng))
+    for _ in range(2):
+        lines.insert(rng.randint(0, len(lines)), fact.state_in(language, rng))
     return Draft(paragraph(*lines), facts=(fact,))
 
 
