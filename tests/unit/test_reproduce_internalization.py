@@ -161,7 +161,7 @@ def test_ablations_change_one_thing() -> None:
         task = dataclasses.replace(TASK, ablated=ablated)
         runs = task.runs(seed=1)
         changed = {}
-        for name in ABLATIONS:
+        for name in task.ablations:
             base, own = runs[task.changed_by(name)], runs[name]
             assert isinstance(base, Settings)
             assert isinstance(own, Settings)
@@ -180,6 +180,21 @@ def test_ablations_change_one_thing() -> None:
         adaptive = runs["adaptive"]
         assert isinstance(adaptive, Settings)
         assert adaptive.adaptive
+
+
+def test_where_the_right_goes_and_positions_stay_the_ablations_are_their_mirror_images(
+    tmp_path: Path,
+) -> None:
+    settings = dataclasses.replace(TASK.stepwise, side="right", keep_positions=True)
+    task = dataclasses.replace(TASK, stepwise=settings, ablations=("left-side", "moved-positions"))
+    runs = task.runs(seed=1)
+    assert runs["left-side"] == dataclasses.replace(settings, seed=1, side="left")
+    assert runs["moved-positions"] == dataclasses.replace(settings, seed=1, keep_positions=False)
+    known = {"no-cot": {24: 0.0}, "stepwise": {24: 1.0}, "left-side": {24: 0.0}, "moved-positions": {24: 0.1}}
+    table = effects_table(task, [seed_of(tmp_path, known, seed) for seed in range(2)])
+    left, moved = "accuracy with left-side, all removed", "accuracy with moved positions, all removed"
+    assert appears(table, left, "more than stepwise") == ("no", "")
+    assert appears(table, moved, "kept at most 0.05 below moved") == ("yes", "")
 
 
 @pytest.mark.parametrize("wrong", [{"ablated": "no-cot"}, {"ablations": ("no-such",)}])

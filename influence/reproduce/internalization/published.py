@@ -17,7 +17,7 @@ from influence.reproduce.internalization.measured import (
     end_difference,
     end_speed,
 )
-from influence.reproduce.internalization.scales import ABLATIONS, TaskRuns
+from influence.reproduce.internalization.scales import ABLATIONS, MIRRORED, TaskRuns
 from influence.reproduce.intervals import Statistic
 
 #: Problem -> method -> accuracy and relative speed, GPT-2 small; of GSM8K only the accuracy is compared here.
@@ -51,7 +51,7 @@ MARGIN, SPEED_MARGIN = 0.05, 0.1
 _SHOWN = {
     "no-smoothing": "7×7: falls to 0 near 50 removed tokens and stays there",
     "no-reset": "7×7: falls to 0 near 100 removed tokens",
-    "right-side": "7×7: much worse",
+    "right-side": "7×7: right is much worse than left",
     "larger-delta": "7×7: Δ = 16 does not converge",
 }
 
@@ -94,7 +94,7 @@ def effects(task: TaskRuns) -> list[Effect]:
         _more("icot-kd", "no-cot", "accuracy of ICoT-KD", "4×4: 0.97 against 0.29; 5×5: 0.10 against 0.01"),
         _slower("explicit-cot", "explicit CoT", "4×4: 0.17; 5×5: 0.14"),
         _slower("icot-kd", "ICoT-KD", "4×4: 0.67; 5×5: 0.71"),
-        *(one for name in ABLATIONS for one in _ablation(name, task.changed_by(name))),
+        *(one for name in _shown(task) for one in _ablation(name, task.changed_by(name))),
     ]
 
 
@@ -156,17 +156,36 @@ def _slower(name: str, words: str, published: str) -> Effect:
     )
 
 
+def _shown(task: TaskRuns) -> list[str]:
+    """Each of the paper's ablations, or what stands for it in this task."""
+    mirrored = {name: other for name, other in MIRRORED.items() if other in task.ablations}
+    return [mirrored.get(name, name) for name in ABLATIONS]
+
+
 def _ablation(name: str, base: str) -> list[Effect]:
     needs = (name, base, "no-cot")
-    if name == "kept-positions":
+    if name in ("kept-positions", "moved-positions"):
+        kept, moved = (name, base) if name == "kept-positions" else (base, name)
         return [
             Effect(
-                "accuracy with kept positions, all removed",
-                "steadier, same end",
-                f"at most {MARGIN:g} below {base}",
+                f"accuracy with {name.replace('-', ' ')}, all removed",
+                "kept: steadier, same end",
+                f"kept at most {MARGIN:g} below moved",
                 needs,
                 partial(end_accuracy, name=name),
-                lambda runs: _plus(end_difference(runs, name, base), MARGIN),
+                lambda runs: _plus(end_difference(runs, kept, moved), MARGIN),
+                solves=base,
+            )
+        ]
+    if name == "left-side":
+        return [
+            Effect(
+                "accuracy with left-side, all removed",
+                _SHOWN["right-side"],
+                f"more than {base}",
+                needs,
+                partial(end_accuracy, name=name),
+                partial(end_difference, more=name, less=base),
                 solves=base,
             )
         ]

@@ -15,7 +15,7 @@ from influence.reproduce.asked import scale_named, seeds_asked, silent
 from influence.reproduce.internalization.drawings import draw_removal, draw_trade_off
 from influence.reproduce.internalization.one_seed import OneSeed, expected_seconds
 from influence.reproduce.internalization.results import write_results
-from influence.reproduce.internalization.scales import ABLATIONS, METHODS, SCALES, Scale
+from influence.reproduce.internalization.scales import METHODS, SCALES, Scale
 from influence.reproduce.internalization.tables import curves_table, effects_table, methods_table
 from influence.reproduce.steps import Times, run_steps
 from influence.store.artefact import claim
@@ -106,6 +106,6 @@ def _pages(one: OneSeed) -> None:
 def _draw(folder: Path, scale: Scale, curves: pd.DataFrame) -> None:
     for task in scale.tasks:
         own = curves[curves["task"] == task.title]
-        shown = ["stepwise", "adaptive", *ABLATIONS]
+        shown = ["stepwise", "adaptive", *task.ablations]
         draw_removal(own, folder / f"{task.name}-ablations.svg", shown, task.ablated)
         draw_trade_off(own[own["run"].isin(METHODS)], folder / f"{task.name}-trade-off.svg")

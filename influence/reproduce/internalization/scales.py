@@ -16,6 +16,8 @@ from influence.train.internalize.settings import Settings
 METHODS = ("explicit-cot", "no-cot", "icot-kd", "stepwise", "adaptive")
 #: One thing changed in the run that a task's `ablated` names; `larger-delta` in the linear one always.
 ABLATIONS = ("no-smoothing", "no-reset", "right-side", "larger-delta", "kept-positions")
+#: Instead, where the run that is changed removes from the right and keeps positions.
+MIRRORED = {"right-side": "left-side", "kept-positions": "moved-positions"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class TaskRuns:
         kd: ICoT-KD; None leaves it out.
         ablated: "stepwise" or "adaptive": in which run ablations change one thing.
         larger_delta: Δ of that ablation.
-        ablations: Those that are run, of `ABLATIONS`.
+        ablations: Those that are run, of `ABLATIONS` or mirrored.
     """
 
     name: str
@@ -69,15 +71,17 @@ class TaskRuns:
         if self.kd is not None:
             known["icot-kd"] = dataclasses.replace(self.kd, seed=seed)
         base = {"stepwise": linear, "adaptive": adaptive}.get(self.ablated)
-        unknown = [name for name in self.ablations if name not in ABLATIONS]
+        unknown = [name for name in self.ablations if name not in (*ABLATIONS, *MIRRORED.values())]
         if base is None or unknown:
             raise InputError("There is no such ablation.", have=", ".join(unknown) or self.ablated)
         changed = {
             "no-smoothing": dataclasses.replace(base, smoothing=None),
             "no-reset": dataclasses.replace(base, reset_optimizer=False),
             "right-side": dataclasses.replace(base, side="right"),
+            "left-side": dataclasses.replace(base, side="left"),
             "larger-delta": dataclasses.replace(linear, delta=self.larger_delta),
             "kept-positions": dataclasses.replace(base, keep_positions=True),
+            "moved-positions": dataclasses.replace(base, keep_positions=False),
         }
         return known | {name: changed[name] for name in self.ablations}
 
