@@ -119,9 +119,9 @@ def sample(
         "prompts": system.prompts.digests(names),
         "target": system.target,
     }
+    for item in items:  # before the folder is made: nothing stays of what cannot be run
+        system.check(item)
     planned = _runs(items, filter_, samples)
-    for _, _, _, shown in planned:  # before the folder is made: nothing stays of what cannot be run
-        system.check(shown)
     manifest = claim(out, KIND, config)
     if manifest["status"] == "complete":
         summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
