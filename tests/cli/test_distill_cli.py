@@ -96,7 +96,7 @@ def test_all_steps_once_with_every_fault_and_once_without(server: OpenAIServer, 
         for (vote, _), line in zip(votes, traces[0].splitlines(), strict=True)
     ]
     assert f"20 of 20 kept, 0 dropped; target accuracy {sum(right) / 20:.1%}" in output
-    assert 10 < sum(right)
+    assert sum(right) > 10
     from influence.data.examples import read_examples
 
     examples = read_examples(tmp_path / "pairs/pairs.jsonl")
