@@ -13,7 +13,7 @@ class Pretender:
     """Knows the last letters of two words when it has said the question again; else gives their first.
 
     Args:
-        wrong_every: Of so many samples of a prompt one is wrong; 0 for never.
+        wrong_every: Of so many samples of a prompt one is wrong, another one for each length of the first word; 0: none.
         silent: Writes nothing.
     """
 
@@ -34,7 +34,7 @@ class Pretender:
     def _reply(self, request: Request) -> str:
         words = request.prompt.split('"')[1].split()
         if "put more clearly" in request.prompt:
-            wrong = self.wrong_every and request.sample % self.wrong_every == 0
+            wrong = self.wrong_every and (request.sample + len(words[0])) % self.wrong_every == 0
             letters = "".join(word[0 if wrong else -1] for word in words)
             return f'So the letters give "{letters}".'
         if "Write this question anew" in request.prompt:

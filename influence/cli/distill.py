@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence.cli.distill_options import model_options, taken_generator, taken_task, task_options
+from influence.cli.distill_options import (
+    FILTERS,
+    PROMPTS,
+    model_options,
+    system_options,
+    taken_generator,
+    taken_system,
+    taken_task,
+    task_options,
+)
+from influence.cli.distill_train import evaluate, run, tune
 from influence.cli.options import out_option, wait_quietly
 
 if TYPE_CHECKING:
     from influence.generate.cost import Price
-    from influence.train.distill.sample import Plan
-    from influence.train.distill.systems.base import System
-
-_FILTERS = click.Choice(["majority", "usc", "orders", "none"])
-_PROMPTS = click.option(
-    "--prompts",
-    type=click.Path(path_type=Path),
-    help="Folder with prompts of your own; `influence distill prompts DIR` writes all to edit.",
-)
 
 
 class _Steps(click.Group):
     """Runs all steps where none is named: `influence distill --system rar2 …` is `influence distill run …`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "run" in self.commands and args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -41,13 +42,12 @@ def distill() -> None:
     """
 
 
+for _command in (run, tune, evaluate):
+    distill.add_command(_command)
+
+
 @distill.command("sample")
-@click.option(
-    "--system",
-    required=True,
-    help="rar1, rar2: rephrase and respond in one or two steps. s2a: System 2 attention. bsm: branch, solve, merge. "
-    "cot, cot8: chain of thought, without or after 8 examples. direct: System 1.",
-)
+@system_options
 @task_options
 @click.option(
     "--split",
@@ -58,12 +58,6 @@ def distill() -> None:
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many inputs.  [default: all]")
 @model_options
-@click.option("--filter", type=_FILTERS, help="What will choose among the samples.  [default: the system's]")
-@click.option("--samples", type=int, help="Samples of an input; orders of it.  [default: the system's]")
-@click.option("--temperature", type=float, help="0 takes the likeliest token.  [default: the system's]")
-@click.option("--top-p", type=float, help="Draw from so much probability.  [default: the system's]")
-@click.option("--max-tokens", type=int, help="Most tokens of a reply.  [default: the system's]")
-@_PROMPTS
 @click.option(
     "--price",
     type=float,
@@ -72,9 +66,7 @@ def distill() -> None:
     help="Of a million tokens each; adds the cost.",
 )
 @out_option
-def sample(
-    system: str, split: Any, limit: int | None, prompts: Path | None, out: Path, **settings: Any
-) -> None:
+def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     """Run a System 2 procedure on unlabelled inputs and keep every call it makes.
 
     OUT has traces.jsonl, one line an input with all samples and intermediate texts, summary.json, the prompts, and
@@ -83,23 +75,21 @@ def sample(
     wait_quietly()
 
     from influence.cli.progress import Bar
-    from influence.train.distill.prompt_files import Prompts
     from influence.train.distill.sample import sample as run
-    from influence.train.distill.systems import named_system
 
-    chosen = named_system(system, Prompts(prompts))
-    seed, price = settings["seed"], _price(settings.pop("price"))
+    price = _price(settings.pop("price"))
+    system, plan = taken_system(settings)
     task = taken_task(settings)
     items = task.items(split)[:limit]
     generator = taken_generator(settings)
     with Bar("reply") as bar:
         summary = run(
             items,
-            chosen,
+            system,
             generator,
             out,
             kind=task.kind,
-            plan=_plan(chosen, seed, **settings),
+            plan=plan,
             price=price,
             progress=lambda step, done, total: bar(done, total, step),
         )
@@ -120,21 +110,9 @@ def _price(pair: tuple[float, float] | None) -> Price | None:
     return None if pair is None else Price(*pair)
 
 
-def _plan(system: System, seed: int, **settings: Any) -> Plan:
-    """The system's defaults, and what the command line sets in their stead."""
-    import dataclasses
-
-    from influence.train.distill.sample import Plan
-
-    names = ("temperature", "top_p", "max_tokens")
-    given = {name: settings[name] for name in names if settings[name] is not None}
-    sampling = dataclasses.replace(system.sampling, seed=seed, **given)
-    return Plan(filter=settings["filter"], samples=settings["samples"], sampling=sampling)
-
-
 @distill.command("filter")
 @click.argument("samples", type=click.Path(path_type=Path))
-@click.option("--filter", type=_FILTERS, help="  [default: the one that was sampled for]")
+@click.option("--filter", type=FILTERS, help="  [default: the one that was sampled for]")
 @click.option(
     "--minimum-share",
     default=0.0,
@@ -146,7 +124,7 @@ def _plan(system: System, seed: int, **settings: Any) -> Plan:
     type=click.Choice(["answer", "response"]),
     help="What is distilled: the answer alone, or the whole response with it.  [default: the system's]",
 )
-@_PROMPTS
+@PROMPTS
 @out_option
 def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> None:
     """Choose a target for each input of SAMPLES, or drop it, without looking at right answers.

@@ -13,9 +13,20 @@ from influence.cli.options import device_options
 if TYPE_CHECKING:
     from influence.data.tasks.task import QuestionTask
     from influence.generate.request import Generator
+    from influence.train.distill.sample import Plan
+    from influence.train.distill.systems.base import System
 
 Command = Callable[..., Any]
 
+FILTERS = click.Choice(["majority", "usc", "orders", "none"])
+PROMPTS = click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    help="Folder with prompts of your own; `influence distill prompts DIR` writes all to edit.",
+)
+
+_SYSTEM = ("system", "prompts", "filter", "samples")
+_SAMPLING = ("temperature", "top_p", "max_tokens")
 _TASK = ("task", "data", "field", "kind", "seed")
 _MODEL = ("model", "batch_size", "concurrency", "per_minute", "device", "dtype")
 
@@ -76,6 +87,51 @@ def model_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def system_options(command: Command) -> Command:
+    """Which System 2, how it is sampled and filtered."""
+    for option in reversed(
+        [
+            click.option(
+                "--system",
+                required=True,
+                help="rar1, rar2: rephrase and respond in one or two steps. s2a: System 2 attention. bsm: branch, "
+                "solve, merge. cot, cot8: chain of thought, without or after 8 examples. direct: System 1.",
+            ),
+            click.option(
+                "--filter", type=FILTERS, help="What will choose among the samples.  [default: the system's]"
+            ),
+            click.option(
+                "--samples", type=int, help="Samples of an input; orders of it.  [default: the system's]"
+            ),
+            click.option(
+                "--temperature", type=float, help="0 takes the likeliest token.  [default: the system's]"
+            ),
+            click.option(
+                "--top-p", type=float, help="Draw from so much probability.  [default: the system's]"
+            ),
+            click.option("--max-tokens", type=int, help="Most tokens of a reply.  [default: the system's]"),
+            PROMPTS,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def taken_system(settings: dict[str, Any]) -> tuple[System, Plan]:
+    """Take the arguments of `system_options` out of what a command got: the system, and what is not its default."""
+    import dataclasses
+
+    from influence.train.distill.prompt_files import Prompts
+    from influence.train.distill.sample import Plan
+    from influence.train.distill.systems import named_system
+
+    name, prompts, filter_, samples = (settings.pop(name) for name in _SYSTEM)
+    given = {name: value for name in _SAMPLING if (value := settings.pop(name)) is not None}
+    system = named_system(name, Prompts(prompts))
+    sampling = dataclasses.replace(system.sampling, seed=settings["seed"], **given)
+    return system, Plan(filter=filter_, samples=samples, sampling=sampling)
 
 
 def taken_task(settings: dict[str, Any]) -> QuestionTask:

@@ -66,7 +66,8 @@ def test_from_unlabelled_inputs_to_tables(base: Path, tmp_path: Path) -> None:
     table = measures(answers).set_index("model")
     assert list(table.index) == list(MODELS)
     accuracy = table["accuracy"].to_dict()
-    assert (accuracy["System 1"], accuracy["System 2"], accuracy["System 2, one sample"]) == (0, 1, 0)
+    assert (accuracy["System 1"], accuracy["System 2"]) == (0, 1)
+    assert accuracy["System 2, one sample"] < 1
     assert table["tokens"]["System 2"] == pytest.approx(3 * table["tokens"]["System 2, one sample"])
     lessons = read_lessons(tmp_path / "run" / "pairs", tmp_path / "run" / "samples")
     assert "Which letters" in lessons[0].trace

@@ -11,22 +11,19 @@ from typing import Any
 
 from influence.data.tasks.item import Item
 from influence.data.tasks.task import QuestionTask
-from influence.generate.kept import KeptReplies
 from influence.generate.request import Generator, Sampling
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json
 from influence.train.distill.controls import right_answers, system_1_itself, without_filter
-from influence.train.distill.evaluate import ask_at_once, check_labels, of_traces, write_answers
+from influence.train.distill.evaluate import check_labels, evaluate_models
 from influence.train.distill.filter import filter_traces
-from influence.train.distill.internalisers.answering import load_generator
 from influence.train.distill.internalisers.internalise import internalise
 from influence.train.distill.internalisers.lesson import Lesson
 from influence.train.distill.internalisers.settings import TuneSettings
 from influence.train.distill.lessons import read_lessons
-from influence.train.distill.names import DISTILLED, GOLD, NO_FILTER, SELF, SYSTEM_1
+from influence.train.distill.names import DISTILLED, GOLD, NO_FILTER, SELF
 from influence.train.distill.sample import Plan, Progress, sample
 from influence.train.distill.systems.base import System
-from influence.train.distill.traces import read_traces
 from influence.train.distill.wordings import Wordings
 
 KIND = "distillation"
@@ -223,20 +220,16 @@ class _Work:
             plan=self.recipe.plan,
             progress=self.progress,
         )
-        filter_, _, _ = self.recipe.plan.of(self.system)
-        write_answers(
-            of_traces(read_traces(self.out / "test"), self.task.kind, filter_), self.out, "system-2"
-        )
         models = {DISTILLED: self.out / "model"}
         models |= {name: self.out / "controls" / FOLDERS[name] / "model" for name in (NO_FILTER, SELF, GOLD)}
-        self._ask(SYSTEM_1, self.generator, items)
-        for name, folder in models.items():
-            if folder.exists():
-                self._ask(name, load_generator(folder), items)
-
-    def _ask(self, name: str, generator: Generator, items: Sequence[Item]) -> None:
-        kept, most = KeptReplies(self.out / "replies.jsonl"), self.recipe.answer_tokens
-        told = self.progress
-        progress = None if told is None else lambda done, total: told(name, done, total)
-        answers = ask_at_once(name, generator, items, self.task.kind, self.wordings, kept, most, progress)
-        write_answers(answers, self.out, name.lower().replace(" ", "-"))
+        evaluate_models(
+            self.generator,
+            {name: folder for name, folder in models.items() if folder.exists()},
+            self.out / "test",
+            items,
+            self.task.kind,
+            self.wordings,
+            self.out,
+            self.recipe.answer_tokens,
+            self.progress,
+        )

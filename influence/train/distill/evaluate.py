@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from influence.errors import InputError
 from influence.files import whole_file
 from influence.generate.kept import KeptReplies
 from influence.generate.request import Generator, Reply, Request, Sampling
+from influence.store.artefact import open_complete
 from influence.train.distill.filter import choose
-from influence.train.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_2
+from influence.train.distill.internalisers.answering import load_generator
+from influence.train.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
 from influence.train.distill.orders import read_in_order
+from influence.train.distill.sample import KIND as SAMPLES
 from influence.train.distill.systems.base import Filter
-from influence.train.distill.traces import Trace
+from influence.train.distill.traces import Trace, read_traces
 from influence.train.distill.wordings import Wordings
 
 ANSWERS = "answers"
@@ -146,6 +150,45 @@ def _right(kind: Kind, item: Item, answer: str | None) -> bool | None:
     return (
         None if item.answer is None else answer is not None and answer == answer_of(kind, item, item.answer)
     )
+
+
+def evaluate_models(
+    generator: Generator,
+    tuned: Mapping[str, Path],
+    system_2: Path,
+    items: Sequence[Item],
+    kind: Kind,
+    wordings: Wordings,
+    out: Path,
+    max_tokens: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Ask every model the test inputs and write their answers into `out`.
+
+    Args:
+        generator: The model as it was, System 1.
+        tuned: Name in the tables -> folder of a tuned model.
+        system_2: Folder of `sample` on the same inputs.
+        progress: Told of (name, replies so far, all).
+
+    Raises:
+        InputError: The samples of System 2 are of other inputs.
+    """
+    filter_ = open_complete(system_2, SAMPLES)["config"]["filter"]
+    traces = list(read_traces(system_2))
+    if [trace.item.id for trace in traces] != [item.id for item in items]:
+        raise InputError(
+            f"{system_2} has samples of other inputs than those to test on.",
+            have=f"{len(traces):,} there, {len(items):,} to test on",
+            fix="Sample System 2 on the same split and as many inputs.",
+        )
+    write_answers(of_traces(traces, kind, filter_), out, "system-2")
+    kept = KeptReplies(out / "replies.jsonl")
+    for name in (SYSTEM_1, *tuned):
+        asked = load_generator(tuned[name]) if name in tuned else generator
+        tell = None if progress is None else partial(progress, name)
+        answers = ask_at_once(name, asked, items, kind, wordings, kept, max_tokens, tell)
+        write_answers(answers, out, name.lower().replace(" ", "-"))
 
 
 def write_answers(answers: Sequence[Answer], folder: Path, name: str) -> Path:

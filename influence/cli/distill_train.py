@@ -1,0 +1,324 @@
+"""`influence distill run`, `tune` and `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from influence.cli.distill_options import (
+    model_options,
+    system_options,
+    taken_generator,
+    taken_system,
+    taken_task,
+    task_options,
+)
+from influence.cli.options import out_option, wait_quietly
+
+if TYPE_CHECKING:
+    from influence.train.distill.internalisers.settings import TuneSettings
+    from influence.train.distill.systems.base import System
+    from influence.train.distill.wordings import Wordings
+
+Command = Callable[..., Any]
+
+_TUNE = ("way", "epochs", "lr", "tune_batch", "delta", "lora_rank", "precision")
+#: Options that one way alone knows.
+_ONLY = {"delta": "stepwise"}
+
+_ANSWER_TOKENS = click.option(
+    "--answer-tokens",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most tokens of an answer that is given at once.",
+)
+_WORDINGS = click.option(
+    "--wordings",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of wordings, NAME.txt with $input.  [default: some shipped ones]",
+)
+
+
+def _tune_options(command: Command) -> Command:
+    """How the model is tuned."""
+    for option in reversed(
+        [
+            click.option(
+                "--way",
+                type=click.Choice(["answer-only", "stepwise", "context"]),
+                default="answer-only",
+                show_default=True,
+                help="answer-only: the answers, as in the paper. stepwise: remove the trace token by token. context: "
+                "on its own answers, taught by itself with the trace in context.",
+            ),
+            click.option(
+                "--epochs", default=3, show_default=True, help="Passes; stepwise: once the trace is gone."
+            ),
+            click.option("--lr", default=5e-4, show_default=True, help="Learning rate."),
+            click.option(
+                "--tune-batch", default=32, show_default=True, help="Examples of an optimizer step."
+            ),
+            click.option(
+                "--delta",
+                default=8.0,
+                show_default=True,
+                help="stepwise: tokens of the trace removed an epoch.",
+            ),
+            click.option(
+                "--lora-rank", type=int, help="Train low-rank adapters only.  [default: all weights]"
+            ),
+            click.option(
+                "--precision",
+                type=click.Choice(["fp32", "bf16"]),
+                default="fp32",
+                show_default=True,
+                help="Of the training; weights are kept in float32.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
+    from influence.train.distill.internalisers.settings import TuneSettings
+
+    way, epochs, lr, batch, delta, rank, precision = (settings.pop(name) for name in _TUNE)
+    context = click.get_current_context()
+    for name, only in _ONLY.items():
+        if way != only and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} has an effect only with --way {only}. Leave it out.")
+    return TuneSettings(
+        way=way,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch,
+        delta=delta,
+        max_tokens=answer_tokens,
+        lora_rank=rank,
+        seed=seed,
+        dtype=precision,
+    )
+
+
+def _taken_wordings(folder: Path | None, system: System) -> Wordings:
+    from influence.train.distill.wordings import SHIPPED, Wordings
+
+    return Wordings(system.prompts, folder or SHIPPED)
+
+
+@click.command()
+@system_options
+@task_options
+@click.option("--limit", type=click.IntRange(1), help="Inputs to learn from.  [default: all]")
+@click.option("--test-limit", type=click.IntRange(1), help="Inputs to test on.  [default: all]")
+@model_options
+@click.option("--weights", help="Of a server's model: the folder or hub name to tune.")
+@click.option(
+    "--minimum-share",
+    default=0.0,
+    show_default=True,
+    help="majority: least share of an input's samples that the winner must have.",
+)
+@_tune_options
+@_ANSWER_TOKENS
+@_WORDINGS
+@click.option(
+    "--controls/--no-controls",
+    default=True,
+    show_default=True,
+    help="Also train and measure: no filter, System 1 distilled into itself, the right answers.",
+)
+@out_option
+def run(
+    out: Path,
+    model: str,
+    weights: str | None,
+    answer_tokens: int,
+    wordings: Path | None,
+    **settings: Any,
+) -> None:
+    """Distil: run System 2 on unlabelled inputs, filter, tune, evaluate, report.
+
+    \b
+    influence distill --system rar2 --task last-letter --model M --out runs/ll
+
+    OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
+    """
+    wait_quietly()
+
+    from influence.cli.progress import Bar
+    from influence.report.distillation import write_results
+    from influence.train.distill.distillation import Recipe, distil
+
+    if model.startswith("openai:") and weights is None:
+        raise click.UsageError("A server's model cannot be tuned. Name the same model's folder by --weights.")
+    tune = _taken_tune(settings, settings["seed"], answer_tokens)
+    system, plan = taken_system(settings)
+    task = taken_task(settings)
+    settings["model"] = model
+    generator = taken_generator(settings)
+    recipe = Recipe(plan=plan, tune=tune, answer_tokens=answer_tokens, **settings)
+    with Bar("reply") as bar:
+        distil(
+            task,
+            system,
+            generator,
+            weights or model,
+            out,
+            recipe,
+            _taken_wordings(wordings, system),
+            tell=lambda line: click.echo(line, err=True),
+            progress=lambda step, done, total: bar(done, total, step),
+        )
+    page = write_results(out)
+    _say_tables(out)
+    click.echo(f"Report: {page}")
+
+
+@click.command()
+@click.argument("pairs", type=click.Path(path_type=Path))
+@click.option(
+    "--samples",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the samples that PAIRS was filtered from.",
+)
+@click.option("--model", required=True, help="The model that was sampled: a folder or hub name.")
+@_tune_options
+@_ANSWER_TOKENS
+@click.option("--seed", default=0, show_default=True, help="Seeds order and samples.")
+@out_option
+def tune(
+    pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, **settings: Any
+) -> None:
+    """Tune a model on PAIRS, as `influence distill filter` leaves them, to answer at once."""
+    wait_quietly()
+
+    from influence.train.distill.internalisers.internalise import internalise
+    from influence.train.distill.lessons import read_lessons
+
+    chosen = _taken_tune(settings, seed, answer_tokens)
+    lessons = read_lessons(pairs, samples)
+    record = internalise(model, lessons, out, chosen, tell=lambda line: click.echo(line, err=True))
+    click.echo(f"{record['examples']:,} pairs, {chosen.way}, {record['seconds']:,.0f} s")
+    click.echo(f"Model: {out}")
+
+
+@click.command()
+@task_options
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="test",
+    show_default=True,
+    help="Split of the task.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many inputs.  [default: all]")
+@model_options
+@click.option(
+    "--tuned", required=True, type=click.Path(path_type=Path), help="The distilled model, a folder."
+)
+@click.option(
+    "--system-2",
+    "system_2",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Samples of System 2 on the same inputs: `influence distill sample --split test`.",
+)
+@click.option(
+    "--control", multiple=True, metavar="NAME=FOLDER", help="Another tuned model to compare with; repeatable."
+)
+@_ANSWER_TOKENS
+@_WORDINGS
+@out_option
+def evaluate(
+    split: Any,
+    limit: int | None,
+    tuned: Path,
+    system_2: Path,
+    control: tuple[str, ...],
+    answer_tokens: int,
+    wordings: Path | None,
+    out: Path,
+    **settings: Any,
+) -> None:
+    """Measure a distilled model beside System 1 and System 2: accuracy, tokens, wordings, judges, verdict."""
+    wait_quietly()
+
+    import time
+
+    from influence.cli.progress import Bar
+    from influence.errors import InputError
+    from influence.provenance import provenance
+    from influence.report.distillation import write_tables
+    from influence.store.artefact import claim, finish, open_complete
+    from influence.train.distill.evaluate import check_labels, evaluate_models
+    from influence.train.distill.names import DISTILLED
+    from influence.train.distill.prompt_files import Prompts
+    from influence.train.distill.wordings import SHIPPED, Wordings
+
+    started = time.monotonic()
+    models = {DISTILLED: tuned}
+    for one in control:
+        name, separator, folder = one.partition("=")
+        if not separator:
+            raise InputError(f"--control {one!r} names no folder.", fix="Write --control 'no filter=FOLDER'.")
+        models[name] = Path(folder)
+    task = taken_task(settings)
+    items = list(task.items(split))[:limit]
+    check_labels(items)
+    sampled = open_complete(system_2, "samples")["config"]
+    generator = taken_generator(settings)
+    config = {
+        "task": {"name": task.name, "settings": dict(task.settings)},
+        "split": split,
+        "inputs": len(items),
+        "model": generator.name,
+        "models": {name: str(folder) for name, folder in models.items()},
+        "system_2": sampled,
+        "answer_tokens": answer_tokens,
+    }
+    manifest = claim(out, "evaluation of a distillation", config)
+    with Bar("reply") as bar:
+        evaluate_models(
+            generator,
+            models,
+            system_2,
+            items,
+            task.kind,
+            Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED),
+            out,
+            answer_tokens,
+            lambda step, done, total: bar(done, total, step),
+        )
+    write_tables(out, _way_of(tuned))
+    finish(out, manifest, provenance(time.monotonic() - started))
+    _say_tables(out)
+    click.echo(f"Tables: {out / 'tables'}")
+
+
+def _way_of(tuned: Path) -> str:
+    """The internaliser that a tuned model remembers; of plain fine-tuning, which knows none, answers alone."""
+    import json
+
+    path = tuned / "training.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    return str(settings.get("way", "answer-only"))
+
+
+def _say_tables(out: Path) -> None:
+    import json
+
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    for row in results["tables"]["models"]:
+        click.echo(
+            f"{row['model']:<22} {row['accuracy']:.3f} ({row['accuracy_low']:.3f}–{row['accuracy_high']:.3f})  "
+            f"{row['tokens']:8,.1f} tokens"
+        )
+    click.echo(results["verdict"]["text"])

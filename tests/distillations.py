@@ -1,0 +1,97 @@
+"""A finished distillation without any training: sampled and filtered for real, answers as they might be."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pretended import Pretender
+
+from influence.data.tasks.item import Item
+from influence.data.tasks.last_letter import last_letter
+from influence.store.artefact import claim, finish, write_json
+from influence.train.distill.distillation import KIND, Recipe
+from influence.train.distill.evaluate import Answer, write_answers
+from influence.train.distill.filter import filter_traces
+from influence.train.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
+from influence.train.distill.sample import Plan, sample
+from influence.train.distill.systems import named_system
+
+#: Right answers of 40, tokens an input.
+MODELS = {
+    SYSTEM_1: (6, 2),
+    ONE_SAMPLE: (30, 24),
+    SYSTEM_2: (38, 190),
+    DISTILLED: (37, 2),
+    NO_FILTER: (33, 2),
+    SELF: (8, 2),
+    GOLD: (39, 2),
+}
+_WORDINGS = ("as tuned", "please", "question-answer")
+
+
+def write_distillation(
+    folder: Path, *, hostile: str = "", judged: bool = False, right: dict[str, int] | None = None
+) -> Path:
+    """Write a run of 12 inputs to learn from and 40 to test on.
+
+    Args:
+        hostile: A text put into inputs, answers and what the model wrote.
+        judged: The test inputs are pairs that were asked in both orders too.
+        right: Right answers by model, where they differ.
+    """
+    items = [_hostile(item, hostile) for item in last_letter(1, {"train": 12}).items("train")]
+    recipe = Recipe()
+    plan = Plan(samples=4)
+    manifest = claim(folder, KIND, {"task": {"name": hostile or "last-letter"}})
+    system = named_system("rar2")
+    sampled = sample(items, system, Pretender(wrong_every=3), folder / "samples", kind="letters", plan=plan)
+    sums = filter_traces(folder / "samples", folder / "pairs")
+    for model, (count, tokens) in MODELS.items():
+        count = (right or {}).get(model, count)
+        write_answers(
+            [
+                Answer(
+                    model,
+                    wording,
+                    swapped,
+                    str(n),
+                    "A" if (n + swapped) % 5 else "B",
+                    n + shift < count,
+                    tokens,
+                    hostile,
+                )
+                for swapped in ((False, True) if judged else (False,))
+                for shift, wording in enumerate(
+                    _WORDINGS if model in (SYSTEM_1, DISTILLED) else _WORDINGS[:1]
+                )
+                for n in range(40)
+            ],
+            folder,
+            model.lower().replace(" ", "-"),
+        )
+    filter_, samples, sampling = plan.of(system)
+    config = {
+        "task": {"name": hostile or "last-letter", "kind": "letters", "settings": {}},
+        "system": "rar2",
+        "model": hostile or "pretender",
+        "filter": filter_,
+        "target": system.target,
+        "samples": samples,
+        "sampling": dataclasses.asdict(sampling),
+        "tune": dataclasses.asdict(recipe.tune),
+    }
+    summary = {
+        "config": config,
+        "filter": sums.as_dict(),
+        "no_control": {SELF: hostile} if hostile else {},
+        "inputs": {"train": 12, "test": 40},
+        "tokens_per_input": sampled["tokens_per_input"],
+    }
+    write_json(folder / "distillation.json", summary)
+    finish(folder, manifest, {"seconds": 1, "command": hostile or "influence distill"})
+    return folder
+
+
+def _hostile(item: Item, text: str) -> Item:
+    return dataclasses.replace(item, input=f"{item.input} {text}".strip(), answer=text or item.answer)
