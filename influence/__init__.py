@@ -22,6 +22,9 @@ _EXPORTS = {
     "open_factors": "influence.store.factors",
     "score": "influence.engine.score",
     "open_scores": "influence.store.scores",
+    "build_index": "influence.engine.index",
+    "search_index": "influence.engine.search",
+    "open_index": "influence.store.index",
     "analyze": "influence.analysis.run",
     "report": "influence.report.pages",
 }
@@ -46,12 +49,15 @@ if TYPE_CHECKING:
     from influence.data.corpus import read_corpus as read_corpus
     from influence.data.queries import read_queries as read_queries
     from influence.engine.fit import fit_hessian as fit_hessian
+    from influence.engine.index import build_index as build_index
     from influence.engine.score import score as score
+    from influence.engine.search import search_index as search_index
     from influence.errors import InfluenceError as InfluenceError
     from influence.models.load import LanguageModel as LanguageModel
     from influence.models.load import load_model as load_model
     from influence.report.pages import report as report
     from influence.store.factors import open_factors as open_factors
+    from influence.store.index import open_index as open_index
     from influence.store.scores import open_scores as open_scores
     from influence.types import Document as Document
     from influence.types import Query as Query

@@ -109,7 +109,8 @@ def random_rows(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Haar-random orthonormal rows `[count, size]` times `sqrt(size / count)`, so that `E[RᵀR] = 1`; float64."""
     normal = torch.randn(size, count, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)
-    return (q * r.diagonal().sign()).mT * (size / count) ** 0.5
+    rows: Tensor = (q * r.diagonal().sign()).mT * (size / count) ** 0.5
+    return rows
 
 
 def leading_rows(moment_NN: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,7 +163,8 @@ def best_sizes(spectra: Sequence[tuple[Tensor, Tensor]], budget: int) -> list[tu
 
 def _grid(size: int) -> Tensor:
     """Sizes from 1 to `size`, evenly spaced in their logarithm."""
-    return torch.logspace(0, math.log10(size), _SIZES).round().long().unique()
+    sizes: Tensor = torch.logspace(0, math.log10(size), _SIZES).round().long().unique()
+    return sizes
 
 
 def sketch_documents(s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch) -> Tensor:

@@ -1,0 +1,279 @@
+"""Build an index: one pass that sketches every document in the preconditioned metric, stored shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from influence.curvature.sketch import LayerSketch, layer_metric, sketch_documents
+from influence.curvature.statistics import document_gradients
+from influence.data.tokens import encode_query
+from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
+from influence.engine.passes import Budget, backward, describe_documents, progress, run_blocks
+from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
+from influence.engine.score import _check_model as check_model
+from influence.engine.score import matching_layers
+from influence.errors import InputError, StoreError
+from influence.models.layers import TrackedLayer
+from influence.models.load import LanguageModel
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish, read_manifest
+from influence.store.documents import DocumentTable
+from influence.store.factors import Factors
+from influence.store.index import (
+    CODEC,
+    PROJECTIONS,
+    SHARDS,
+    SketchIndex,
+    finished_shards,
+    numbers,
+    open_index,
+    read_faiss,
+    train_codec,
+    write_faiss,
+    write_shard,
+)
+from influence.types import Query
+
+#: Documents drawn to fit the quantiser, and for the second moments of a data-dependent sketch.
+SAMPLE = 256
+#: Gradients of the sample held at a time.
+_STACK = 8
+#: Numbers of the sketches of one shard: 256 MB.
+_SHARD_NUMBERS = 1 << 26
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexConfig:
+    """Settings of an index.
+
+    Attributes:
+        kind: Of sketch: `random`, `weighted` or `data` (see `influence.curvature.sketch`).
+        bytes: Most bytes of a document's code.
+        bits: Bits of each of its numbers: 1, 4 or 8.
+        damping: Relative damping: each layer's is `damping × mean(lam)`.
+        max_length: Most tokens of a document, and of a query.
+        windows: Cut longer documents into windows instead of truncating them.
+        seed: Of the random rows and of the documents drawn.
+    """
+
+    kind: str = "data"
+    bytes: int = 65536
+    bits: int = 4
+    damping: float = 0.1
+    max_length: int = 512
+    windows: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"There is no sketch {self.kind!r}.", fix=f"Use one of {', '.join(KINDS)}.")
+        if not self.damping > 0:
+            raise InputError("damping must be positive.", have=str(self.damping))
+        numbers(self.bytes, self.bits)
+
+
+def build_index(
+    model: LanguageModel,
+    factors: Factors | None,
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    queries: Sequence[Query] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    **settings: Any,
+) -> SketchIndex:
+    """Sketch every document of a corpus, resuming a build that was killed.
+
+    Args:
+        model: Gives the documents' gradients; the model the Hessian was fitted on.
+        factors: The fitted Hessian. None takes the identity: the index finds by gradient dot product.
+        out: Folder of the index.
+        queries: With kind `data`: queries like those to be asked, whose second moment chooses the projections. By
+            default documents of the corpus stand in for them.
+        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        settings: Fields of `IndexConfig`.
+
+    Raises:
+        InputError: settings that no index has, or more bytes than one may take.
+        StoreError: the factors belong to another model, the corpus changed, or `out` belongs to another run.
+        ComputeError: a value is not finite, or a single document does not fit into memory.
+    """
+    started = time.monotonic()
+    config = IndexConfig(**settings)
+    folder = Path(out)
+    if queries is not None and config.kind != "data":
+        raise InputError(f"Queries have no effect on a {config.kind} sketch.", fix="Use kind data.")
+    if factors is not None:
+        check_model(factors, model)
+    layers = matching_layers(factors, model)
+    found = survey(corpus)
+    identity = {
+        **asdict(config),
+        "layers": [layer.name for layer in layers],
+        "model": model.fingerprint,
+        "tokenizer": model.tokenizer_fingerprint,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "corpus": found.fingerprint,
+        "queries": _digest(queries) if queries is not None else None,
+        "hessian": factors.identity if factors else "identity",
+    }
+    _check_corpus(folder, found.fingerprint)
+    manifest = claim(folder, "index", identity)
+    if manifest["status"] == "complete":
+        return open_index(folder)
+    table, report = tokenised_documents(
+        folder, corpus, found.documents, model.tokenizer, config.max_length, config.windows
+    )
+    budget = Budget(batch_tokens)
+    build = _Build(folder, model, layers, table, config, budget)
+    if not (folder / PROJECTIONS).exists():
+        metrics = [
+            layer_metric(factors.layer(a.name) if factors else None, a.shape, config.damping) for a in layers
+        ]
+        most = numbers(config.bytes, config.bits)
+        sketches = choose_projections(config.kind, metrics, most, config.seed, _gradients(build, queries))
+        write_projections(folder, layers, sketches)
+    sketches = read_projections(folder, layers, model)
+    build.run(sketches)
+    size = sum(sketch.size for sketch in sketches)
+    facts = {
+        "model_name": model.name,
+        "corpus_name": corpus.name,
+        "hessian_folder": str(factors.folder) if factors else None,
+        "numbers": size,
+        "sizes": {a.name: [len(b.left), len(b.right)] for a, b in zip(layers, sketches, strict=True)},
+        "bytes_per_document": int(read_faiss(folder / CODEC).sa_code_size()),
+        "summary": report.sentence(config.max_length),
+        "tokens": asdict(report),
+        "batch_tokens": budget.batch_tokens,
+        "device": str(model.device),
+    }
+    finish(folder, manifest, provenance(time.monotonic() - started, **facts))
+    return open_index(folder)
+
+
+def _digest(queries: Sequence[Query]) -> str:
+    text = json.dumps([asdict(query) for query in queries], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _check_corpus(folder: Path, fingerprint: str) -> None:
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["kind"] != "index" or manifest["config"].get("corpus") == fingerprint:
+        return
+    raise StoreError(
+        f"The corpus changed since the index in {folder} was begun.",
+        have="other ids, sources or texts",
+        fix="Build an index of it in another --out, or delete the folder.",
+    )
+
+
+@dataclass(frozen=True)
+class _Build:
+    """The pass over the documents of a folder."""
+
+    folder: Path
+    model: LanguageModel
+    layers: Sequence[TrackedLayer]
+    table: DocumentTable
+    config: IndexConfig
+    budget: Budget
+
+    def drawn(self) -> Columns:
+        """The sample of documents, in corpus order."""
+        generator = np.random.default_rng(self.config.seed)
+        return np.sort(generator.choice(len(self.table), min(SAMPLE, len(self.table)), replace=False))
+
+    def run(self, sketches: Sequence[LayerSketch]) -> None:
+        """Fit the quantiser, then sketch all shards that are not stored yet."""
+        if not (self.folder / CODEC).exists():
+            sample_NK = self.sketch(_longest_first(self.drawn(), self.table.lengths), sketches)
+            norm_N1 = np.linalg.norm(sample_NK, axis=1, keepdims=True)
+            write_faiss(
+                self.folder / CODEC, train_codec(sample_NK / np.maximum(norm_N1, 1e-30), self.config.bits)
+            )
+        codec = read_faiss(self.folder / CODEC)
+        (self.folder / SHARDS).mkdir(exist_ok=True)
+        lengths = self.table.lengths
+        rows = max(1, _SHARD_NUMBERS // codec.d)
+        plan = [block[at : at + rows] for block in blocks(lengths) for at in range(0, len(block), rows)]
+
+        def run(number: int, tick: Callable[[float], Any]) -> None:
+            write_shard(self.folder, number, codec, plan[number], self.sketch(plan[number], sketches, tick))
+
+        run_blocks(
+            [int(lengths[shard].sum()) for shard in plan],
+            int(lengths.max()),
+            self.budget,
+            restore=lambda: min(finished_shards(self.folder), len(plan)),
+            run=run,
+            save=None,
+            title="sketching",
+        )
+
+    def sketch(
+        self,
+        columns: Columns,
+        sketches: Sequence[LayerSketch],
+        tick: Callable[[float], Any] = lambda tokens: None,
+    ) -> npt.NDArray[np.float32]:
+        """Sketches of some documents, longest first, `[N, K]`."""
+        parts = []
+        for rows in batches(columns, self.table.lengths, self.budget.batch_tokens):
+            parts.append(sketch_batch(self.model, self.layers, self.table, rows, sketches))
+            tick(int(self.table.lengths[rows].sum()))
+        return np.concatenate(parts)
+
+
+def _longest_first(columns: Columns, lengths: Columns) -> Columns:
+    return columns[np.argsort(-lengths[columns], kind="stable")]
+
+
+def sketch_batch(
+    model: LanguageModel,
+    layers: Sequence[TrackedLayer],
+    table: DocumentTable,
+    columns: Columns,
+    sketches: Sequence[LayerSketch],
+) -> npt.NDArray[np.float32]:
+    """Sketches of one batch of documents, `[B, K]`, layer after layer."""
+    parts: dict[int, Tensor] = {}
+
+    def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+        parts[layer] = sketch_documents(s_BTO, a_BTI, sketches[layer]).float()
+
+    batch = pad([table.tokens(column) for column in columns], model.device)
+    backward(model, layers, batch, reduce, what=describe_documents(table.ids[columns]))
+    return np.asarray(torch.cat([parts[layer] for layer in range(len(layers))], 1).cpu())
+
+
+def _gradients(build: _Build, queries: Sequence[Query] | None) -> Iterator[list[Tensor]]:
+    """Gradients of the queries, or of the sample of documents, a few at a time: `[N, O, I]` of each layer."""
+    if queries is not None:
+        encoded = [encode_query(build.model.tokenizer, query, build.config.max_length) for query in queries]
+    else:
+        encoded = [(build.table.tokens(column).tolist(), 1) for column in build.drawn()]
+    found: dict[int, Tensor] = {}
+
+    def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+        found[layer] = document_gradients(s_BTO, a_BTI).float()
+
+    with progress("second moments", len(encoded), unit="gradient") as bar:
+        for start in range(0, len(encoded), _STACK):
+            stack = encoded[start : start + _STACK]
+            batch = pad([tokens for tokens, _ in stack], build.model.device, [first for _, first in stack])
+            backward(build.model, build.layers, batch, reduce, what="the gradients that choose projections")
+            yield [found[layer] for layer in range(len(build.layers))]
+            bar.update(len(stack))

@@ -1,0 +1,98 @@
+"""The projections of an index: random rows, or the leading ones of what is expected to contribute to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from influence.curvature.sketch import (
+    LayerSketch,
+    Metric,
+    best_sizes,
+    even_sizes,
+    layer_sketch,
+    leading_rows,
+    random_rows,
+)
+from influence.models.layers import TrackedLayer
+from influence.models.load import LanguageModel
+from influence.store.factors import load_tensors, save_tensors
+from influence.store.index import PROJECTIONS
+
+KINDS = ("random", "weighted", "data")
+_SIDES = ("left", "right", "query_left", "query_right")
+
+
+def choose_projections(
+    kind: str, metrics: Sequence[Metric], budget: int, seed: int, gradients: Iterator[list[Tensor]]
+) -> list[LayerSketch]:
+    """The projections of every layer, `Σ KS KA ≤ budget`.
+
+    Args:
+        kind: One of `KINDS`.
+        gradients: Of `data`: gradients taken as queries, `[N, O, I]` of each layer, a stack at a time.
+    """
+    if kind == "random":
+        generator = torch.Generator().manual_seed(seed)
+        sizes = even_sizes([(len(m.root_S), len(m.root_A)) for m in metrics], budget)
+        return [
+            layer_sketch(
+                m, random_rows(s, len(m.root_S), generator), random_rows(a, len(m.root_A), generator)
+            )
+            for m, (s, a) in zip(metrics, sizes, strict=True)
+        ]
+    if kind == "weighted":
+        moments = [(m.weight_OI.sum(1).diag(), m.weight_OI.sum(0).diag()) for m in metrics]
+    else:
+        moments = second_moments(metrics, gradients)
+    rows = [(leading_rows(moment_S), leading_rows(moment_A)) for moment_S, moment_A in moments]
+    sizes = best_sizes([(values_S, values_A) for (_, values_S), (_, values_A) in rows], budget)
+    return [
+        layer_sketch(m, rows_S[:s], rows_A[:a])
+        for m, ((rows_S, _), (rows_A, _)), (s, a) in zip(metrics, rows, sizes, strict=True)
+    ]
+
+
+def second_moments(metrics: Sequence[Metric], stacks: Iterator[list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """`Σ Y Yᵀ` and `Σ Yᵀ Y` of each layer over gradients taken as queries, each of norm 1 over all layers; float64."""
+    moments = [
+        (
+            torch.zeros(len(m.root_S), len(m.root_S)).double(),
+            torch.zeros(len(m.root_A), len(m.root_A)).double(),
+        )
+        for m in metrics
+    ]
+    for stack in stacks:
+        white = [m.white_queries(g_NOI) for m, g_NOI in zip(metrics, stack, strict=True)]
+        norm_N = torch.stack([y_NOI.square().sum((1, 2)) for y_NOI in white]).sum(0).sqrt().clamp(min=1e-30)
+        for (moment_S, moment_A), y_NOI in zip(moments, white, strict=True):
+            unit_NOI = y_NOI / norm_N[:, None, None]
+            moment_S += (unit_NOI @ unit_NOI.mT).sum(0).double().cpu()
+            moment_A += (unit_NOI.mT @ unit_NOI).sum(0).double().cpu()
+    return moments
+
+
+def write_projections(folder: Path, layers: Sequence[TrackedLayer], sketches: Sequence[LayerSketch]) -> None:
+    """Store them in float32, whole or not at all."""
+    tensors = {
+        f"{layer.name}.{side}": getattr(sketch, side).float()
+        for layer, sketch in zip(layers, sketches, strict=True)
+        for side in _SIDES
+    }
+    save_tensors(folder / PROJECTIONS, tensors)
+
+
+def read_projections(folder: Path, layers: Sequence[TrackedLayer], model: LanguageModel) -> list[LayerSketch]:
+    """The stored projections, where and in what precision the model computes.
+
+    Raises:
+        StoreError: they are missing or damaged.
+    """
+    tensors = load_tensors(folder / PROJECTIONS)
+    return [
+        LayerSketch(*(tensors[f"{layer.name}.{side}"].to(model.device, model.dtype) for side in _SIDES))
+        for layer in layers
+    ]

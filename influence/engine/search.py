@@ -1,0 +1,268 @@
+"""Ask an index: sketch the queries, retrieve, score the best documents exactly, leave the others marked unscored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from influence.curvature.sketch import LayerSketch, sketch_queries
+from influence.data.tokens import bos_ids, encode
+from influence.engine.batching import BATCH_TOKENS
+from influence.engine.passes import Budget, progress
+from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.projections import read_projections
+from influence.engine.score import Scan, matching_layers
+from influence.errors import InputError
+from influence.files import whole_file
+from influence.models.generate import greedy
+from influence.models.load import LanguageModel
+from influence.provenance import provenance
+from influence.store.artefact import allocate_arrays, claim, finish, map_arrays
+from influence.store.documents import FILE, DocumentTable, write_documents
+from influence.store.factors import Factors
+from influence.store.index import ESTIMATES, SketchIndex, open_index
+from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
+from influence.types import Document, Query
+
+_RESCORED = "rescored"
+_READINGS = ("normed", "dot")
+_MOST_NEW_TOKENS = 64
+
+
+def search_index(
+    index: SketchIndex | str | Path,
+    model: LanguageModel,
+    factors: Factors | None,
+    queries: Sequence[Query],
+    out: str | Path,
+    *,
+    query_model: LanguageModel | None = None,
+    best: float = 0.05,
+    by: str = "normed",
+    batch_tokens: int = BATCH_TOKENS,
+) -> Scores:
+    """Exact influence of the documents that an index finds for some queries; a search that was killed resumes.
+
+    The store is an ordinary one of all documents. `dot` and `gradient_norm` of documents that were not scored are NaN;
+    what the index estimates of every document stands in `estimates.safetensors`. Documents are taken by turns, each
+    query's best, then each one's second, until `best` of the corpus is reached; each is scored for all queries.
+
+    Args:
+        model: The model the index was built with.
+        factors: The Hessian it was built with; None where it was built with the identity.
+        query_model: Gives the queries' gradients instead, such as the tuned model that wrote the completions.
+        out: Folder of the score store.
+        best: Part of the corpus to score, all queries together: what the search costs of a full scoring run.
+        by: Retrieve by the reading `normed` (sketches of norm 1) or `dot`.
+        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+
+    Raises:
+        InputError: no queries, one that does not fit, or a `best` outside (0, 1].
+        StoreError: the index is of another model or Hessian, or damaged; `out` belongs to another run.
+        ComputeError: a value is not finite, or a single document does not fit into memory.
+    """
+    started = time.monotonic()
+    folder = Path(out)
+    asked = query_model or model
+    index = index if isinstance(index, SketchIndex) else open_index(index)
+    if not queries:
+        raise InputError("There are no queries to search for.")
+    if not 0 < best <= 1:
+        raise InputError(
+            "The part of the corpus to score must be above 0 and at most all of it.", have=f"{best}"
+        )
+    if by not in _READINGS:
+        raise InputError(f"There is no retrieval by {by!r}.", fix="Use normed or dot.")
+    hessian = factors.identity if factors else "identity"
+    dtype = str(model.dtype).removeprefix("torch.")
+    index.check(model=model.fingerprint, tokenizer=model.tokenizer_fingerprint, dtype=dtype, hessian=hessian)
+    taken = ("layers", "model", "tokenizer", "dtype", "corpus", "hessian", "damping", "max_length", "windows")
+    identity = {
+        **{name: index.config[name] for name in taken},
+        "query_model": asked.fingerprint,
+        "query_tokenizer": asked.tokenizer_fingerprint,
+        "queries": hashlib.blake2b(
+            json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
+        ).hexdigest(),
+        "index": {
+            **{name: index.config[name] for name in ("kind", "bytes", "bits", "seed")},
+            "best": best,
+            "by": by,
+        },
+    }
+    manifest = claim(folder, "scores", identity)
+    if manifest["status"] == "complete":
+        shutil.rmtree(folder / _RESCORED, ignore_errors=True)
+        return open_scores(folder)
+    layers = matching_layers(factors, model)
+    _same_documents(index.folder / FILE, folder / FILE)
+    write_query_records(folder, queries)
+    budget = Budget(batch_tokens)
+    query_layers = matching_layers(factors, asked)
+    prepared = query_gradients(asked, query_layers, queries, index.config["max_length"], budget)
+    if factors is not None:
+        precondition_queries(prepared, layers, factors, index.config["damping"])
+    if not (folder / ESTIMATES).exists():
+        _write_estimates(folder, index, prepared, read_projections(index.folder, layers, model))
+    estimates = map_arrays(folder / ESTIMATES)
+    columns, depth = choose(_ranked(estimates, by), max(1, round(best * len(index.documents))))
+    part = _rescored(folder / _RESCORED, index.documents, columns)
+    Scan(part.folder, model, layers, part, prepared, budget).run()
+    scored = map_arrays(part.folder / ARRAYS)
+    _write_partial(folder, scored, columns, len(index.documents))
+    facts = {
+        "model_name": model.name,
+        "query_model_name": asked.name,
+        "corpus_name": index.manifest["provenance"]["corpus_name"],
+        "hessian_folder": str(factors.folder) if factors else None,
+        "index_folder": str(index.folder),
+        "scored": len(columns),
+        "documents": len(index.documents),
+        "depth": depth,
+        "r_of_estimates": _agreement(np.asarray(estimates["estimate"][:, columns]), scored["dot"]),
+        "summary": f"{len(columns):,} of {len(index.documents):,} documents scored: "
+        f"the best {depth:,} of every query by the index's estimates, and more",
+        "tokens": index.manifest["provenance"]["tokens"],
+        "batch_tokens": budget.batch_tokens,
+        "device": str(model.device),
+    }
+    finish(folder, manifest, provenance(time.monotonic() - started, **facts))
+    shutil.rmtree(folder / _RESCORED)
+    return open_scores(folder)
+
+
+def asked_query(model: LanguageModel, prompt: str, completion: str | None = None) -> Query:
+    """A query of one's own; without a completion the model's most likely one, up to 64 tokens.
+
+    Raises:
+        InputError: the model says nothing.
+        ModelError: the prompt leaves no room for a completion in the model's context.
+    """
+    if completion is None:
+        ((ids, _),) = encode(model.tokenizer, [prompt])
+        ids = bos_ids(model.tokenizer) + ids
+        context = getattr(model.model.config, "max_position_embeddings", _MOST_NEW_TOKENS + len(ids))
+        (completion,) = greedy(model, [ids], max(1, min(_MOST_NEW_TOKENS, context - len(ids))))
+        if not completion.strip():
+            raise InputError(f"{model.name} says nothing to this prompt.", fix="Give it a --completion.")
+    return Query("asked", "asked", "factual", prompt, completion)
+
+
+def _same_documents(source: Path, target: Path) -> None:
+    """The index's documents beside the scores: one file under two names where the disk allows it, else a copy."""
+    if target.exists():
+        return
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        with whole_file(target) as part:
+            shutil.copyfile(source, part)
+
+
+def _write_estimates(
+    folder: Path, index: SketchIndex, queries: PreconditionedQueries, sketches: Sequence[LayerSketch]
+) -> None:
+    """`estimate [Q, D]`, nats, and the norm of each document's sketch `norm [D]`."""
+    parts = [
+        sketch_queries(
+            p_QOI, LayerSketch(*(side.to(p_QOI) for side in (s.left, s.right, s.query_left, s.query_right)))
+        )
+        for p_QOI, s in zip(queries.gradients, sketches, strict=True)
+    ]
+    sketch_QK = np.asarray(torch.cat(parts, 1).float().cpu())
+    shape = (len(sketch_QK), len(index.documents))
+    with (
+        whole_file(folder / ESTIMATES) as part,
+        progress("searching", len(index.documents)) as bar,
+    ):
+        allocate_arrays(part, {"estimate": (shape, "F32"), "norm": (shape[1:], "F32")})
+        arrays = map_arrays(part, "r+")
+        for columns, unit_QN, norm_N in index.estimates(sketch_QK):
+            arrays["estimate"][:, columns] = unit_QN * norm_N
+            arrays["norm"][columns] = norm_N
+            bar.update(len(columns))
+        for array in arrays.values():
+            array.flush()  # type: ignore[attr-defined]
+
+
+def _ranked(estimates: dict[str, npt.NDArray[Any]], by: str) -> Iterator[npt.NDArray[np.floating]]:
+    """The estimates of each query in the reading to retrieve by, `[D]`."""
+    norm_D = np.asarray(estimates["norm"])
+    for row_D in estimates["estimate"]:
+        yield (
+            np.divide(row_D, norm_D, out=np.zeros_like(row_D), where=norm_D > 0) if by == "normed" else row_D
+        )
+
+
+def choose(rows: Iterator[npt.NDArray[np.floating]], count: int) -> tuple[npt.NDArray[np.int64], int]:
+    """`count` documents, by turns: each query's best, then each one's second, and so on.
+
+    Returns:
+        Their columns, rising, and how many of the best of every query are among them.
+    """
+    best_QN = []
+    for row_D in rows:
+        count = min(count, len(row_D))
+        best = np.argpartition(-row_D, count - 1)[:count]
+        best_QN.append(best[np.lexsort((best, -row_D[best]))])
+    turns = np.stack(best_QN, 1)
+    flat = turns.ravel()
+    first = np.sort(np.unique(flat, return_index=True)[1])[:count]
+    columns = np.sort(flat[first])
+    whole = np.asarray(np.isin(turns, columns).all(axis=1))
+    return columns, int(whole.cumprod().sum())
+
+
+def _rescored(folder: Path, table: DocumentTable, columns: npt.NDArray[np.int64]) -> DocumentTable:
+    """A table of the chosen documents alone, for the ordinary scoring pass."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / FILE).exists():
+        ids, sources = table.take("id", columns), table.take("source", columns)
+        documents = (
+            (Document(str(name), table.text(column), str(source)), table.tokens(column).tolist())
+            for name, source, column in zip(ids, sources, columns.tolist(), strict=True)
+        )
+        write_documents(folder, documents)
+    return DocumentTable(folder)
+
+
+def _write_partial(
+    folder: Path, scored: dict[str, npt.NDArray[Any]], columns: npt.NDArray[np.int64], documents: int
+) -> None:
+    """The arrays of a score store of all documents, NaN where none was computed."""
+    queries = len(scored["query_nll"])
+    kind = "F64" if scored["dot"].dtype == np.float64 else "F32"
+    shapes = {
+        "dot": ((queries, documents), kind),
+        "gradient_norm": ((documents,), kind),
+        "query_nll": ((queries,), kind),
+    }
+    with whole_file(folder / ARRAYS) as part:
+        allocate_arrays(part, shapes)
+        arrays = map_arrays(part, "r+")
+        arrays["query_nll"][:] = scored["query_nll"]
+        for name in ("dot", "gradient_norm"):
+            arrays[name][:] = np.nan
+            arrays[name][..., columns] = scored[name]
+        for array in arrays.values():
+            array.flush()  # type: ignore[attr-defined]
+
+
+def _agreement(estimate_QN: npt.NDArray[np.floating], dot_QN: npt.NDArray[np.floating]) -> float | None:
+    """Mean over queries of Pearson's R between estimates and exact scores, over what was scored."""
+    rows = [
+        np.corrcoef(a, b)[0, 1]
+        for a, b in zip(estimate_QN, np.asarray(dot_QN), strict=True)
+        if a.std() > 0 and b.std() > 0
+    ]
+    return round(float(np.mean(rows)), 4) if rows else None

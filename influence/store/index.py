@@ -1,0 +1,228 @@
+"""An index: a sketch of every document, stored by FAISS, and the projections that make one of a query. No torch.
+
+    manifest.json             model, tokenizer, Hessian, corpus, kind of sketch, bytes a document
+    documents.arrow           the documents, tokenised, in corpus order
+    projections.safetensors   per layer `left [KS, O]`, `right [KA, I]`, `query_left`, `query_right`
+    codec.faiss               the trained quantiser, empty
+    shards/NNNNNN.faiss       codes of the unit-norm sketches of some documents
+    shards/NNNNNN.safetensors `column [N]`, place of each in the corpus, and `norm [N]`, norm of its sketch
+
+A shard's second file is written last: it says that the shard is whole. Codes are decoded a few documents at a time and
+multiplied with all queries at once, so memory does not grow with the corpus, nor time with FAISS's own search, which
+decodes anew for each query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from influence.errors import InputError, StoreError
+from influence.files import whole_file
+from influence.store.artefact import map_arrays, open_complete, write_arrays
+from influence.store.documents import DocumentTable
+
+PROJECTIONS = "projections.safetensors"
+CODEC = "codec.faiss"
+SHARDS = "shards"
+#: In a score store that an index made: what it estimated of every document.
+ESTIMATES = "estimates.safetensors"
+
+#: Bits of a number -> bytes that the quantiser needs beside the numbers of a document.
+BITS = {1: 8, 4: 0, 8: 0}
+MOST_BYTES = 1 << 16
+#: Numbers decoded at a time.
+_DECODED = 1 << 23
+_CLIP = 2.5  # standard deviations that 4 or 8 bits cover: outliers would coarsen all other values
+
+
+def numbers(bytes_per_document: int, bits: int) -> int:
+    """Most numbers of a sketch that fit into so many bytes.
+
+    Raises:
+        InputError: more bytes than an index may take, too few for a number, or bits that no quantiser has.
+    """
+    if bits not in BITS:
+        raise InputError(f"There is no quantiser of {bits} bits.", fix="Use 1, 4 or 8.")
+    if bytes_per_document > MOST_BYTES:
+        raise InputError(
+            f"An index takes at most {MOST_BYTES:,} bytes a document.",
+            have=f"{bytes_per_document:,}",
+            fix="Lower --bytes; fewer --bits keep more numbers in the same bytes.",
+        )
+    count = (bytes_per_document - BITS[bits]) * 8 // bits
+    if count < 8:
+        raise InputError(f"{bytes_per_document} bytes a document hold no sketch.", fix="Use 4096 or more.")
+    return count
+
+
+def train_codec(sketch_NK: npt.NDArray[np.float32], bits: int) -> Any:
+    """A FAISS index without documents, its quantiser fitted to some unit-norm sketches."""
+    import faiss
+
+    size = sketch_NK.shape[1]
+    codec: Any
+    if bits == 1:
+        codec = faiss.IndexRaBitQ(size, faiss.METRIC_INNER_PRODUCT)
+    else:
+        kind = faiss.ScalarQuantizer.QT_4bit if bits == 4 else faiss.ScalarQuantizer.QT_8bit
+        codec = faiss.IndexScalarQuantizer(size, kind, faiss.METRIC_INNER_PRODUCT)
+        if bits == 4:
+            codec.sq.rangestat, codec.sq.rangestat_arg = faiss.ScalarQuantizer.RS_meanstd, _CLIP
+    codec.train(sketch_NK)
+    return codec
+
+
+def write_faiss(path: Path, index: Any) -> None:
+    """Write a FAISS index so that the file appears whole or not at all."""
+    import faiss
+
+    with whole_file(path) as part:
+        faiss.write_index(index, str(part))
+
+
+def read_faiss(path: Path) -> Any:
+    """Read a FAISS index; StoreError if it is missing or damaged."""
+    import faiss
+
+    try:
+        return faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise StoreError(
+            f"{path} cannot be read.",
+            have=str(error).partition("\n")[0],
+            fix="Delete the folder of the index and build it again.",
+        ) from error
+
+
+def write_shard(
+    folder: Path,
+    number: int,
+    codec: Any,
+    columns: npt.NDArray[np.int64],
+    sketch_NK: npt.NDArray[np.float32],
+) -> None:
+    """Store the sketches of some documents; those of norm 0 stay 0 by their norm."""
+    norm_N = np.linalg.norm(sketch_NK, axis=1)
+    codec.reset()
+    codec.add(sketch_NK / np.where(norm_N > 0, norm_N, 1)[:, None])
+    write_faiss(folder / SHARDS / f"{number:06d}.faiss", codec)
+    write_arrays(_arrays(folder, number), {"column": columns, "norm": norm_N.astype(np.float32)})
+    codec.reset()
+
+
+def finished_shards(folder: Path) -> int:
+    """Shards that are whole, from the first on."""
+    number = 0
+    while _arrays(folder, number).exists():
+        number += 1
+    return number
+
+
+def _arrays(folder: Path, number: int) -> Path:
+    return folder / SHARDS / f"{number:06d}.safetensors"
+
+
+@dataclass(frozen=True)
+class SketchIndex:
+    """A finished index."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @cached_property
+    def documents(self) -> DocumentTable:
+        """The documents, in corpus order."""
+        return DocumentTable(self.folder)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What determined it: model, tokenizer, layers, Hessian, corpus, kind of sketch."""
+        config = self.manifest["config"]
+        assert isinstance(config, dict)
+        return config
+
+    @cached_property
+    def bytes_per_document(self) -> int:
+        """Bytes of a document's code."""
+        return int(read_faiss(self.folder / CODEC).sa_code_size())
+
+    def check(self, **now: Any) -> None:
+        """Refuse to answer with another model, tokenizer, Hessian or precision than built it.
+
+        Raises:
+            StoreError: naming what differs.
+        """
+        changed = [
+            name for name, value in now.items() if self.config.get(name) != json.loads(json.dumps(value))
+        ]
+        if changed:
+            raise StoreError(
+                f"The index in {self.folder} was built with another {changed[0]}.",
+                have=f"built with {self.manifest['provenance'].get('model_name')}",
+                fix="Name the model, Hessian and --dtype that it was built with, or build one for these.",
+            )
+
+    def estimates(
+        self, sketch_QK: npt.NDArray[np.float32]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Any, Any]]:
+        """Products of query sketches with every document's, as stored: a part of a shard at a time.
+
+        Yields:
+            `columns [N]`, the dot product with the unit-norm sketches `[Q, N]`, and `norm [N]`: their product is
+            the estimate of the influence.
+
+        Raises:
+            StoreError: a shard is missing or damaged.
+        """
+        seen = 0
+        for number in range(finished_shards(self.folder)):
+            arrays = map_arrays(_arrays(self.folder, number))
+            columns, norm_N = np.asarray(arrays["column"]), np.asarray(arrays["norm"])
+            shard = read_faiss(self.folder / SHARDS / f"{number:06d}.faiss")
+            code_NB = _codes(shard, len(columns))
+            rows = max(1, _DECODED // shard.d)
+            for start in range(0, len(columns), rows):
+                part = slice(start, start + rows)
+                yield columns[part], sketch_QK @ shard.sa_decode(code_NB[part]).T, norm_N[part]
+            seen += len(columns)
+        if seen != len(self.documents):
+            raise StoreError(
+                f"The index in {self.folder} is incomplete.",
+                have=f"{seen:,} of {len(self.documents):,} documents",
+                fix="A shard was deleted: delete the folder and build the index again.",
+            )
+
+
+def _codes(shard: Any, count: int) -> npt.NDArray[np.uint8]:
+    """The codes of a shard `[N, bytes]`."""
+    import faiss
+
+    codes = faiss.vector_to_array(shard.codes)
+    if shard.ntotal != count:
+        raise StoreError(
+            "A shard of the index does not fit its norms.",
+            have=f"{shard.ntotal:,} and {count:,} documents",
+            fix="Delete the folder of the index and build it again.",
+        )
+    return np.ascontiguousarray(codes.reshape(count, -1))
+
+
+def open_index(folder: str | Path) -> SketchIndex:
+    """Open a finished index.
+
+    Raises:
+        StoreError: there is none, it is unfinished, or it holds no documents.
+    """
+    folder = Path(folder)
+    index = SketchIndex(folder, open_complete(folder, "index"))
+    if not len(index.documents):
+        raise StoreError(f"The index in {folder} holds no documents.", fix="Build it of a corpus with text.")
+    return index
