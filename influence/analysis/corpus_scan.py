@@ -53,8 +53,9 @@ def corpus_hits(scores: Scores, progress: Callable[[int, int], None] | None = No
             norm = np.asarray(scores.gradient_norm[columns], np.float64)
             for by, score in (
                 ("dot", dot),
-                ("normed", np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0)),
+                ("normed", np.divide(dot, norm, out=np.zeros_like(dot), where=norm != 0)),
             ):
+                score = np.where(np.isnan(score), -np.inf, score)  # not scored by a search
                 top = int(score.argmax())
                 if score[top] > value[by][needle]:
                     value[by][needle], best[by][needle] = score[top], columns[top]
@@ -78,7 +79,7 @@ def _with_best_ranks(
     )
     for by, source in (("normed", "column"), ("dot", "dot_column")):
         table[f"best_rank_{by}"] = np.nan
-        for query, rows in table[table["documents"] > 0].groupby("query").groups.items():
+        for query, rows in table[table[source] >= 0].groupby("query").groups.items():
             columns = table.loc[rows, source].to_numpy(np.int64)
             reading: Reading = "normed" if by == "normed" else "dot"
             table.loc[rows, f"best_rank_{by}"] = ranks(finite_row(scores, str(query), reading), columns)

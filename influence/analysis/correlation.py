@@ -29,7 +29,7 @@ Part = Literal["all", "positive", "negative"]
 
 
 def correlation(scores: Scores, by: Reading = "normed", part: Part = "all") -> pd.DataFrame:
-    """Pearson R between the score rows of every pair of queries, over all documents.
+    """Pearson R between the score rows of every pair of queries, over all documents that were scored.
 
     Two passes in column blocks over the memory-mapped matrix, in float64: memory does not grow with documents.
     `per_nat` divides a row by a positive number, so its R is that of `dot`.
@@ -51,7 +51,7 @@ def correlation(scores: Scores, by: Reading = "normed", part: Part = "all") -> p
         raise InputError(f"There is no part {part!r} of the scores.", fix="Use all, positive or negative.")
     if by not in ("dot", "per_nat", "normed"):
         raise InputError(f"There is no reading {by!r} of a score.", fix="Use dot, per_nat or normed.")
-    n_queries, n_documents = scores.dot.shape
+    n_queries, n_documents = len(scores.queries), scores.documents_scored
     low_Q = np.full(n_queries, np.inf)
     high_Q = np.full(n_queries, -np.inf)
     sum_Q = np.zeros(n_queries)
@@ -85,7 +85,11 @@ def _blocks(scores: Scores, by: Reading, part: Part) -> Iterator[npt.NDArray[np.
         block_QC = np.asarray(dot_QD[:, start : start + width], np.float64)
         if by == "normed":
             norm_C = np.asarray(scores.gradient_norm[start : start + width], np.float64)
-            block_QC = np.divide(block_QC, norm_C, out=np.zeros_like(block_QC), where=norm_C > 0)
+            block_QC = np.divide(block_QC, norm_C, out=np.zeros_like(block_QC), where=norm_C != 0)
+        if scores.scored is not None:
+            block_QC = block_QC[:, scores.scored[start : start + width]]
+            if not block_QC.size:
+                continue
         if part == "positive":
             block_QC = np.maximum(block_QC, 0.0)
         elif part == "negative":

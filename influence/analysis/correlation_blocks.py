@@ -171,7 +171,10 @@ def cross_summary(cross: pd.DataFrame) -> pd.DataFrame:
 
 
 def pearson(x: npt.NDArray[np.floating], y: npt.NDArray[np.floating]) -> float:
-    """Pearson R of two rows, in float64; NaN if either does not vary."""
+    """Pearson R of two rows where both are known (not NaN), in float64; NaN if either does not vary."""
+    unknown = np.isnan(x) | np.isnan(y)
+    if unknown.any():
+        x, y = x[~unknown], y[~unknown]
     if not len(x) or x.min() == x.max() or y.min() == y.max():
         return float("nan")
     u, v = (_scaled(z) for z in (x, y))

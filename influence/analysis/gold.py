@@ -36,7 +36,11 @@ def gold_columns(scores: Scores) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def best_rank(row: npt.NDArray[np.floating], gold: npt.NDArray[np.int64]) -> float:
-    """Rank (from 1) of the best gold document in one row of scores `[D]`; ties share their mean rank."""
+    """Rank (from 1) of the best gold document in one row of scores `[D]`; ties share their mean rank.
+
+    Documents that were not scored (NaN) share the last ranks.
+    """
+    row = np.where(np.isnan(row), -np.inf, row)
     best = row[gold].max()
     above, equal = int((row > best).sum()), int((row == best).sum())
     return above + (equal + 1) / 2

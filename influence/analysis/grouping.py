@@ -57,7 +57,7 @@ def group_rows(queries: Sequence[Query], group_by: Grouping = "task") -> dict[st
 
 
 def finite_row(scores: Scores, query: str, by: Reading) -> npt.NDArray[np.floating]:
-    """One reading of one query's scores `[D]`, in memory.
+    """One reading of one query's scores `[D]`, in memory; NaN where the search of an index did not score a document.
 
     Raises:
         InputError: there is no such query or reading.
@@ -65,11 +65,14 @@ def finite_row(scores: Scores, query: str, by: Reading) -> npt.NDArray[np.floati
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         row_D = scores.row(query, by)
-    if not np.isfinite(row_D).all():
+    bad_D = ~np.isfinite(row_D)
+    if scores.scored is not None:
+        bad_D &= scores.scored
+    if bad_D.any():
         certain = by == "per_nat" and scores.query_nll[scores.index(query)] == 0
         raise ComputeError(
             f"Scores of query {query!r} in {scores.folder} are not finite in the reading {by}.",
-            have=f"{int((~np.isfinite(row_D)).sum()):,} of {len(row_D):,} documents",
+            have=f"{int(bad_D.sum()):,} of {len(row_D):,} documents",
             fix="Its completion has probability 1, so there is no nat to divide by: read by dot, or leave it out."
             if certain
             else "Score again with the model in float32.",

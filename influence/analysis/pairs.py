@@ -91,4 +91,6 @@ def _blocks(
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     for start in range(0, len(x_D), BLOCK):
         block = slice(start, start + BLOCK)
-        yield np.asarray(x_D[block], np.float64), np.asarray(y_D[block], np.float64)
+        x, y = np.asarray(x_D[block], np.float64), np.asarray(y_D[block], np.float64)
+        scored = ~(np.isnan(x) | np.isnan(y))
+        yield x[scored], y[scored]

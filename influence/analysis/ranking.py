@@ -82,9 +82,13 @@ def top_table(scores: Scores, k: int, *, bottom: bool = False) -> pd.DataFrame:
 def ranks(row_D: npt.NDArray[np.floating], columns: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Ranks from 1 (highest score) of a few documents among all of `row_D`; ties in document order.
 
-    O(D log K) for K columns: each score is looked up among the K sorted ones, the row is never sorted.
+    NaN, a document that was not scored, ranks last. O(D log K) for K columns: each score is looked up among the K
+    sorted ones, the row is never sorted.
     """
     n = len(row_D)
+    unknown_D = np.isnan(row_D)
+    if unknown_D.any():
+        row_D = np.where(unknown_D, -np.inf, row_D)
     values = np.unique(row_D[columns])  # ascending
     if not len(values):
         return np.zeros(0, np.int64)
@@ -105,12 +109,13 @@ def rank_curve(
     Returns:
         Ranks `[P]` (from 1, at most `points`) and the score of each query at that rank `[Q, P]`, in the unit of `by`.
     """
-    n_queries, n_documents = scores.dot.shape
+    n_queries, n_documents = len(scores.queries), scores.documents_scored
     k = min(k, n_documents)
     rank_P = np.unique(np.geomspace(1, max(k, 1), points).round().astype(np.int64))[: max(k, 0)]
     values_QP = np.zeros((n_queries, len(rank_P)))
     for row, query in enumerate(scores.queries):
         score_D = scores.row(query.id, by)
+        score_D = score_D if scores.scored is None else score_D[scores.scored]
         highest = -np.sort(-np.partition(score_D, n_documents - k)[n_documents - k :]) if k else score_D
         values_QP[row] = highest[rank_P - 1]
     return rank_P, values_QP

@@ -195,6 +195,9 @@ def _selves(table: pd.DataFrame | None) -> tuple[str, str]:
         return UNCHECKED, "the texts were not looked through (--no-scan)"
     if table.empty:
         return UNCHECKED, "no document is the text of a query"
+    table = table.dropna(subset="dot")
+    if table.empty:
+        return UNCHECKED, "no document that is the text of a query was scored"
     raised = int((table["dot"] > 0).sum())
     why = f"{raised:,} of {len(table):,} documents that are the text of a query have a positive score for it"
     return HOLDS if raised == len(table) else FAILS, why

@@ -21,7 +21,7 @@ ENDS = ("top", "bottom")
 
 
 def log_grid(documents: int) -> list[int]:
-    """1, 2, 5, 10, … below the number of documents, and that number: there every multiplier is 1."""
+    """1, 2, 5, 10, … below the number of documents, and that number: there every multiplier is 1, if all are scored."""
     grid = [m * 10**e for e in range(12) for m in (1, 2, 5) if m * 10**e < documents]
     return [*grid, documents] if documents else []
 
@@ -38,7 +38,7 @@ def source_counts(
         InputError: a k is not positive.
         ComputeError: a score is not finite.
     """
-    n_documents = scores.dot.shape[1]
+    n_documents = scores.documents_scored
     ks = sorted({min(k, n_documents) for k in (log_grid(n_documents) if ks is None else ks)})
     if not ks or ks[0] < 1:
         raise InputError("k must be at least 1.", have=str(list(ks)))
@@ -46,8 +46,11 @@ def source_counts(
     counts = np.zeros((len(scores.queries), len(ENDS), len(ks), len(names)), np.int64)
     for row, query in enumerate(scores.queries):
         value_D = finite_row(scores, query.id, by)
-        counts[row, 0] = _counts_of_lowest(-value_D[::-1], code_D[::-1], ks, len(names))
-        counts[row, 1] = _counts_of_lowest(value_D, code_D, ks, len(names))
+        own_D = code_D
+        if scores.scored is not None:
+            value_D, own_D = value_D[scores.scored], code_D[scores.scored]
+        counts[row, 0] = _counts_of_lowest(-value_D[::-1], own_D[::-1], ks, len(names))
+        counts[row, 1] = _counts_of_lowest(value_D, own_D, ks, len(names))
     return names, ks, counts
 
 

@@ -82,7 +82,7 @@ def decompose(
     if not found:
         raise InputError(f"No document of {scores.folder} gives its tokens from its text alone.")
     found.sort(key=lambda pair: pair[:2])
-    largest_Q = [max(float(np.abs(scores.dot[row]).max()), 1e-30) for row in range(len(scores.queries))]
+    largest_Q = [max(float(np.nanmax(np.abs(scores.dot[row]))), 1e-30) for row in range(len(scores.queries))]
     worst = max(abs(float(v.sum()) - float(scores.dot[row, c])) / largest_Q[row] for row, c, v in found)
     path = write_token_scores(scores.folder, found, lengths)
     return Decomposition(path, len(found), worst, len(rows_of) - len(lengths))

@@ -125,6 +125,8 @@ def _agreement(scores: Scores, query: str) -> tuple[float | None, list[list[floa
     """Spearman's ρ between `normed` and `dot` over all documents, and the shared part of their top k."""
     normed, dot = (scores.row(query, by) for by in ("normed", "dot"))
     tops = [scores.ranking(query, max(OVERLAPS), by) for by in ("normed", "dot")]
+    if scores.scored is not None:
+        normed, dot = normed[scores.scored], dot[scores.scored]
     shared = [[k, *rounded([overlap(tops[0], tops[1], k)], 4)] for k in OVERLAPS if k <= len(tops[0])]
     if np.ptp(normed) == 0 or np.ptp(dot) == 0:
         return None, shared
@@ -287,6 +289,6 @@ def facts(scores: Scores, title: str, by: Reading, texts: str, k: int) -> dict[s
         "by": by,
         "texts": texts,
         "k": k,
-        "documents": len(scores.documents),
+        "documents": scores.documents_scored,
         "sign": SIGN_STATEMENT,
     }

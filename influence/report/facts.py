@@ -30,12 +30,14 @@ def run_card(scores: Scores) -> list[Fact]:
     model, query_model = _text(provenance, "model_name"), _text(provenance, "query_model_name")
     same = "model" in config and config.get("model") == config.get("query_model") and model == query_model
     fitted = fitted_documents(scores)
+    lengths_D = scores.documents.lengths
+    lengths_D = lengths_D if scores.scored is None else lengths_D[scores.scored]
     facts = [
         Fact("Model", model, "gives the Hessian and the documents' gradients"),
         Fact("Query model", "the same" if same else query_model, "gives the queries' gradients"),
         Fact("Corpus", _text(provenance, "corpus_name"), _text(provenance, "summary", "")),
-        Fact("Documents scored", count(len(scores.documents)), _lengths(config)),
-        Fact("Tokens scored", count(int(scores.documents.lengths.sum()))),
+        Fact("Documents scored", scored_of(scores), _lengths(config)),
+        Fact("Tokens scored", count(int(lengths_D.sum()))),
         Fact("Queries", count(len(scores.queries)), queries_by_group(scores)),
         Fact("Curvature", _curvature(config), f"fitted on {fitted}" if fitted else ""),
         Fact("Damping", _damping(config)),
@@ -47,6 +49,12 @@ def run_card(scores: Scores) -> list[Fact]:
         Fact("Fingerprints", _fingerprints(config), "first 12 characters; whole below", code=True),
     ]
     return [fact if fact.value != NOT_RECORDED else Fact(fact.name, NOT_RECORDED) for fact in facts]
+
+
+def scored_of(scores: Scores) -> str:
+    """How many documents were scored, `3,000`, and of how many where an index chose them."""
+    found, total = count(scores.documents_scored), count(len(scores.documents))
+    return found if scores.scored is None else f"{found} of {total}, found by an index"
 
 
 def tracked_layers(scores: Scores) -> list[str]:

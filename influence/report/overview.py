@@ -58,7 +58,7 @@ def correlations(scores: Scores, by: Reading) -> Correlations:
     if 1 < len(order) <= MOST_MAPPED:
         names = [scores.queries[i].id for i in order]
         groups = [scores.queries[i].group for i in order]
-        what = f"Pearson R of {by.replace('_', ' ')} scores over {count(len(scores.documents))} documents"
+        what = f"Pearson R of {by.replace('_', ' ')} scores over {count(scores.documents_scored)} documents"
         figure = heat_map(ordered_QQ, [labels[i] for i in order], groups, names, what)
     pooled = len(order) > MOST_LISTED
     means = group_means(r, scores.queries)

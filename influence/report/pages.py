@@ -181,7 +181,8 @@ def _page(
         k=extent.k,
         rows=extent.rows,
         texts=texts,
-        n_documents=len(scores.documents),
+        n_documents=scores.documents_scored,
+        n_corpus=len(scores.documents),
         n_queries=len(scores.queries),
         n_tasks=len(set(task_labels(scores.queries))),
         groups=queries_by_group(scores),
@@ -211,12 +212,17 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mappi
     n_truncated, limit = truncated(scores)
     items = [
         f"All but the top and bottom {extent.k} documents of a query in each reading. The scores of all "
-        f"{count(len(scores.documents))} documents are in the score store.",
+        f"{count(scores.documents_scored)} documents are in the score store.",
         "Experiments: no model was trained without these documents. Scores are first-order predictions.",
         f"What a document changes outside the {count(len(layers))} tracked layers."
         if layers
         else "What a document changes outside the tracked layers.",
     ]
+    if scores.scored is not None:
+        items.append(
+            f"{count(len(scores.documents) - scores.documents_scored)} documents that an index passed over and nobody "
+            "scored. The bottom of a list is the lowest of those scored, not of the corpus."
+        )
     if static["significance"] is None:
         items.append(
             "Significance: R comes without a permutation of query labels and without an interval; "

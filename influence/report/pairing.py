@@ -83,7 +83,7 @@ def _agreement(scores: Scores, names: tuple[str, str], table: pd.DataFrame) -> F
         f" The first {_MOST_ROWS} of {count(len(means))} tasks are drawn." if len(means) > _MOST_ROWS else ""
     )
     caption = (
-        f"Pearson R over all {count(len(scores.documents))} documents between the scores that {plain(names[0])} and "
+        f"Pearson R over all {count(scores.documents_scored)} documents between the scores that {plain(names[0])} and "
         f"{plain(names[1])} give them for the same prompt. Dot: one query; diamond and bar: mean of the task with its "
         f"95 % bootstrap interval over queries. n = {count(len(table))} queries.{cut} Where the model's completions "
         "differ between the runs, so do the queries: R is then of two completions of one prompt."

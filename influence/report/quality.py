@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from influence.report.facts import fitted_documents, truncated
+from influence.report.facts import fitted_documents, scored_of, truncated
 from influence.report.text import count
 from influence.store.scores import Scores
 
@@ -55,6 +55,7 @@ def checks(scores: Scores, sanity: pd.DataFrame | None) -> list[Check]:
     on = f"They were fitted on {fitted}; " if fitted else ""
     return [
         *made,
+        *_found(scores),
         _lengths(scores),
         _gradients(scores),
         Check("The factors have converged", "not run", f"{on}a fit on fewer documents was not compared."),
@@ -68,6 +69,14 @@ def checks(scores: Scores, sanity: pd.DataFrame | None) -> list[Check]:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _found(scores: Scores) -> list[Check]:
+    """Of a run that an index made: how much of the corpus it left out."""
+    if scores.scored is None:
+        return []
+    text = f"{scored_of(scores)}; the others may rank above some of these, and are not known."
+    return [Check("Every document was scored", "warn", text)]
 
 
 def _lengths(scores: Scores) -> Check:

@@ -100,6 +100,7 @@ def _query_view(
 def query_notes(scores: Scores, row: int, query: Query, show_texts: bool) -> list[str]:
     """What a reader of this query's documents must know."""
     dot_D = np.asarray(scores.dot[row])
+    dot_D = dot_D if scores.scored is None else dot_D[scores.scored]
     notes = []
     if len(dot_D) > 1 and dot_D.min() == dot_D.max():
         notes.append("The dot score of every document is the same: their order by dot means nothing.")

@@ -82,8 +82,8 @@ def curves(scores: Scores, by: Reading) -> Figure | None:
         f"{count(int(rank_P[-1]))}, both axes logarithmic and shared. Thin: one query; thick: the median of the task; "
         "dashed: score ∝ rank^α, the mean of the least-squares lines of its queries through these ranks, ± standard "
         "error over the queries (of one query: of its line). Only positive scores are drawn and fitted. "
-        f"n = {count(len(scores.documents))} documents a query. Neighbouring ranks are not independent, and a straight "
-        "line is a description, not a test of a power law."
+        f"n = {count(scores.documents_scored)} documents a query. Neighbouring ranks are not independent, and a "
+        "straight line is a description, not a test of a power law."
     )
     return Figure("curves", tuple(panels), caption, pd.concat(parts, ignore_index=True))
 

@@ -49,7 +49,7 @@ def cumulative(scores: Scores) -> Figure:
     caption = (
         f"Influence summed over the strongest documents of each sign, in rank order, by {by.replace('_', ' ')}. "
         f"Line: mean over the queries of a group; band: ± 1 SD. n = {sizes(scores.queries)} queries{marked}, "
-        f"{count(len(scores.documents))} documents each. Against percent, a line ends at the sum of all documents of "
+        f"{count(scores.documents_scored)} documents each. Against percent, a line ends at the sum of all documents of "
         "that sign; against their number, where a query of the group has no more. Influence is a first-order "
         "prediction, and sums of many small scores carry its errors."
     )

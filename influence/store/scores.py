@@ -2,6 +2,9 @@
 
 Files: `manifest.json`, `queries.json`, `documents.arrow`, `scores.safetensors` (`dot`, `gradient_norm`,
 `query_nll`; memory-mapped). Rows are queries in file order, columns are documents in corpus order.
+
+A search of an index scores some documents only: `dot` and `gradient_norm` of the others are NaN, not known. Rankings
+leave them out.
 """
 
 from __future__ import annotations
@@ -74,6 +77,17 @@ class Scores:
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         return map_arrays(self.folder / ARRAYS)
 
+    @cached_property
+    def scored(self) -> npt.NDArray[np.bool_] | None:
+        """Which documents were scored `[D]`; None where all were."""
+        searched = "index" in self.manifest["config"]
+        return ~np.isnan(np.asarray(self.gradient_norm)) if searched else None
+
+    @property
+    def documents_scored(self) -> int:
+        """How many documents were scored."""
+        return len(self.documents) if self.scored is None else int(self.scored.sum())
+
     @property
     def dot(self) -> npt.NDArray[np.floating]:
         """Raw influence `[Q, D]`, memory-mapped; gradients are sums over tokens, the unit is nats."""
@@ -101,7 +115,7 @@ class Scores:
 
     def _normed(self, dot: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         norm = np.asarray(self.gradient_norm)
-        return np.asarray(np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0))
+        return np.asarray(np.divide(dot, norm, out=np.zeros_like(dot), where=norm != 0))
 
     def row(self, query: str, by: Reading = "normed") -> npt.NDArray[np.floating]:
         """One reading of the scores of one query, `[D]`."""
@@ -131,7 +145,7 @@ class Scores:
         """Columns of the first (`bottom`: last) `k` documents of the ranking, the strongest first.
 
         One ranking from the highest score to the lowest, ties in document order; `bottom` reads it backwards, so of
-        equal documents the later one comes first.
+        equal documents the later one comes first. Documents that were not scored stand in neither.
         """
         row = self.row(query, by)
         return lowest(row, k) if bottom else len(row) - 1 - lowest(-row[::-1], k)
@@ -185,8 +199,8 @@ class Scores:
 
 
 def lowest(row_D: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
-    """Places of the `k` lowest values, the lowest first; of equal ones the last."""
-    k = min(k, len(row_D))
+    """Places of the `k` lowest values, the lowest first; of equal ones the last. NaN is no value."""
+    k = min(k, int(np.count_nonzero(~np.isnan(row_D))))
     if k == 0:
         return np.zeros(0, np.int64)
     candidates = np.flatnonzero(row_D <= np.partition(row_D, k - 1)[k - 1])[::-1]
