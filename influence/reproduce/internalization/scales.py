@@ -166,6 +166,28 @@ SCALES = {
     "laptop": Scale(
         tasks=(
             TaskRuns(
+                name="parity",
+                title="parity, 5 from 20 bits",
+                maker=Parity(bits=20, k=5, train=400_000),
+                model="laptop",
+                stepwise=Settings(
+                    delta=4,
+                    side="right",  # the answer takes in bit after bit; from the left the last step fails
+                    keep_positions=True,
+                    explicit_epochs=0.4,
+                    after_epochs=0.3,
+                    batch_size=128,
+                    lr=5e-4,
+                ),
+                adaptive={"recovered": 0.98, "patience": 1, "cap": 0.5},
+                explicit_epochs=0.5,
+                no_cot_epochs=1,
+                kd=KdSettings(epochs=1, batch_size=128, lr=5e-4),
+                ablated="adaptive",
+                ablations=("no-smoothing", "no-reset", "left-side", "larger-delta", "moved-positions"),
+                larger_delta=16,
+            ),
+            TaskRuns(
                 name="3x3",
                 title="3×3 multiplication",
                 maker=Multiplication(digits=3),
@@ -176,18 +198,6 @@ SCALES = {
                 no_cot_epochs=2,
                 kd=KdSettings(epochs=1, batch_size=64, lr=5e-4),
                 larger_delta=32,
-            ),
-            TaskRuns(
-                name="parity",
-                title="parity, 8 from 20 bits",
-                maker=Parity(bits=20, k=8, train=100_000),
-                model="laptop",
-                stepwise=Settings(delta=2, after_epochs=1, explicit_epochs=1, batch_size=64, lr=5e-4),
-                adaptive={"recovered": 0.99, "patience": 2, "cap": 1.0},
-                explicit_epochs=2,
-                no_cot_epochs=4,
-                kd=KdSettings(epochs=2, batch_size=64, lr=5e-4),
-                larger_delta=8,
             ),
         ),
         examples=1000,
