@@ -18,7 +18,7 @@ from influence.cli.distill_options import (
     task_options,
 )
 from influence.cli.distill_train import evaluate, run, tune
-from influence.cli.options import out_option, wait_quietly
+from influence.cli.options import out_option
 
 if TYPE_CHECKING:
     from influence.generate.cost import Price
@@ -72,8 +72,6 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     OUT has traces.jsonl, one line an input with all samples and intermediate texts, summary.json, the prompts, and
     replies.jsonl, to which each reply is added when it arrives: the same command after a kill asks for the others only.
     """
-    wait_quietly()
-
     from influence.cli.progress import Bar
     from influence.train.distill.sample import sample as run
 

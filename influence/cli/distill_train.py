@@ -17,7 +17,7 @@ from influence.cli.distill_options import (
     taken_task,
     task_options,
 )
-from influence.cli.options import out_option, wait_quietly
+from influence.cli.options import out_option
 
 if TYPE_CHECKING:
     from influence.train.distill.internalisers.settings import TuneSettings
@@ -150,8 +150,6 @@ def run(
 
     OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
     """
-    wait_quietly()
-
     from influence.cli.progress import Bar
     from influence.report.distillation import write_results
     from influence.train.distill.distillation import Recipe, distil
@@ -198,8 +196,6 @@ def tune(
     pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, **settings: Any
 ) -> None:
     """Tune a model on PAIRS, as `influence distill filter` leaves them, to answer at once."""
-    wait_quietly()
-
     from influence.train.distill.internalisers.internalise import internalise
     from influence.train.distill.lessons import read_lessons
 
@@ -249,8 +245,6 @@ def evaluate(
     **settings: Any,
 ) -> None:
     """Measure a distilled model beside System 1 and System 2: accuracy, tokens, wordings, judges, verdict."""
-    wait_quietly()
-
     import time
 
     from influence.cli.progress import Bar

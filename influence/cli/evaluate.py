@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence.cli.internalize import TASK
-from influence.cli.options import device_options, wait_quietly
+from influence.cli.options import device_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +52,6 @@ def evaluate(stages: tuple[Path, ...], task: Path, no_cot: Path | None, **settin
     time. Results lie in each run: evaluation.json and .csv, the page evaluation.html, and figures/. Runs of one method
     that are evaluated together, such as several seeds, are pooled. What was evaluated before is not evaluated again.
     """
-    wait_quietly()
-
     from transformers.utils import logging
 
     from influence.analysis.internalization import pooled_rows, read_evaluation, stage_rows

@@ -13,7 +13,6 @@ from influence.cli.options import (
     out_option,
     taken_fields,
     text_options,
-    wait_quietly,
 )
 
 
@@ -53,8 +52,6 @@ def fit_hessian(
     Two passes over the documents: covariances, with labels sampled from the model, then corrected eigenvalues.
     The factors are safetensors with kronfluence's names and scale, so each program reads the other's.
     """
-    wait_quietly()
-
     from influence.data.corpus import read_corpus
     from influence.engine.fit import fit_hessian as fit
     from influence.models.load import load_model

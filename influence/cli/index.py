@@ -14,7 +14,6 @@ from influence.cli.options import (
     out_option,
     taken_fields,
     text_options,
-    wait_quietly,
 )
 
 if TYPE_CHECKING:
@@ -93,8 +92,6 @@ def build(
 
     A sketch is a short vector; its dot product with a query's estimates the influence of the document.
     """
-    wait_quietly()
-
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
     from influence.engine.index import build_index
@@ -165,8 +162,6 @@ def search(
     scored are NaN in it. Positive: the document is predicted to RAISE log p(completion | prompt). The table shows
     normed and dot, exact, beside what the index had estimated of normed.
     """
-    wait_quietly()
-
     from influence.data.queries import read_queries
     from influence.engine.search import asked_query, search_index
     from influence.errors import InputError

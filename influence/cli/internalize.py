@@ -9,8 +9,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from influence.cli.options import wait_quietly
-
 Command = Callable[..., Any]
 
 TASK = click.option(
@@ -189,8 +187,6 @@ def _smoothing(text: str) -> float | None:
 
 
 def _train(mode: Any, task: Path, model: str, out: Path, resume_seconds: float, **settings: Any) -> None:
-    wait_quietly()
-
     from transformers.utils import logging
 
     from influence.data.chains.task import read_task

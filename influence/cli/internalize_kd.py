@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from influence.cli.internalize import BATCH_SIZE, LR, MAX_TOKENS, RESUME_SECONDS, TASK
-from influence.cli.options import wait_quietly
 
 
 @click.command("icot-kd")
@@ -64,8 +63,6 @@ def icot_kd(
     task: Path, model: str, out: Path, teacher: Path | None, resume_seconds: float, **settings: Any
 ) -> None:
     """Distil a chain of thought: a student learns to read a teacher's hidden states, an emulator to predict them."""
-    wait_quietly()
-
     from influence.data.chains.task import read_task
     from influence.train.internalize.kd.run import icot_kd as run
     from influence.train.internalize.kd.settings import KdSettings

@@ -69,6 +69,8 @@ def cli() -> None:
 def main() -> None:
     """Run the program: exit 0 done, 2 bad input, 3 bad artefact, 4 failed computation, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # before torch is imported: waiting threads of libgomp spin, which takes a busy machine's speed (docs/log.md)
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -1,8 +1,7 @@
-"""Options that several commands share, and what they do before torch is imported."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,6 @@ from typing import Any
 import click
 
 Command = Callable[..., Any]
-
-
-def wait_quietly() -> None:
-    """Call before torch is imported: threads of libgomp spin while they wait, which takes a busy machine's speed.
-
-    Measured in training: 926 tokens a second against 3,702 beside one busy process, 7,098 against 7,734 alone.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def corpus_options(command: Command) -> Command:

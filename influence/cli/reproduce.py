@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from influence.cli.options import wait_quietly
-
 _OUT = click.option(
     "--out",
     required=True,
@@ -47,8 +45,6 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
 
     Writes findings.md, results.json, CSV tables and figures to OUT, and a report to OUT/seed-N.
     """
-    wait_quietly()
-
     from influence.reproduce.procedural_knowledge import procedural_knowledge as run
 
     tables = run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
@@ -86,8 +82,6 @@ def internalization(scale: str, out: Path, seeds: int | None) -> None:
     Writes findings.md, results.json, CSV tables and figures to OUT; each run, and a page of each stepwise one, to
     OUT/TASK/seed-N.
     """
-    wait_quietly()
-
     from transformers.utils import logging
 
     from influence.reproduce.internalization.reproduction import internalization as run

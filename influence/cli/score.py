@@ -13,7 +13,6 @@ from influence.cli.options import (
     out_option,
     taken_fields,
     text_options,
-    wait_quietly,
 )
 
 
@@ -57,8 +56,6 @@ def score(
     (dot / −log p(completion | prompt)) and normed (dot / norm of the document's gradient). Rank by normed, sum with
     per nat.
     """
-    wait_quietly()
-
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
     from influence.engine.score import score as run

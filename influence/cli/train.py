@@ -9,7 +9,7 @@ import click
 
 from influence.cli.internalize import explicit_cot, no_cot, stepwise
 from influence.cli.internalize_kd import icot_kd
-from influence.cli.options import corpus_options, taken_fields, wait_quietly
+from influence.cli.options import corpus_options, taken_fields
 
 
 @click.group()
@@ -52,8 +52,6 @@ _DTYPE = click.option(
 @_DTYPE
 def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> None:
     """Train a tokenizer and a small Llama-like model from scratch on every document of a corpus."""
-    wait_quietly()
-
     from influence.data.corpus import read_corpus
     from influence.train.pretrain import pretrain as run
 
@@ -95,8 +93,6 @@ def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> N
 @_DTYPE
 def sft(model: str, data: Path, out: Path, dtype: Any, **settings: Any) -> None:
     """Fine-tune a model on prompts and completions, with the loss on the completions only."""
-    wait_quietly()
-
     from influence.data.examples import read_examples
     from influence.models.load import load_model
     from influence.train.loop import must_not_exist
