@@ -46,10 +46,10 @@ def index() -> None:
 @out_option
 @click.option(
     "--kind",
-    type=click.Choice(["random", "weighted", "data"]),
-    default="data",
+    type=click.Choice(["lowrank", "random", "weighted", "data"]),
+    default="lowrank",
     show_default=True,
-    help="Projections: random; of the largest expected contribution by the Hessian; or by gradients seen.",
+    help="Leading singular vectors of each document; or projections: random, by the Hessian, by gradients seen.",
 )
 @click.option(
     "--bytes", default=65536, show_default=True, help="Most bytes of a document in the index, to 65536."

@@ -13,6 +13,9 @@ A sketch keeps `R_S Z R_Aᵀ` and `R_S Y R_Aᵀ` of each layer, `[KS, KA]`, by r
     data        the leading eigenvectors of the second moments `E[Y Yᵀ]`, `E[Yᵀ Y]` of sampled queries or documents
 
 With square rows all three give `<P_q, G_d>` itself.
+
+`low_rank` keeps of each document its own subspace instead: the leading singular pairs, `Z ≈ Σ_k σ_k u_k v_kᵀ`. A
+document of T tokens has rank T at most and few large singular values, whereas all documents together fill the space.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from influence.types import LayerFactors
 #: Sizes tried for each side of a layer when a budget is shared out.
 _SIZES = 48
 _HALVINGS = 60
+#: Directions that the search for singular vectors takes beside those it keeps.
+OVERSAMPLED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +191,46 @@ def sketch_documents(s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch) -> Tenso
 def sketch_queries(p_QOI: Tensor, sketch: LayerSketch) -> Tensor:
     """The same of preconditioned gradients, `[Q, KS × KA]`; its dot product with a document's is the estimate."""
     return (sketch.query_left @ (p_QOI @ sketch.query_right.mT)).flatten(1)
+
+
+def low_rank(
+    s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch, start_AR: Tensor, rank: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular pairs of each document's `Z = left G rightᵀ` by subspace iteration; no `G_d` is formed.
+
+    Args:
+        start_AR: Random start `[KA, R]`, `R` at least `rank`. More are more exact; as many as `Z` has rank, exact.
+
+    Returns:
+        Singular values `[B, rank]`, falling, and unit vectors `u [B, rank, KS]` and `v [B, rank, KA]`; 0 where a
+        document has fewer. Source: Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4 with one iteration.
+    """
+    left, right = sketch.left, sketch.right
+
+    def times(x: Tensor) -> Tensor:
+        return left @ (s_BTO.mT @ (a_BTI @ (right.mT @ x)))
+
+    def transposed_times(x: Tensor) -> Tensor:
+        return right @ (a_BTI.mT @ (s_BTO @ (left.mT @ x)))
+
+    basis_BAR = _orthonormal(transposed_times(_orthonormal(times(start_AR))[0]))[0]
+    u_BSR, values_BR, turn_BRR = _orthonormal(times(basis_BAR))
+    v_BAR = basis_BAR @ turn_BRR
+    return values_BR[:, :rank], u_BSR.mT[:, :rank], v_BAR.mT[:, :rank]
+
+
+def _orthonormal(x_BNR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Left singular vectors of thin matrices, singular values (falling) and right ones, by the Gram matrix.
+
+    Directions below the rounding of the Gram matrix are 0.
+    """
+    x_BNR = x_BNR.to(torch.promote_types(x_BNR.dtype, torch.float32))
+    squares, turn_BRR = torch.linalg.eigh(x_BNR.mT @ x_BNR)
+    squares, turn_BRR = squares.flip(-1), turn_BRR.flip(-1)
+    there = squares > squares[:, :1] * max(x_BNR.shape[1], 32) * torch.finfo(squares.dtype).eps
+    values_BR = squares.clamp(min=0).sqrt() * there
+    return (
+        (x_BNR @ turn_BRR) * torch.where(there, 1 / values_BR, 0)[:, None],
+        values_BR,
+        turn_BRR * there[:, None],
+    )

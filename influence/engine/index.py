@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from influence.curvature.sketch import LayerSketch, layer_metric, sketch_documents
+from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
 from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
-from influence.engine.passes import Budget, backward, describe_documents, progress, run_blocks
+from influence.engine.passes import Budget, backward, progress, run_blocks
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
 from influence.engine.score import _check_model as check_model
 from influence.engine.score import matching_layers
+from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
@@ -35,6 +34,7 @@ from influence.store.index import (
     CODEC,
     PROJECTIONS,
     SHARDS,
+    Sketches,
     SketchIndex,
     finished_shards,
     numbers,
@@ -59,7 +59,7 @@ class IndexConfig:
     """Settings of an index.
 
     Attributes:
-        kind: Of sketch: `random`, `weighted` or `data` (see `influence.curvature.sketch`).
+        kind: Of sketch: `lowrank`, `random`, `weighted` or `data` (see `influence.curvature.sketch`).
         bytes: Most bytes of a document's code.
         bits: Bits of each of its numbers: 1, 4 or 8.
         damping: Relative damping: each layer's is `damping × mean(lam)`.
@@ -68,7 +68,7 @@ class IndexConfig:
         seed: Of the random rows and of the documents drawn.
     """
 
-    kind: str = "data"
+    kind: str = "lowrank"
     bytes: int = 65536
     bits: int = 4
     damping: float = 0.1
@@ -138,23 +138,27 @@ def build_index(
     )
     budget = Budget(batch_tokens)
     build = _Build(folder, model, layers, table, config, budget)
+    beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
+    most = numbers(config.bytes - beside, config.bits)
     if not (folder / PROJECTIONS).exists():
         metrics = [
             layer_metric(factors.layer(a.name) if factors else None, a.shape, config.damping) for a in layers
         ]
-        most = numbers(config.bytes, config.bits)
         sketches = choose_projections(config.kind, metrics, most, config.seed, _gradients(build, queries))
         write_projections(folder, layers, sketches)
     sketches = read_projections(folder, layers, model)
-    build.run(sketches)
-    size = sum(sketch.size for sketch in sketches)
+    rank = fitting_rank(sketches, config.bytes, config.bits) if config.kind == "lowrank" else 0
+    sketcher = Sketcher(sketches, rank, config.seed)
+    build.run(sketcher)
     facts = {
         "model_name": model.name,
         "corpus_name": corpus.name,
         "hessian_folder": str(factors.folder) if factors else None,
-        "numbers": size,
+        "numbers": sketcher.numbers,
+        "rank": rank,
         "sizes": {a.name: [len(b.left), len(b.right)] for a, b in zip(layers, sketches, strict=True)},
-        "bytes_per_document": int(read_faiss(folder / CODEC).sa_code_size()),
+        "bytes_per_document": int(read_faiss(folder / CODEC).sa_code_size())
+        + VALUE_BYTES * rank * len(layers),
         "summary": report.sentence(config.max_length),
         "tokens": asdict(report),
         "batch_tokens": budget.batch_tokens,
@@ -196,14 +200,13 @@ class _Build:
         generator = np.random.default_rng(self.config.seed)
         return np.sort(generator.choice(len(self.table), min(SAMPLE, len(self.table)), replace=False))
 
-    def run(self, sketches: Sequence[LayerSketch]) -> None:
+    def run(self, sketcher: Sketcher) -> None:
         """Fit the quantiser, then sketch all shards that are not stored yet."""
         if not (self.folder / CODEC).exists():
-            sample_NK = self.sketch(_longest_first(self.drawn(), self.table.lengths), sketches)
-            norm_N1 = np.linalg.norm(sample_NK, axis=1, keepdims=True)
-            write_faiss(
-                self.folder / CODEC, train_codec(sample_NK / np.maximum(norm_N1, 1e-30), self.config.bits)
-            )
+            drawn = self.drawn()
+            longest_first = drawn[np.argsort(-self.table.lengths[drawn], kind="stable")]
+            codec = train_codec(self.sketch(longest_first, sketcher).code, self.config.bits)
+            write_faiss(self.folder / CODEC, codec)
         codec = read_faiss(self.folder / CODEC)
         (self.folder / SHARDS).mkdir(exist_ok=True)
         lengths = self.table.lengths
@@ -211,7 +214,7 @@ class _Build:
         plan = [block[at : at + rows] for block in blocks(lengths) for at in range(0, len(block), rows)]
 
         def run(number: int, tick: Callable[[float], Any]) -> None:
-            write_shard(self.folder, number, codec, plan[number], self.sketch(plan[number], sketches, tick))
+            write_shard(self.folder, number, codec, plan[number], self.sketch(plan[number], sketcher, tick))
 
         run_blocks(
             [int(lengths[shard].sum()) for shard in plan],
@@ -226,37 +229,15 @@ class _Build:
     def sketch(
         self,
         columns: Columns,
-        sketches: Sequence[LayerSketch],
+        sketcher: Sketcher,
         tick: Callable[[float], Any] = lambda tokens: None,
-    ) -> npt.NDArray[np.float32]:
-        """Sketches of some documents, longest first, `[N, K]`."""
+    ) -> Sketches:
+        """Sketches of some documents, longest first."""
         parts = []
         for rows in batches(columns, self.table.lengths, self.budget.batch_tokens):
-            parts.append(sketch_batch(self.model, self.layers, self.table, rows, sketches))
+            parts.append(sketcher.documents(self.model, self.layers, self.table, rows))
             tick(int(self.table.lengths[rows].sum()))
-        return np.concatenate(parts)
-
-
-def _longest_first(columns: Columns, lengths: Columns) -> Columns:
-    return columns[np.argsort(-lengths[columns], kind="stable")]
-
-
-def sketch_batch(
-    model: LanguageModel,
-    layers: Sequence[TrackedLayer],
-    table: DocumentTable,
-    columns: Columns,
-    sketches: Sequence[LayerSketch],
-) -> npt.NDArray[np.float32]:
-    """Sketches of one batch of documents, `[B, K]`, layer after layer."""
-    parts: dict[int, Tensor] = {}
-
-    def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-        parts[layer] = sketch_documents(s_BTO, a_BTI, sketches[layer]).float()
-
-    batch = pad([table.tokens(column) for column in columns], model.device)
-    backward(model, layers, batch, reduce, what=describe_documents(table.ids[columns]))
-    return np.asarray(torch.cat([parts[layer] for layer in range(len(layers))], 1).cpu())
+        return Sketches(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def _gradients(build: _Build, queries: Sequence[Query] | None) -> Iterator[list[Tensor]]:

@@ -22,17 +22,18 @@ from influence.models.load import LanguageModel
 from influence.store.factors import load_tensors, save_tensors
 from influence.store.index import PROJECTIONS
 
-KINDS = ("random", "weighted", "data")
+KINDS = ("lowrank", "random", "weighted", "data")
 _SIDES = ("left", "right", "query_left", "query_right")
 
 
 def choose_projections(
     kind: str, metrics: Sequence[Metric], budget: int, seed: int, gradients: Iterator[list[Tensor]]
 ) -> list[LayerSketch]:
-    """The projections of every layer, `Σ KS KA ≤ budget`.
+    """The projections of every layer, `Σ KS KA ≤ budget`; of `lowrank` sketches `Σ (KS + KA) ≤ budget`, if it can be.
 
     Args:
         kind: One of `KINDS`.
+        budget: Numbers of a sketch.
         gradients: Of `data`: gradients taken as queries, `[N, O, I]` of each layer, a stack at a time.
     """
     if kind == "random":
@@ -44,6 +45,8 @@ def choose_projections(
             )
             for m, (s, a) in zip(metrics, sizes, strict=True)
         ]
+    if kind == "lowrank":
+        return [layer_sketch(m, *rows) for m, rows in zip(metrics, _white_rows(metrics, budget), strict=True)]
     if kind == "weighted":
         moments = [(m.weight_OI.sum(1).diag(), m.weight_OI.sum(0).diag()) for m in metrics]
     else:
@@ -54,6 +57,19 @@ def choose_projections(
         layer_sketch(m, rows_S[:s], rows_A[:a])
         for m, ((rows_S, _), (rows_A, _)), (s, a) in zip(metrics, rows, sizes, strict=True)
     ]
+
+
+def _white_rows(metrics: Sequence[Metric], budget: int) -> list[tuple[Tensor, Tensor]]:
+    """All white coordinates of each layer; where one singular pair would not fit, those that are to contribute most."""
+    part = min(1.0, budget / sum(sum(m.weight_OI.shape) for m in metrics))
+    rows = []
+    for m in metrics:
+        sides = []
+        for weight in (m.weight_OI.sum(1), m.weight_OI.sum(0)):
+            kept = weight.argsort(descending=True)[: max(1, int(part * len(weight)))].sort().values
+            sides.append(torch.eye(len(weight), dtype=torch.float64)[kept])
+        rows.append((sides[0], sides[1]))
+    return rows
 
 
 def second_moments(metrics: Sequence[Metric], stacks: Iterator[list[Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from influence.curvature.sketch import LayerSketch, sketch_queries
+from influence.curvature.sketch import LayerSketch
 from influence.data.tokens import bos_ids, encode
 from influence.engine.batching import BATCH_TOKENS
 from influence.engine.passes import Budget, progress
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.projections import read_projections
 from influence.engine.score import Scan, matching_layers
+from influence.engine.sketching import Sketcher
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.models.generate import greedy
@@ -173,23 +173,18 @@ def _write_estimates(
     folder: Path, index: SketchIndex, queries: PreconditionedQueries, sketches: Sequence[LayerSketch]
 ) -> None:
     """`estimate [Q, D]`, nats, and the norm of each document's sketch `norm [D]`."""
-    parts = [
-        sketch_queries(
-            p_QOI, LayerSketch(*(side.to(p_QOI) for side in (s.left, s.right, s.query_left, s.query_right)))
-        )
-        for p_QOI, s in zip(queries.gradients, sketches, strict=True)
-    ]
-    sketch_QK = np.asarray(torch.cat(parts, 1).float().cpu())
-    shape = (len(sketch_QK), len(index.documents))
+    sketcher = Sketcher(sketches, index.manifest["provenance"]["rank"])
+    white = sketcher.queries(queries.gradients)
+    shape = (len(queries.nll), len(index.documents))
     with (
         whole_file(folder / ESTIMATES) as part,
         progress("searching", len(index.documents)) as bar,
     ):
         allocate_arrays(part, {"estimate": (shape, "F32"), "norm": (shape[1:], "F32")})
         arrays = map_arrays(part, "r+")
-        for columns, unit_QN, norm_N in index.estimates(sketch_QK):
-            arrays["estimate"][:, columns] = unit_QN * norm_N
-            arrays["norm"][columns] = norm_N
+        for columns, stored in index.parts():
+            arrays["estimate"][:, columns] = sketcher.products(white, stored) * stored.norm
+            arrays["norm"][columns] = stored.norm
             bar.update(len(columns))
         for array in arrays.values():
             array.flush()  # type: ignore[attr-defined]

@@ -4,8 +4,11 @@
     documents.arrow           the documents, tokenised, in corpus order
     projections.safetensors   per layer `left [KS, O]`, `right [KA, I]`, `query_left`, `query_right`
     codec.faiss               the trained quantiser, empty
-    shards/NNNNNN.faiss       codes of the unit-norm sketches of some documents
-    shards/NNNNNN.safetensors `column [N]`, place of each in the corpus, and `norm [N]`, norm of its sketch
+    shards/NNNNNN.faiss       codes of the sketches of some documents
+    shards/NNNNNN.safetensors `column [N]`, their places in the corpus; `norm [N]` of the sketches; `spectrum [N, R]`
+
+FAISS stores the numbers of a sketch at norm 1. Of a low-rank one these are, layer after layer, the singular vectors
+`u [R, KS]` times √KS, then `v [R, KA]` times √KA; `spectrum` holds their singular values, of norm 1 in all.
 
 A shard's second file is written last: it says that the shard is whole. Codes are decoded a few documents at a time and
 multiplied with all queries at once, so memory does not grow with the corpus, nor time with FAISS's own search, which
@@ -19,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,11 +66,19 @@ def numbers(bytes_per_document: int, bits: int) -> int:
     return count
 
 
-def train_codec(sketch_NK: npt.NDArray[np.float32], bits: int) -> Any:
-    """A FAISS index without documents, its quantiser fitted to some unit-norm sketches."""
+class Sketches(NamedTuple):
+    """Sketches of some documents, as they are stored: `code [N, K]`, `norm [N]`, `spectrum [N, R]` (R may be 0)."""
+
+    code: npt.NDArray[np.float32]
+    norm: npt.NDArray[np.float32]
+    spectrum: npt.NDArray[np.float16]
+
+
+def train_codec(code_NK: npt.NDArray[np.float32], bits: int) -> Any:
+    """A FAISS index without documents, its quantiser fitted to the codes of some documents."""
     import faiss
 
-    size = sketch_NK.shape[1]
+    size = code_NK.shape[1]
     codec: Any
     if bits == 1:
         codec = faiss.IndexRaBitQ(size, faiss.METRIC_INNER_PRODUCT)
@@ -76,7 +87,7 @@ def train_codec(sketch_NK: npt.NDArray[np.float32], bits: int) -> Any:
         codec = faiss.IndexScalarQuantizer(size, kind, faiss.METRIC_INNER_PRODUCT)
         if bits == 4:
             codec.sq.rangestat, codec.sq.rangestat_arg = faiss.ScalarQuantizer.RS_meanstd, _CLIP
-    codec.train(sketch_NK)
+    codec.train(code_NK)
     return codec
 
 
@@ -107,15 +118,17 @@ def write_shard(
     number: int,
     codec: Any,
     columns: npt.NDArray[np.int64],
-    sketch_NK: npt.NDArray[np.float32],
+    sketches: Sketches,
 ) -> None:
-    """Store the sketches of some documents; those of norm 0 stay 0 by their norm."""
-    norm_N = np.linalg.norm(sketch_NK, axis=1)
+    """Store the sketches of some documents."""
     codec.reset()
-    codec.add(sketch_NK / np.where(norm_N > 0, norm_N, 1)[:, None])
+    codec.add(sketches.code)
     write_faiss(folder / SHARDS / f"{number:06d}.faiss", codec)
-    write_arrays(_arrays(folder, number), {"column": columns, "norm": norm_N.astype(np.float32)})
     codec.reset()
+    write_arrays(
+        _arrays(folder, number),
+        {"column": columns, "norm": sketches.norm, "spectrum": sketches.spectrum},
+    )
 
 
 def finished_shards(folder: Path) -> int:
@@ -149,10 +162,10 @@ class SketchIndex:
         assert isinstance(config, dict)
         return config
 
-    @cached_property
+    @property
     def bytes_per_document(self) -> int:
-        """Bytes of a document's code."""
-        return int(read_faiss(self.folder / CODEC).sa_code_size())
+        """Bytes that a sketch takes: its code and its spectrum."""
+        return int(self.manifest["provenance"]["bytes_per_document"])
 
     def check(self, **now: Any) -> None:
         """Refuse to answer with another model, tokenizer, Hessian or precision than built it.
@@ -170,14 +183,8 @@ class SketchIndex:
                 fix="Name the model, Hessian and --dtype that it was built with, or build one for these.",
             )
 
-    def estimates(
-        self, sketch_QK: npt.NDArray[np.float32]
-    ) -> Iterator[tuple[npt.NDArray[np.int64], Any, Any]]:
-        """Products of query sketches with every document's, as stored: a part of a shard at a time.
-
-        Yields:
-            `columns [N]`, the dot product with the unit-norm sketches `[Q, N]`, and `norm [N]`: their product is
-            the estimate of the influence.
+    def parts(self) -> Iterator[tuple[npt.NDArray[np.int64], Sketches]]:
+        """All sketches, decoded, a part of a shard at a time: `columns [N]` and what is stored of them.
 
         Raises:
             StoreError: a shard is missing or damaged.
@@ -185,13 +192,14 @@ class SketchIndex:
         seen = 0
         for number in range(finished_shards(self.folder)):
             arrays = map_arrays(_arrays(self.folder, number))
-            columns, norm_N = np.asarray(arrays["column"]), np.asarray(arrays["norm"])
+            columns = np.asarray(arrays["column"])
             shard = read_faiss(self.folder / SHARDS / f"{number:06d}.faiss")
             code_NB = _codes(shard, len(columns))
             rows = max(1, _DECODED // shard.d)
             for start in range(0, len(columns), rows):
                 part = slice(start, start + rows)
-                yield columns[part], sketch_QK @ shard.sa_decode(code_NB[part]).T, norm_N[part]
+                rest = (np.asarray(arrays[name][part]) for name in ("norm", "spectrum"))
+                yield columns[part], Sketches(shard.sa_decode(code_NB[part]), *rest)
             seen += len(columns)
         if seen != len(self.documents):
             raise StoreError(

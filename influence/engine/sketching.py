@@ -1,0 +1,135 @@
+"""Sketches of documents and queries by chosen projections, and the products that estimate influence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from influence.curvature.sketch import OVERSAMPLED, LayerSketch, low_rank, sketch_documents, sketch_queries
+from influence.engine.batching import Columns, pad
+from influence.engine.passes import backward, describe_documents
+from influence.models.layers import TrackedLayer
+from influence.models.load import LanguageModel
+from influence.store.documents import DocumentTable
+from influence.store.index import BITS, Sketches
+
+#: Bytes of a singular value in the index.
+VALUE_BYTES = 2
+#: Numbers of white gradients that are rebuilt at a time.
+_REBUILT = 1 << 23
+
+
+def fitting_rank(sketches: Sequence[LayerSketch], bytes_per_document: int, bits: int) -> int:
+    """Most singular pairs of every layer that fit into so many bytes, at least 1."""
+    pair_bits = sum(len(sketch.left) + len(sketch.right) for sketch in sketches) * bits
+    pair_bits += 8 * VALUE_BYTES * len(sketches)
+    most = max(min(len(sketch.left), len(sketch.right)) for sketch in sketches)
+    return max(1, min(most, 8 * (bytes_per_document - BITS[bits]) // pair_bits))
+
+
+@dataclass(frozen=True)
+class Sketcher:
+    """How the documents and queries of one index are sketched.
+
+    Attributes:
+        sketches: Projections of every layer.
+        rank: Singular pairs of each layer to keep; 0 keeps the projected gradient itself.
+        seed: Of where the search for singular vectors starts.
+    """
+
+    sketches: Sequence[LayerSketch]
+    rank: int = 0
+    seed: int = 0
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of a document's code."""
+        if not self.rank:
+            return sum(sketch.size for sketch in self.sketches)
+        return self.rank * sum(len(sketch.left) + len(sketch.right) for sketch in self.sketches)
+
+    def documents(
+        self,
+        model: LanguageModel,
+        layers: Sequence[TrackedLayer],
+        table: DocumentTable,
+        columns: Columns,
+    ) -> Sketches:
+        """Sketches of one batch of documents.
+
+        Raises:
+            ComputeError: an activation or gradient is not finite.
+        """
+        parts: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+            parts[layer] = self.reduce(layer, a_BTI, s_BTO)
+
+        batch = pad([table.tokens(column) for column in columns], model.device)
+        backward(model, layers, batch, reduce, what=describe_documents(table.ids[columns]))
+        return self.joined([parts[layer] for layer in range(len(layers))])
+
+    def reduce(self, layer: int, a_BTI: Tensor, s_BTO: Tensor) -> tuple[Tensor, Tensor]:
+        """What one layer adds to the sketches of a batch: numbers `[B, K]` and singular values `[B, rank]`."""
+        sketch = self.sketches[layer]
+        if not self.rank:
+            code_BK = sketch_documents(s_BTO, a_BTI, sketch).float()
+            return code_BK, code_BK.new_zeros(len(code_BK), 0)
+        generator = torch.Generator().manual_seed(self.seed + layer)
+        start_AR = torch.randn(len(sketch.right), self.rank + OVERSAMPLED, generator=generator).to(a_BTI)
+        values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, start_AR, self.rank)
+        sides = (u_BRS * len(sketch.left) ** 0.5, v_BRA * len(sketch.right) ** 0.5)
+        return torch.cat([side.flatten(1) for side in sides], 1).float(), values_BR.float()
+
+    def joined(self, parts: Sequence[tuple[Tensor, Tensor]]) -> Sketches:
+        """The sketches of a batch from what its layers add, at norm 1 and with their norm."""
+        code_NK, values_NR = (torch.cat(sides, 1).cpu() for sides in zip(*parts, strict=True))
+        sized = values_NR if self.rank else code_NK
+        norm_N1 = torch.linalg.vector_norm(sized, dim=1, keepdim=True)
+        unit = sized / norm_N1.clamp(min=torch.finfo(torch.float32).tiny)
+        return Sketches(
+            code=np.asarray(code_NK if self.rank else unit),
+            norm=np.asarray(norm_N1[:, 0]),
+            spectrum=np.asarray((unit if self.rank else values_NR).half()),
+        )
+
+    def queries(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Sketches of preconditioned gradients, `[Q, KS × KA]` of each layer, float32."""
+        sketched = []
+        for p_QOI, sketch in zip(gradients, self.sketches, strict=True):
+            own = LayerSketch(
+                *(
+                    side.to(p_QOI)
+                    for side in (sketch.left, sketch.right, sketch.query_left, sketch.query_right)
+                )
+            )
+            sketched.append(sketch_queries(p_QOI, own).float())
+        return sketched
+
+    def products(self, queries: Sequence[Tensor], stored: Sketches) -> npt.NDArray[np.float32]:
+        """Dot products of query sketches with stored ones of norm 1, `[Q, N]`."""
+        code_NK = torch.from_numpy(stored.code).to(queries[0])
+        if not self.rank:
+            return np.asarray((torch.cat(list(queries), 1) @ code_NK.mT).cpu())
+        values_NLR = torch.from_numpy(stored.spectrum.astype(np.float32)).to(code_NK)
+        values_NLR = values_NLR.unflatten(1, (len(self.sketches), self.rank))
+        product_QN = code_NK.new_zeros(len(queries[0]), len(code_NK))
+        start = 0
+        for number, (sketch, white_QK) in enumerate(zip(self.sketches, queries, strict=True)):
+            kept_S, kept_A = len(sketch.left), len(sketch.right)
+            middle, stop = start + self.rank * kept_S, start + self.rank * (kept_S + kept_A)
+            u_NRS = (
+                code_NK[:, start:middle].unflatten(1, (self.rank, kept_S)) * values_NLR[:, number, :, None]
+            )
+            v_NRA = code_NK[:, middle:stop].unflatten(1, (self.rank, kept_A)) / (kept_S * kept_A) ** 0.5
+            rows = max(1, _REBUILT // sketch.size)
+            for at in range(0, len(code_NK), rows):
+                part = slice(at, at + rows)
+                product_QN[:, part] += white_QK @ torch.bmm(u_NRS[part].mT, v_NRA[part]).flatten(1).mT
+            start = stop
+        return np.asarray(product_QN.cpu())
