@@ -96,3 +96,41 @@ def internalization(scale: str, out: Path, seeds: int | None) -> None:
     for record in tables["effects"].to_dict("records"):
         click.echo(f"{record['task']}, {record['what']}, {record['claim']}: {record['appears']}")
     click.echo(f"Findings: {out / 'findings.md'}")
+
+
+@reproduce.command("system2")
+@click.option(
+    "--scale",
+    required=True,
+    metavar="smoke|laptop",
+    help="smoke: every step once, in half a minute, a model that knows next to nothing. laptop: one core, about 40 "
+    "minutes; last letters, coin flip, multiplication.",
+)
+@_OUT
+@click.option("--seeds", type=click.IntRange(1), help="How often all is made.  [default: the scale's own]")
+def system2(scale: str, out: Path, seeds: int | None) -> None:
+    """Reproduce the distillations and controls of Distilling System 2 into System 1 (Yu et al., arXiv 2407.06023).
+
+    For each seed: a small model is trained on text until its System 2 (rephrase, then answer) is good and its System 1
+    poor. Then, for each task, System 2 on unlabelled inputs, a majority, tuning, the three controls, and the other
+    internalisers; for multiplication the failure of answers alone, and stepwise removal.
+
+    \b
+    influence reproduce system2 --scale laptop --out runs/system2
+
+    Writes findings.md, results.json and CSV tables to OUT, and each distillation with its report to OUT/seed-N/TASK.
+    """
+    from transformers.utils import logging
+
+    from influence.reproduce.system2.reproduction import system2 as run
+
+    logging.disable_progress_bar()
+    tables = run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
+    for record in tables["models"].to_dict("records"):
+        click.echo(
+            f"{record['task']}, {record['model']:<21}  accuracy {record['accuracy']:.3f} "
+            f"({record['accuracy_low']:.3f}–{record['accuracy_high']:.3f}), {record['tokens']:.1f} tokens"
+        )
+    for record in tables["effects"].to_dict("records"):
+        click.echo(f"{record['task']}, {record['effect']}: {record['appears']}")
+    click.echo(f"Findings: {out / 'findings.md'}")

@@ -41,6 +41,8 @@ _WHAT = {
     "System 2, one sample": "the first sample alone, without the filter",
     "System 2": "all samples and the filter's choice",
     "distilled": "tuned on what the filter kept, asked for the answer at once",
+    "distilled, stepwise": "the same pairs; the trace removed token by token",
+    "distilled, context": "the same inputs; taught by itself with the trace in context",
     "no filter": "control: tuned on the first sample of every input",
     "System 1 distilled": "control: tuned on System 1's own filtered answers",
     "gold labels": "control: tuned on the right answers of all inputs",

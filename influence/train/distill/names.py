@@ -7,7 +7,10 @@ SYSTEM_1, SYSTEM_2, ONE_SAMPLE, DISTILLED = "System 1", "System 2", "System 2, o
 #: Controls: the first sample of each input instead of the filter's choice; System 1's own filtered answers; right ones.
 NO_FILTER, SELF, GOLD = "no filter", "System 1 distilled", "gold labels"
 
-MODELS = (SYSTEM_1, ONE_SAMPLE, SYSTEM_2, DISTILLED, NO_FILTER, SELF, GOLD)
+#: The other internalisers, where they were run on the same pairs.
+STEPWISE, CONTEXT = "distilled, stepwise", "distilled, context"
+
+MODELS = (SYSTEM_1, ONE_SAMPLE, SYSTEM_2, DISTILLED, STEPWISE, CONTEXT, NO_FILTER, SELF, GOLD)
 
 #: The wording of the question that pairs were made with.
 AS_TUNED = "as tuned"

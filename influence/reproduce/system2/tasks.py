@@ -1,0 +1,85 @@
+"""The tasks of the reproduction: cases for the base model's text, questions to distil on, prompts that fit both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from influence.data.chains.multiplication import Multiplication
+from influence.data.chains.task import Split
+from influence.data.tasks.coin_flip import coin_flip
+from influence.data.tasks.item import Item
+from influence.data.tasks.last_letter import last_letter
+from influence.data.tasks.task import QuestionTask
+from influence.files import whole_file
+from influence.reproduce.system2.scales import Scale, TaskScale
+from influence.reproduce.system2.text import (
+    ANSWER,
+    REPHRASE,
+    WORDINGS,
+    Case,
+    coin_flip_case,
+    last_letter_case,
+    made_up_word,
+    multiplication_case,
+)
+from influence.train.distill.names import AS_TUNED
+
+_PROMPTS = {"direct": WORDINGS[AS_TUNED], "rar2-rephrase": REPHRASE, "rar2-answer": ANSWER}
+
+
+def text_cases(task: TaskScale, scale: Scale, seed: int) -> list[Case]:
+    """Cases for the text that the base model reads: of words and names that mean nothing, of problems of its own."""
+    rng = np.random.default_rng([seed, 71])
+    if task.name == "multiplication":
+        lines = _lines(task, seed)["train"][: task.problems]
+        return [multiplication_case(lines[n % len(lines)], scale.slip, rng) for n in range(task.text)]
+    cases = []
+    for _ in range(task.text):
+        pair = [made_up_word(rng) for _ in range(2)]
+        if task.name == "last-letter":
+            cases.append(last_letter_case(pair, scale.slip, rng))
+        else:
+            flips = [bool(flip) for flip in rng.integers(0, 2, 2)]
+            cases.append(coin_flip_case([name.title() for name in pair], flips, scale.slip, rng))
+    return cases
+
+
+def questions(task: TaskScale, seed: int) -> QuestionTask:
+    """The questions that are distilled on and tested; the text has none of them."""
+    sizes: dict[Split, int] = {"train": task.train, "test": task.test}
+    if task.name == "last-letter":
+        return last_letter(seed, sizes)
+    if task.name == "coin-flip":
+        return coin_flip(seed, sizes)
+    lines = _lines(task, seed)
+    chosen: dict[Split, list[str]] = {"train": lines["train"][task.problems :], "test": lines["test"]}
+    rng = np.random.default_rng([seed, 72])
+    cases = {split: [multiplication_case(line, 0.0, rng) for line in own] for split, own in chosen.items()}
+    return QuestionTask(
+        "multiplication",
+        "text",
+        {
+            split: tuple(Item(f"{split}-{n}", case.input, case.answer) for n, case in enumerate(own))
+            for split, own in cases.items()
+        },
+        {"digits": task.digits, "seed": seed, "train": task.train, "test": task.test},
+    )
+
+
+def _lines(task: TaskScale, seed: int) -> dict[Split, list[str]]:
+    maker = Multiplication(
+        digits=task.digits, train=task.problems + task.train, valid=1, test=task.test, seed=seed
+    )
+    return {split: b"".join(lines).decode().splitlines() for split, (_, lines) in maker.splits().items()}
+
+
+def write_prompts(folder: Path) -> None:
+    """Write the prompts of System 1 and 2, and the wordings, as files that a distillation takes."""
+    worded = {f"wordings/{name}": text for name, text in WORDINGS.items() if name != AS_TUNED}
+    for name, text in {**{f"prompts/{name}": text for name, text in _PROMPTS.items()}, **worded}.items():
+        path = folder / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
