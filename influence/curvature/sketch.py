@@ -35,7 +35,7 @@ from influence.types import LayerFactors
 _SIZES = 48
 _HALVINGS = 60
 #: Directions that the search for singular vectors takes beside those it keeps.
-OVERSAMPLED = 4
+OVERSAMPLED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,43 +194,38 @@ def sketch_queries(p_QOI: Tensor, sketch: LayerSketch) -> Tensor:
 
 
 def low_rank(
-    s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch, start_AR: Tensor, rank: int
+    s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch, start_RS: Tensor, rank: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Leading singular pairs of each document's `Z = left G rightᵀ` by subspace iteration; no `G_d` is formed.
+    """Leading singular pairs of each document's `Z = left G rightᵀ`, nearly; no `G_d` is formed.
+
+    `v` spans `Zᵀ start`, and `u` is what `Z` makes of it: `Z ≈ (Z v) vᵀ`. So the wide sides are multiplied by R rows a
+    document and not by its tokens. Source: the randomised range finder of Halko, Martinsson and Tropp, arXiv 0909.4061.
 
     Args:
-        start_AR: Random start `[KA, R]`, `R` at least `rank`. More are more exact; as many as `Z` has rank, exact.
+        start_RS: Random start `[R, KS]`, `R` at least `rank`. More are more exact; as many as `Z` has rank, exact.
 
     Returns:
         Singular values `[B, rank]`, falling, and unit vectors `u [B, rank, KS]` and `v [B, rank, KA]`; 0 where a
-        document has fewer. Source: Halko, Martinsson and Tropp, arXiv 0909.4061, algorithm 4.4 with one iteration.
+        document has fewer.
     """
-    left, right = sketch.left, sketch.right
-
-    def times(x: Tensor) -> Tensor:
-        return left @ (s_BTO.mT @ (a_BTI @ (right.mT @ x)))
-
-    def transposed_times(x: Tensor) -> Tensor:
-        return right @ (a_BTI.mT @ (s_BTO @ (left.mT @ x)))
-
-    basis_BAR = _orthonormal(transposed_times(_orthonormal(times(start_AR))[0]))[0]
-    u_BSR, values_BR, turn_BRR = _orthonormal(times(basis_BAR))
-    v_BAR = basis_BAR @ turn_BRR
-    return values_BR[:, :rank], u_BSR.mT[:, :rank], v_BAR.mT[:, :rank]
+    seen_BRT = (s_BTO @ (start_RS @ sketch.left).mT).mT
+    v_BRA, _, _ = _orthonormal((seen_BRT @ a_BTI) @ sketch.right.mT)
+    seen_BRT = (v_BRA.to(a_BTI) @ sketch.right) @ a_BTI.mT
+    u_BRS, values_BR, turn_BRR = _orthonormal((seen_BRT @ s_BTO) @ sketch.left.mT)
+    return values_BR[:, :rank], u_BRS[:, :rank], (turn_BRR @ v_BRA)[:, :rank]
 
 
-def _orthonormal(x_BNR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Left singular vectors of thin matrices, singular values (falling) and right ones, by the Gram matrix.
+def _orthonormal(x_BRN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Orthonormal rows `q`, singular values (falling) and `turn`, with `turn x = values q`, by the Gram matrix.
 
     Directions below the rounding of the Gram matrix are 0.
     """
-    x_BNR = x_BNR.to(torch.promote_types(x_BNR.dtype, torch.float32))
-    squares, turn_BRR = torch.linalg.eigh(x_BNR.mT @ x_BNR)
-    squares, turn_BRR = squares.flip(-1), turn_BRR.flip(-1)
-    there = squares > squares[:, :1] * max(x_BNR.shape[1], 32) * torch.finfo(squares.dtype).eps
-    values_BR = squares.clamp(min=0).sqrt() * there
-    return (
-        (x_BNR @ turn_BRR) * torch.where(there, 1 / values_BR, 0)[:, None],
-        values_BR,
-        turn_BRR * there[:, None],
-    )
+    x_BRN = x_BRN.to(torch.promote_types(x_BRN.dtype, torch.float32))
+    squares_BR, vectors_BRR = torch.linalg.eigh(x_BRN @ x_BRN.mT)
+    squares_BR, turn_BRR = squares_BR.flip(-1), vectors_BRR.mT.flip(-2)
+    smallest_B1 = squares_BR[:, :1] * max(x_BRN.shape[2], 32) * torch.finfo(squares_BR.dtype).eps
+    there_BR = squares_BR > smallest_B1
+    values_BR = squares_BR.clamp(min=0).sqrt() * there_BR
+    scale_BR = torch.where(there_BR, 1 / values_BR, 0)
+    turn_BRR = turn_BRR * there_BR[..., None]
+    return (turn_BRR * scale_BR[..., None]) @ x_BRN, values_BR, turn_BRR

@@ -81,8 +81,8 @@ class Sketcher:
             code_BK = sketch_documents(s_BTO, a_BTI, sketch).float()
             return code_BK, code_BK.new_zeros(len(code_BK), 0)
         generator = torch.Generator().manual_seed(self.seed + layer)
-        start_AR = torch.randn(len(sketch.right), self.rank + OVERSAMPLED, generator=generator).to(a_BTI)
-        values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, start_AR, self.rank)
+        start_RS = torch.randn(self.rank + OVERSAMPLED, len(sketch.left), generator=generator).to(s_BTO)
+        values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, start_RS, self.rank)
         sides = (u_BRS * len(sketch.left) ** 0.5, v_BRA * len(sketch.right) ** 0.5)
         return torch.cat([side.flatten(1) for side in sides], 1).float(), values_BR.float()
 
