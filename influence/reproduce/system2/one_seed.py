@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 #: Positions of the base model: no prompt with its reply is longer.
 _POSITIONS = 256
-#: Most tokens of a rephrasing, and prompts decoded together.
-_REPHRASED, _BATCH = 40, 128
+#: Prompts decoded together.
+_BATCH = 128
 
 #: Internaliser -> name of its model in the tables.
 WAY_NAMES = {"stepwise": STEPWISE, "context": CONTEXT}
@@ -118,7 +118,7 @@ class OneSeed:
         base = self.folder / "base"
         write_prompts(self.folder)
         system = named_system("rar2", self._prompts())
-        sampling = Sampling(max_tokens=_REPHRASED, temperature=1.0, seed=self.seed)
+        sampling = Sampling(max_tokens=self.scale.rephrased, temperature=1.0, seed=self.seed)
         recipe = Recipe(
             plan=Plan(samples=task.samples, sampling=sampling),
             tune=dataclasses.replace(task.tune, seed=self.seed),

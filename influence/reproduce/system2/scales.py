@@ -46,6 +46,7 @@ class Scale:
     Attributes:
         shape: Of the base model, a small Llama.
         epochs, lr, batch_tokens: Of its training on the text.
+        rephrased: Most tokens of a rephrasing.
         slip: Share of the text's rephrasings with a mistake.
         tasks: What is distilled.
         seeds: How often all is made.
@@ -55,6 +56,7 @@ class Scale:
     epochs: int
     lr: float
     batch_tokens: int
+    rephrased: int = 40
     slip: float = 0.15
     tasks: tuple[TaskScale, ...] = field(default=())
     seeds: int
@@ -71,6 +73,7 @@ SCALES = {
         epochs=1,
         lr=5e-3,
         batch_tokens=1024,
+        rephrased=20,
         tasks=(
             TaskScale(
                 name="coin-flip",
@@ -81,12 +84,12 @@ SCALES = {
                 samples=3,
                 tune=TuneSettings(epochs=1, lr=1e-3, max_tokens=4),
                 ways=(
-                    TuneSettings(way="stepwise", epochs=1, lr=1e-3, delta=4, batch_size=2, max_tokens=4),
+                    TuneSettings(way="stepwise", epochs=1, lr=1e-3, delta=8, batch_size=2, max_tokens=4),
                     TuneSettings(way="context", epochs=1, lr=1e-3, max_tokens=4),
                 ),
             ),
         ),
-        seeds=2,
+        seeds=1,
     ),
     # one core, 40 minutes
     "laptop": Scale(
