@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_TUNE = ("way", "epochs", "lr", "tune_batch", "delta", "lora_rank", "precision")
-#: Options that one way alone knows.
-_ONLY = {"delta": "stepwise"}
+_TUNE = ("way", "epochs", "lr", "lora_rank")
+_STEPWISE = ("delta", "adaptive", "side", "keep_positions")
 
 _ANSWER_TOKENS = click.option(
     "--answer-tokens",
@@ -70,6 +69,21 @@ def _tune_options(command: Command) -> Command:
                 help="stepwise: tokens of the trace removed an epoch.",
             ),
             click.option(
+                "--adaptive",
+                is_flag=True,
+                help="stepwise: remove the next token once the model has recovered from the last, instead.",
+            ),
+            click.option(
+                "--side",
+                type=click.Choice(["left", "right"]),
+                default="left",
+                show_default=True,
+                help="stepwise: which end of the trace goes first.",
+            ),
+            click.option(
+                "--keep-positions", is_flag=True, help="stepwise: what follows the cut keeps its positions."
+            ),
+            click.option(
                 "--lora-rank", type=int, help="Train low-rank adapters only.  [default: all weights]"
             ),
             click.option(
@@ -88,22 +102,26 @@ def _tune_options(command: Command) -> Command:
 def _taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
     from influence.train.distill.internalisers.settings import TuneSettings
 
-    way, epochs, lr, batch, delta, rank, precision = (settings.pop(name) for name in _TUNE)
-    context = click.get_current_context()
-    for name, only in _ONLY.items():
-        if way != only and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{name} has an effect only with --way {only}. Leave it out.")
+    chosen = {name: settings.pop(name) for name in (*_TUNE, *_STEPWISE)}
+    _check_effect(chosen)
     return TuneSettings(
-        way=way,
-        epochs=epochs,
-        lr=lr,
-        batch_size=batch,
-        delta=delta,
+        **chosen,
+        batch_size=settings.pop("tune_batch"),
+        dtype=settings.pop("precision"),
         max_tokens=answer_tokens,
-        lora_rank=rank,
         seed=seed,
-        dtype=precision,
     )
+
+
+def _check_effect(chosen: dict[str, Any]) -> None:
+    """Refuse an option that another one leaves without effect."""
+    context = click.get_current_context()
+    given = [name for name in _STEPWISE if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given and chosen["way"] != "stepwise":
+        name = given[0].replace("_", "-")
+        raise click.UsageError(f"--{name} has an effect only with --way stepwise. Leave it out.")
+    if "delta" in given and chosen["adaptive"]:
+        raise click.UsageError("--adaptive waits for the model, so --delta has no effect. Leave one out.")
 
 
 def _taken_wordings(folder: Path | None, system: System) -> Wordings:

@@ -97,6 +97,8 @@ def test_what_has_no_effect_or_cannot_be_done_is_refused(base: Path, tmp_path: P
     done = run(*whole, "--model", base, "--delta", "2")
     assert done.exit_code == 2
     assert "only with --way stepwise" in done.output
+    done = run(*whole, "--model", base, "--way", "stepwise", "--adaptive", "--delta", "2")
+    assert "--delta has no effect" in done.output
     done = run(*whole, "--model", "openai:http://localhost:1/v1#m")
     assert done.exit_code == 2
     assert "--weights" in done.output

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from influence.errors import InputError
+from influence.train.internalize.removal import Side
 from influence.train.internalize.settings import check_ranges
 from influence.train.loop import Dtype
 
@@ -23,6 +24,9 @@ class TuneSettings:
         lr: Learning rate; its peak where answers alone are learned, constant elsewhere.
         batch_size: Lessons of an optimizer step.
         delta: Stepwise: tokens of the trace that are removed an epoch.
+        adaptive: Stepwise: remove the next token as soon as the model has recovered from the last, instead.
+        side: Stepwise: which end of the trace goes first.
+        keep_positions: Stepwise: what follows the cut keeps its positions.
         max_tokens: Context: most tokens of an answer that the model samples.
         temperature: Context: of these samples.
         lora_rank: Train low-rank adapters only; None trains all weights.
@@ -35,6 +39,9 @@ class TuneSettings:
     lr: float = 5e-4
     batch_size: int = 32
     delta: float = 8.0
+    adaptive: bool = False
+    side: Side = "left"
+    keep_positions: bool = False
     max_tokens: int = 32
     temperature: float = 1.0
     lora_rank: int | None = None

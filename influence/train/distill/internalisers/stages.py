@@ -28,7 +28,7 @@ _VALID_SHARE, _MOST_VALID = 0.1, 256
 def remove_traces(
     model: str, lessons: Sequence[Lesson], out: Path, settings: TuneSettings, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Train on prompt, trace and answer while the trace goes, from its left; `out` is the last stage.
+    """Train on prompt, trace and answer while the trace goes; `out` is the last stage.
 
     Its `stage.json` says how it must be asked.
     """
@@ -41,6 +41,9 @@ def remove_traces(
         part / "run",
         Settings(
             delta=settings.delta,
+            adaptive=settings.adaptive,
+            side=settings.side,
+            keep_positions=settings.keep_positions,
             after_epochs=settings.epochs,
             batch_size=settings.batch_size,
             lr=settings.lr,
