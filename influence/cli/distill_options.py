@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from influence.cli.options import device_options
 
 if TYPE_CHECKING:
     from influence.data.tasks.task import QuestionTask
     from influence.generate.request import Generator
+    from influence.train.distill.internalisers.settings import TuneSettings
     from influence.train.distill.sample import Plan
     from influence.train.distill.systems.base import System
 
@@ -27,6 +29,8 @@ PROMPTS = click.option(
 
 _SYSTEM = ("system", "prompts", "filter", "samples")
 _SAMPLING = ("temperature", "top_p", "max_tokens")
+_TUNE = ("way", "epochs", "lr", "lora_rank")
+_STEPWISE = ("delta", "adaptive", "side", "keep_positions")
 _TASK = ("task", "data", "field", "kind", "seed")
 _MODEL = ("model", "batch_size", "concurrency", "per_minute", "device", "dtype")
 
@@ -160,3 +164,85 @@ def taken_generator(settings: dict[str, Any]) -> Generator:
 
     logging.disable_progress_bar()
     return LocalGenerator(load_model(model, device=device, dtype=dtype), batch_size)
+
+
+def tune_options(command: Command) -> Command:
+    """How the model is tuned."""
+    for option in reversed(
+        [
+            click.option(
+                "--way",
+                type=click.Choice(["answer-only", "stepwise", "context"]),
+                default="answer-only",
+                show_default=True,
+                help="answer-only: the answers, as in the paper. stepwise: remove the trace token by token. context: "
+                "on its own answers, taught by itself with the trace in context.",
+            ),
+            click.option(
+                "--epochs", default=3, show_default=True, help="Passes; stepwise: once the trace is gone."
+            ),
+            click.option("--lr", default=5e-4, show_default=True, help="Learning rate."),
+            click.option(
+                "--tune-batch", default=32, show_default=True, help="Examples of an optimizer step."
+            ),
+            click.option(
+                "--delta",
+                default=8.0,
+                show_default=True,
+                help="stepwise: tokens of the trace removed an epoch.",
+            ),
+            click.option(
+                "--adaptive",
+                is_flag=True,
+                help="stepwise: remove the next token once the model has recovered from the last, instead.",
+            ),
+            click.option(
+                "--side",
+                type=click.Choice(["left", "right"]),
+                default="left",
+                show_default=True,
+                help="stepwise: which end of the trace goes first.",
+            ),
+            click.option(
+                "--keep-positions", is_flag=True, help="stepwise: what follows the cut keeps its positions."
+            ),
+            click.option(
+                "--lora-rank", type=int, help="Train low-rank adapters only.  [default: all weights]"
+            ),
+            click.option(
+                "--precision",
+                type=click.Choice(["fp32", "bf16"]),
+                default="fp32",
+                show_default=True,
+                help="Of the training; weights are kept in float32.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
+    """Take the arguments of `tune_options` out of what a command got; an option without effect is refused."""
+    from influence.train.distill.internalisers.settings import TuneSettings
+
+    chosen = {name: settings.pop(name) for name in (*_TUNE, *_STEPWISE)}
+    _check_effect(chosen)
+    return TuneSettings(
+        **chosen,
+        batch_size=settings.pop("tune_batch"),
+        dtype=settings.pop("precision"),
+        max_tokens=answer_tokens,
+        seed=seed,
+    )
+
+
+def _check_effect(chosen: dict[str, Any]) -> None:
+    """Refuse an option that another one leaves without effect."""
+    context = click.get_current_context()
+    given = [name for name in _STEPWISE if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given and chosen["way"] != "stepwise":
+        name = given[0].replace("_", "-")
+        raise click.UsageError(f"--{name} has an effect only with --way stepwise. Leave it out.")
+    if "delta" in given and chosen["adaptive"]:
+        raise click.UsageError("--adaptive waits for the model, so --delta has no effect. Leave one out.")

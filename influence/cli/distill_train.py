@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from influence.cli.distill_options import (
     model_options,
@@ -15,19 +13,15 @@ from influence.cli.distill_options import (
     taken_generator,
     taken_system,
     taken_task,
+    taken_tune,
     task_options,
+    tune_options,
 )
 from influence.cli.options import out_option
 
 if TYPE_CHECKING:
-    from influence.train.distill.internalisers.settings import TuneSettings
     from influence.train.distill.systems.base import System
     from influence.train.distill.wordings import Wordings
-
-Command = Callable[..., Any]
-
-_TUNE = ("way", "epochs", "lr", "lora_rank")
-_STEPWISE = ("delta", "adaptive", "side", "keep_positions")
 
 _ANSWER_TOKENS = click.option(
     "--answer-tokens",
@@ -41,87 +35,6 @@ _WORDINGS = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of wordings, NAME.txt with $input.  [default: some shipped ones]",
 )
-
-
-def _tune_options(command: Command) -> Command:
-    """How the model is tuned."""
-    for option in reversed(
-        [
-            click.option(
-                "--way",
-                type=click.Choice(["answer-only", "stepwise", "context"]),
-                default="answer-only",
-                show_default=True,
-                help="answer-only: the answers, as in the paper. stepwise: remove the trace token by token. context: "
-                "on its own answers, taught by itself with the trace in context.",
-            ),
-            click.option(
-                "--epochs", default=3, show_default=True, help="Passes; stepwise: once the trace is gone."
-            ),
-            click.option("--lr", default=5e-4, show_default=True, help="Learning rate."),
-            click.option(
-                "--tune-batch", default=32, show_default=True, help="Examples of an optimizer step."
-            ),
-            click.option(
-                "--delta",
-                default=8.0,
-                show_default=True,
-                help="stepwise: tokens of the trace removed an epoch.",
-            ),
-            click.option(
-                "--adaptive",
-                is_flag=True,
-                help="stepwise: remove the next token once the model has recovered from the last, instead.",
-            ),
-            click.option(
-                "--side",
-                type=click.Choice(["left", "right"]),
-                default="left",
-                show_default=True,
-                help="stepwise: which end of the trace goes first.",
-            ),
-            click.option(
-                "--keep-positions", is_flag=True, help="stepwise: what follows the cut keeps its positions."
-            ),
-            click.option(
-                "--lora-rank", type=int, help="Train low-rank adapters only.  [default: all weights]"
-            ),
-            click.option(
-                "--precision",
-                type=click.Choice(["fp32", "bf16"]),
-                default="fp32",
-                show_default=True,
-                help="Of the training; weights are kept in float32.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def _taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
-    from influence.train.distill.internalisers.settings import TuneSettings
-
-    chosen = {name: settings.pop(name) for name in (*_TUNE, *_STEPWISE)}
-    _check_effect(chosen)
-    return TuneSettings(
-        **chosen,
-        batch_size=settings.pop("tune_batch"),
-        dtype=settings.pop("precision"),
-        max_tokens=answer_tokens,
-        seed=seed,
-    )
-
-
-def _check_effect(chosen: dict[str, Any]) -> None:
-    """Refuse an option that another one leaves without effect."""
-    context = click.get_current_context()
-    given = [name for name in _STEPWISE if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
-    if given and chosen["way"] != "stepwise":
-        name = given[0].replace("_", "-")
-        raise click.UsageError(f"--{name} has an effect only with --way stepwise. Leave it out.")
-    if "delta" in given and chosen["adaptive"]:
-        raise click.UsageError("--adaptive waits for the model, so --delta has no effect. Leave one out.")
 
 
 def _taken_wordings(folder: Path | None, system: System) -> Wordings:
@@ -143,7 +56,7 @@ def _taken_wordings(folder: Path | None, system: System) -> Wordings:
     show_default=True,
     help="majority: least share of an input's samples that the winner must have.",
 )
-@_tune_options
+@tune_options
 @_ANSWER_TOKENS
 @_WORDINGS
 @click.option(
@@ -174,7 +87,7 @@ def run(
 
     if model.startswith("openai:") and weights is None:
         raise click.UsageError("A server's model cannot be tuned. Name the same model's folder by --weights.")
-    tune = _taken_tune(settings, settings["seed"], answer_tokens)
+    tune = taken_tune(settings, settings["seed"], answer_tokens)
     system, plan = taken_system(settings)
     task = taken_task(settings)
     settings["model"] = model
@@ -206,7 +119,7 @@ def run(
     help="Folder of the samples that PAIRS was filtered from.",
 )
 @click.option("--model", required=True, help="The model that was sampled: a folder or hub name.")
-@_tune_options
+@tune_options
 @_ANSWER_TOKENS
 @click.option("--seed", default=0, show_default=True, help="Seeds order and samples.")
 @out_option
@@ -217,7 +130,7 @@ def tune(
     from influence.train.distill.internalisers.internalise import internalise
     from influence.train.distill.lessons import read_lessons
 
-    chosen = _taken_tune(settings, seed, answer_tokens)
+    chosen = taken_tune(settings, seed, answer_tokens)
     lessons = read_lessons(pairs, samples)
     record = internalise(model, lessons, out, chosen, tell=lambda line: click.echo(line, err=True))
     click.echo(f"{record['examples']:,} pairs, {chosen.way}, {record['seconds']:,.0f} s")
