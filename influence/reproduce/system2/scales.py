@@ -127,7 +127,17 @@ SCALES = {
                 test=200,
                 samples=3,
                 tune=TuneSettings(epochs=20, lr=5e-4, max_tokens=8),
-                ways=(TuneSettings(way="stepwise", epochs=10, lr=5e-4, delta=1.0, max_tokens=8),),
+                ways=(
+                    TuneSettings(
+                        way="stepwise",
+                        epochs=20,
+                        lr=5e-4,
+                        adaptive=True,
+                        side="right",
+                        keep_positions=True,
+                        max_tokens=8,
+                    ),
+                ),
                 expected_to_fail=True,
             ),
         ),

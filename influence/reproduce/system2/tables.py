@@ -69,6 +69,7 @@ def effects_of(task: TaskScale) -> list[Effect]:
         ),
         Effect("the filter helps: better than without", _difference(DISTILLED, NO_FILTER)),
         Effect("System 2 helps: better than System 1 distilled", _difference(DISTILLED, SELF)),
+        Effect("distilled is better than System 1 in wordings it was not tuned on", _elsewhere),
         Effect("the wording matters less than to System 1", _calmer),
     ]
 
@@ -100,6 +101,15 @@ def _beyond_half(model: str) -> Callable[[Answers], Statistic]:
 
 def _short_of_half(model: str) -> Callable[[Answers], Statistic]:
     return lambda answers: _beyond_half(model)(answers).times(-1)
+
+
+def _elsewhere(answers: Answers) -> Statistic:
+    """How much more of the other wordings the distilled model answers right, mean over wordings."""
+    others = answers[(answers["wording"] != AS_TUNED) & answers["model"].isin([SYSTEM_1, DISTILLED])]
+    right = others.assign(right=others["right"].astype(float)).groupby(["model", "id"])["right"].mean()
+    if not {SYSTEM_1, DISTILLED} <= set(right.index.get_level_values("model")):
+        return mean_of([])
+    return mean_of(right[DISTILLED] - right[SYSTEM_1])
 
 
 def _calmer(answers: Answers) -> Statistic:
