@@ -13,7 +13,7 @@ class Pretender:
     """Knows the last letters of two words when it has said the question again; else gives their first.
 
     Args:
-        wrong_every: Of so many samples of a prompt one is wrong, another one for each length of the first word; 0: none.
+        wrong_every: Of so many samples of a prompt one is wrong, another for each length of the first word; 0: none.
         silent: Writes nothing.
     """
 
