@@ -14,14 +14,13 @@ from influence.report.figures import Figure, Panel
 from influence.report.inks import INK, LINE, MUTED, SERIES_INKS
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count, plain
-from influence.train.distill.names import DISTILLED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
+from influence.train.distill.names import CONTEXT, DISTILLED, ONE_SAMPLE, STEPWISE, SYSTEM_1, SYSTEM_2
 
-#: Those of the method are filled and have inks of their own; controls are hollow.
+#: The method's own; controls are muted and hollow. The same inks as lines of the two systems have.
 _INKS = {
-    SYSTEM_1: SERIES_INKS[1],
-    SYSTEM_2: SERIES_INKS[0],
-    ONE_SAMPLE: SERIES_INKS[0],
-    DISTILLED: SERIES_INKS[2],
+    SYSTEM_1: SERIES_INKS[0],
+    **dict.fromkeys((DISTILLED, STEPWISE, CONTEXT), SERIES_INKS[1]),
+    **dict.fromkeys((SYSTEM_2, ONE_SAMPLE), SERIES_INKS[2]),
 }
 _LABEL_POINTS = 11.0
 
@@ -50,7 +49,7 @@ def _bars(rows: Sequence[tuple[str, int]]) -> Markup:
     with drawing_of("funnel", 5.2, 0.4 + 0.36 * len(rows)) as drawing:
         plot = drawing.figure.add_axes((0.28, 0.06, 0.56, 0.9))
         places = np.arange(len(rows))[::-1]
-        plot.barh(places, [value for _, value in rows], height=0.62, color=SERIES_INKS[0])
+        plot.barh(places, [value for _, value in rows], height=0.62, color=SERIES_INKS[2])
         plot.set_yticks(places, [name for name, _ in rows])
         plot.set_xlim(0, max(1, rows[0][1]))
         plot.set_xticks([])
@@ -74,7 +73,7 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     """Accuracy upwards, tokens generated for an input to the right, a point a model."""
     caption = (
         f"Accuracy on the same {count(int(table['n'].max()))} test inputs against the mean number of tokens that were "
-        "generated for one, intermediate texts and voted samples included. Filled: the method; hollow: controls. Bars: "
+        "generated for one, intermediate texts and voted samples included. Filled: the method; hollow: controls, and one sample. Bars: "
         "95 % (Wilson for accuracy, bootstrap over inputs for tokens)."
     )
     return Figure("cost", (Panel("Accuracy and tokens", _points(table)),), caption, table)
