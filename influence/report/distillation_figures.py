@@ -73,8 +73,8 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     """Accuracy upwards, tokens generated for an input to the right, a point a model."""
     caption = (
         f"Accuracy on the same {count(int(table['n'].max()))} test inputs against the mean number of tokens that were "
-        "generated for one, intermediate texts and voted samples included. Filled: the method; hollow: controls, and one sample. Bars: "
-        "95 % (Wilson for accuracy, bootstrap over inputs for tokens)."
+        "generated for one, intermediate texts and voted samples included. Filled: the method; hollow: controls, and "
+        "one sample. Bars: 95 % (Wilson for accuracy, bootstrap over inputs for tokens)."
     )
     return Figure("cost", (Panel("Accuracy and tokens", _points(table)),), caption, table)
 
