@@ -1,4 +1,4 @@
-"""One seed: a base model, and for each task its distillation with controls and the other internalisers.
+"""One seed: for each task a base model, its distillation with controls and the other internalisers.
 
 Each step is done when its folder is there, whole; there is no other record of progress. All go on by themselves where a
 killed process left them.
@@ -60,11 +60,18 @@ class OneSeed:
         self.folder, self.scale, self.seed, self._say = folder, scale, seed, say
 
     def steps(self) -> list[Step]:
-        """The base model; for each task its distillation and the other ways; the page last."""
-        base = self.folder / "base"
-        steps = [Step("base model", "base model", base.is_dir, self._base)]
+        """For each task its base model, its distillation, the other ways, and the page."""
+        steps = []
         for task in self.scale.tasks:
-            run = self.folder / task.name
+            run, base = self.folder / task.name, self._base(task)
+            steps.append(
+                Step(
+                    f"{task.name}, base",
+                    f"base model of {task.name}",
+                    base.is_dir,
+                    partial(self._train, task),
+                )
+            )
             steps.append(
                 Step(
                     f"{task.name}, distillation",
@@ -94,28 +101,28 @@ class OneSeed:
         """All answers to a task's test inputs."""
         return read_answers(self.folder / task.name)
 
-    def _base(self) -> None:
-        """Train a model from scratch on the text of all tasks, mixed."""
+    def _base(self, task: TaskScale) -> Path:
+        return self.folder / "base" / task.name
+
+    def _train(self, task: TaskScale) -> None:
+        """Train a model from scratch on the text of a task."""
         rng = np.random.default_rng([self.seed, 70])
-        text = [
-            one for task in self.scale.tasks for one in examples(text_cases(task, self.scale, self.seed), rng)
-        ]
-        text = [text[i] for i in rng.permutation(len(text)).tolist()]
+        text = examples(text_cases(task, self.scale, self.seed), rng)
         words = tokenizer()
         net = _new_model(self.scale.shape, words, self.seed)
         sft(
             LanguageModel(net, words, "from scratch"),
             text,
-            self.folder / "base",
-            epochs=self.scale.epochs,
+            self._base(task),
+            epochs=1,
             lr=self.scale.lr,
-            batch_tokens=self.scale.batch_tokens,
+            batch_tokens=task.batch_tokens,
             seed=self.seed,
             dtype="fp32",
         )
 
     def _distil(self, task: TaskScale) -> None:
-        base = self.folder / "base"
+        base = self._base(task)
         write_prompts(self.folder)
         system = named_system("rar2", self._prompts())
         sampling = Sampling(max_tokens=self.scale.rephrased, temperature=1.0, seed=self.seed)
@@ -143,7 +150,7 @@ class OneSeed:
             lessons = read_lessons(run / "pairs", run / "samples")
             tuned.parent.mkdir(exist_ok=True)
             settings = dataclasses.replace(way, seed=self.seed)
-            internalise(self.folder / "base", lessons, tuned, settings, self._say)
+            internalise(self._base(task), lessons, tuned, settings, self._say)
         test = questions(task, self.seed)
         answers = ask_at_once(
             WAY_NAMES[way.way],

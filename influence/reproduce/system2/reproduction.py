@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -53,13 +52,11 @@ def system2(
     say("tables")
     tables = tables_of(chosen, every)
     spent = sum(sum(taken.values()) for taken in times.seconds.values())
-    training = json.loads((every[0].folder / "base" / "training.json").read_text(encoding="utf-8"))
     made_by = provenance(
         spent,
         seeds=n_seeds,
         hours=spent / 3600,
         parameters=parameters_of(every[0]),
-        base_loss=training["loss_nats_per_token"],
         step_seconds=times.seconds,
     )
     write_results(folder, chosen, made_by, tables)
@@ -78,10 +75,10 @@ def tables_of(scale: Scale, every: Sequence[OneSeed]) -> dict[str, pd.DataFrame]
 
 
 def parameters_of(one: OneSeed) -> int:
-    """Parameters of the base model, which all models of a seed have."""
+    """Parameters of a base model, and of every model made from it."""
     from safetensors import safe_open
 
-    with safe_open(one.folder / "base" / "model.safetensors", "np") as weights:
+    with safe_open(one.folder / "base" / one.scale.tasks[0].name / "model.safetensors", "np") as weights:
         return sum(int(weights.get_tensor(name).size) for name in weights.keys())  # noqa: SIM118
 
 

@@ -17,6 +17,7 @@ class TaskScale:
     Attributes:
         title: What a reader sees.
         text: Examples in the base model's text.
+        batch_tokens: Tokens of a batch of them.
         train, test: Unlabelled inputs, and inputs to test on.
         samples: Of System 2 for an input.
         tune: Of the distillation and its controls.
@@ -29,6 +30,7 @@ class TaskScale:
     name: Name
     title: str
     text: int
+    batch_tokens: int
     train: int
     test: int
     samples: int
@@ -44,8 +46,8 @@ class Scale:
     """One size of the reproduction.
 
     Attributes:
-        shape: Of the base model, a small Llama.
-        epochs, lr, batch_tokens: Of its training on the text.
+        shape: Of the base models, one for each task: a small Llama.
+        lr: Of their training on the text, once through.
         rephrased: Most tokens of a rephrasing.
         slip: Share of the text's rephrasings with a mistake.
         tasks: What is distilled.
@@ -53,9 +55,7 @@ class Scale:
     """
 
     shape: Shape
-    epochs: int
     lr: float
-    batch_tokens: int
     rephrased: int = 40
     slip: float = 0.15
     tasks: tuple[TaskScale, ...] = field(default=())
@@ -70,21 +70,20 @@ SCALES = {
     # every step once, for tests: the model knows next to nothing
     "smoke": Scale(
         shape=Shape(1, 2, 32),
-        epochs=1,
         lr=5e-3,
-        batch_tokens=1024,
         rephrased=20,
         tasks=(
             TaskScale(
                 name="coin-flip",
                 title="Coin flip",
                 text=1_200,
+                batch_tokens=1024,
                 train=24,
                 test=16,
                 samples=3,
                 tune=TuneSettings(epochs=1, lr=1e-3, max_tokens=4),
                 ways=(
-                    TuneSettings(way="stepwise", epochs=1, lr=1e-3, delta=8, batch_size=2, max_tokens=4),
+                    TuneSettings(way="stepwise", epochs=1, lr=1e-3, delta=4, batch_size=2, max_tokens=4),
                     TuneSettings(way="context", epochs=1, lr=1e-3, max_tokens=4),
                 ),
             ),
@@ -94,14 +93,13 @@ SCALES = {
     # one core, 40 minutes
     "laptop": Scale(
         shape=Shape(2, 4, 96),
-        epochs=1,
         lr=4e-3,
-        batch_tokens=2048,
         tasks=(
             TaskScale(
                 name="last-letter",
                 title="Last letters of two words",
                 text=130_000,
+                batch_tokens=2048,
                 train=400,
                 test=200,
                 samples=8,
@@ -112,6 +110,7 @@ SCALES = {
                 name="coin-flip",
                 title="Coin flip",
                 text=30_000,
+                batch_tokens=2048,
                 train=400,
                 test=200,
                 samples=8,
@@ -121,7 +120,8 @@ SCALES = {
             TaskScale(
                 name="multiplication",
                 title="Multiplication of numbers of two digits",
-                text=150_000,
+                text=240_000,
+                batch_tokens=1024,
                 problems=3_500,
                 train=3_500,
                 test=200,

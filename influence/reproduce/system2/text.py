@@ -116,8 +116,8 @@ def coin_flip_case(
 def multiplication_case(line: str, slip: float, rng: np.random.Generator) -> Case:
     """A line of `Multiplication`: numbers from their last digit on; the rephrasing has the products of all digits.
 
-    Each product is two digits, the lower one first; those that count as much stand side by side. A hasty answer takes
-    the products of digits in the same place only.
+    Each product is two digits, the lower one first; those that count as much stand side by side, with their sum. A
+    hasty answer takes the products of digits in the same place only.
     """
     problem, _, rest = line.replace(" ", "").partition("||")
     first, second = ([int(digit) for digit in number] for number in problem.split("*"))
@@ -133,10 +133,16 @@ def multiplication_case(line: str, slip: float, rng: np.random.Generator) -> Cas
     hasty = "".join(_from_last(a * b, 2) for a, b in zip(first, second, strict=True))
     return Case(
         problem,
-        ",".join("+".join(_from_last(product, 2) for product in place) for place in products),
+        ",".join(_column(place) for place in products),
         answer,
         dict.fromkeys(WORDINGS, hasty),
     )
+
+
+def _column(products: Sequence[int]) -> str:
+    """Products that count as much, and their sum where there are several."""
+    shown = "+".join(_from_last(product, 2) for product in products)
+    return shown if len(products) == 1 else f"{shown}={_from_last(sum(products), 3)}"
 
 
 def _from_last(number: int, digits: int) -> str:
