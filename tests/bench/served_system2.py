@@ -1,8 +1,8 @@
 """Samples of System 2 through a real HTTP server, once sound and once failing: the same data, nothing lost or doubled.
 
 `python tests/bench/served_system2.py SEED` serves `SEED/base/coin-flip` by the OpenAI protocol, where SEED is a seed's
-folder of `influence reproduce system2`, and distils its coin-flip inputs through it up to the pairs, twice: in the clear, and
-with every tenth request failing in one of the ways servers fail.
+folder of `influence reproduce system2`, and distils its coin-flip inputs through it up to the pairs, twice: in the
+clear, and with every tenth request failing in one of the ways servers fail.
 """
 
 from __future__ import annotations
