@@ -90,7 +90,7 @@ def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]
 
 
 def _named(kind: str) -> str:
-    return {"hessian": "a Hessian", "scores": "a score store"}.get(kind, f"a {kind}")
+    return {"hessian": "a Hessian", "scores": "a score store", "index": "an index"}.get(kind, f"a {kind}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -100,7 +100,7 @@ def test_what_is_refused(program: Server, inputs: Inputs, made: tuple[Path, Path
     refused(program.run(*search, "--query", "a", "--best", "200%"), 2, "no part of a corpus")
     refused(program.run(*search, "--query", "a", "--hessian", "identity"), 3, "another hessian")
     refused(
-        program.run("index", "search", hessian, "--query", "a", "--out", tmp_path / "b"), 3, "not a index"
+        program.run("index", "search", hessian, "--query", "a", "--out", tmp_path / "b"), 3, "not an index"
     )
     refused(
         program.run(*build(inputs, hessian, tmp_path / "i", "--bytes", "70000")), 2, "at most 65,536 bytes"
