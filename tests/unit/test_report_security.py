@@ -82,7 +82,11 @@ def test_no_style_sheet_loads_or_runs() -> None:
 
 
 #: Template -> its style sheet and script, where it is a page.
-BLOCKS = {"report.html": ["{{ style }}", "{{ script }}"], "internalization.html": ["{{ style }}"]}
+BLOCKS = {
+    "report.html": ["{{ style }}", "{{ script }}"],
+    "internalization.html": ["{{ style }}"],
+    "distillation.html": ["{{ style }}"],
+}
 
 
 def test_no_template_trusts_a_value() -> None:
