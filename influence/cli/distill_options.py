@@ -179,7 +179,10 @@ def tune_options(command: Command) -> Command:
                 "on its own answers, taught by itself with the trace in context.",
             ),
             click.option(
-                "--epochs", default=3, show_default=True, help="Passes; stepwise: once the trace is gone."
+                "--epochs",
+                default=3,
+                show_default=True,
+                help="Passes; stepwise: once the trace is gone, and with --adaptive the most after each token.",
             ),
             click.option("--lr", default=5e-4, show_default=True, help="Learning rate."),
             click.option(

@@ -20,7 +20,8 @@ class TuneSettings:
 
     Attributes:
         way: Which internaliser.
-        epochs: Passes over the lessons; of stepwise removal those once the whole trace is gone.
+        epochs: Passes over the lessons; of stepwise removal those once the whole trace is gone, and, adaptive, the
+            most at each length of it.
         lr: Learning rate; its peak where answers alone are learned, constant elsewhere.
         batch_size: Lessons of an optimizer step.
         delta: Stepwise: tokens of the trace that are removed an epoch.

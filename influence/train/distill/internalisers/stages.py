@@ -42,6 +42,7 @@ def remove_traces(
         Settings(
             delta=settings.delta,
             adaptive=settings.adaptive,
+            cap=settings.epochs,
             side=settings.side,
             keep_positions=settings.keep_positions,
             after_epochs=settings.epochs,
