@@ -1,6 +1,6 @@
 """Samples of System 2 through a real HTTP server, once sound and once failing: the same data, nothing lost or doubled.
 
-`python tests/bench/served_system2.py SEED` serves `SEED/base/coin-flip` by the OpenAI protocol, where SEED is a seed's
+`python tests/bench/served_system2.py SEED` serves `SEED/base/words` by the OpenAI protocol, where SEED is a seed's
 folder of `influence reproduce system2`, and distils its coin-flip inputs through it up to the pairs, twice: in the
 clear, and with every tenth request failing in one of the ways servers fail.
 """
@@ -56,7 +56,7 @@ def main(seed: Path, inputs: int, samples: int) -> None:
     asked = questions(task, int(seed.name.removeprefix("seed-")))
     system = named_system("rar2", Prompts(seed / "prompts"))
     plan = Plan(samples=samples, sampling=Sampling(max_tokens=40, temperature=1.0))
-    server = OpenAIServer(Served(load_model(seed / "base" / "coin-flip")))
+    server = OpenAIServer(Served(load_model(seed / "base" / "words")))
     server.slow = 0.2
     pairs = {}
     with tempfile.TemporaryDirectory() as folder:

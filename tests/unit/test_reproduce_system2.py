@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from influence.data.chains.multiplication import Multiplication
+from influence.data.chains.task import ChainExample, Task
 from influence.reproduce.system2.results import findings_page
 from influence.reproduce.system2.scales import SCALES, TaskScale
 from influence.reproduce.system2.tables import effects_table, models_table, verdicts_table
@@ -25,6 +27,7 @@ from influence.reproduce.system2.text import (
 from influence.reproduce.system2.vocabulary import tokenizer
 from influence.train.distill.internalisers.settings import TuneSettings
 from influence.train.distill.names import DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
+from influence.train.internalize.sequences import tokenize_task
 
 LAPTOP = SCALES["laptop"]
 
@@ -40,10 +43,10 @@ def test_the_text_reads_as_the_prompts_ask(task: TaskScale) -> None:
     prompts = [
         form.split("$rephrased")[0].split("$input")[0] for form in (REPHRASE, ANSWER, *WORDINGS.values())
     ]
-    text = examples(text_cases(task, LAPTOP, 0), np.random.default_rng(0))
+    text = examples(text_cases(task, LAPTOP, 0), np.random.default_rng(0), task.worked)
     held_out = {item.input for split in asked.splits.values() for item in split}
     for one in text:
-        assert any(one.prompt.startswith(start) for start in prompts)
+        assert any(one.prompt.strip().startswith(start) for start in prompts)
         whole, prompt = words(one.prompt + one.completion)["input_ids"], words(one.prompt)["input_ids"]
         assert whole[: len(prompt)] == prompt, "no token spans prompt and completion"
         assert words.decode(whole) == one.prompt + one.completion
@@ -52,6 +55,19 @@ def test_the_text_reads_as_the_prompts_ask(task: TaskScale) -> None:
     for item in asked.items("test"):
         assert words.unk_token_id not in words(item.input)["input_ids"]
     assert text_cases(task, LAPTOP, 0) == text_cases(task, LAPTOP, 0)
+
+
+def test_a_whole_solution_is_what_the_first_stage_writes(tmp_path: Path) -> None:
+    case = multiplication_case("2 1 * 4 3||8 4 0 + 0 6 3 0 #### 8 0 4 0", 0.0, np.random.default_rng(0))
+    lines = [one for one in examples([case] * 50, np.random.default_rng(0), True) if "#" in one.completion]
+    words = tokenizer()
+    asked = WORDINGS["as tuned"].replace("$input", case.input)
+    task = Task("own", tmp_path, None)
+    stage = tokenize_task([ChainExample(asked, case.rephrased, case.answer)], task, words)
+    assert lines
+    for one in lines:
+        ids = words(one.prompt + one.completion)["input_ids"]
+        assert [*ids, words.eos_token_id] == stage.tokens.tolist()
 
 
 def test_an_answer_follows_its_rephrasing_and_haste_depends_on_the_wording() -> None:

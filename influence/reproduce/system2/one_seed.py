@@ -66,10 +66,10 @@ class OneSeed:
             run, base = self.folder / task.name, self._base(task)
             steps.append(
                 Step(
-                    f"{task.name}, base",
-                    f"base model of {task.name}",
+                    f"{task.base}, base",
+                    f"base model of {task.base}",
                     base.is_dir,
-                    partial(self._train, task),
+                    partial(self._train, task.base),
                 )
             )
             steps.append(
@@ -102,21 +102,27 @@ class OneSeed:
         return read_answers(self.folder / task.name)
 
     def _base(self, task: TaskScale) -> Path:
-        return self.folder / "base" / task.name
+        return self.folder / "base" / task.base
 
-    def _train(self, task: TaskScale) -> None:
-        """Train a model from scratch on the text of a task."""
+    def _train(self, base: str) -> None:
+        """Train a model from scratch on the text of the tasks that share it, mixed."""
+        tasks = [task for task in self.scale.tasks if task.base == base]
         rng = np.random.default_rng([self.seed, 70])
-        text = examples(text_cases(task, self.scale, self.seed), rng)
+        text = [
+            one
+            for task in tasks
+            for one in examples(text_cases(task, self.scale, self.seed), rng, task.worked)
+        ]
+        text = [text[i] for i in rng.permutation(len(text)).tolist()]
         words = tokenizer()
         net = _new_model(self.scale.shape, words, self.seed)
         sft(
             LanguageModel(net, words, "from scratch"),
             text,
-            self._base(task),
+            self._base(tasks[0]),
             epochs=1,
             lr=self.scale.lr,
-            batch_tokens=task.batch_tokens,
+            batch_tokens=tasks[0].batch_tokens,
             seed=self.seed,
             dtype="fp32",
         )

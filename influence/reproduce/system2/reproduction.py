@@ -78,7 +78,7 @@ def parameters_of(one: OneSeed) -> int:
     """Parameters of a base model, and of every model made from it."""
     from safetensors import safe_open
 
-    with safe_open(one.folder / "base" / one.scale.tasks[0].name / "model.safetensors", "np") as weights:
+    with safe_open(one.folder / "base" / one.scale.tasks[0].base / "model.safetensors", "np") as weights:
         return sum(int(weights.get_tensor(name).size) for name in weights.keys())  # noqa: SIM118
 
 

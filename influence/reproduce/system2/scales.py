@@ -16,8 +16,10 @@ class TaskScale:
 
     Attributes:
         title: What a reader sees.
-        text: Examples in the base model's text.
-        batch_tokens: Tokens of a batch of them.
+        base: Name of the base model; tasks of the same name share it.
+        text: Examples in its text, of this task.
+        batch_tokens: Tokens of a batch of them, the same for tasks that share a base model.
+        worked: The text also has whole solutions in the form that stepwise removal starts from.
         train, test: Unlabelled inputs, and inputs to test on.
         samples: Of System 2 for an input.
         tune: Of the distillation and its controls.
@@ -29,6 +31,7 @@ class TaskScale:
 
     name: Name
     title: str
+    base: str
     text: int
     batch_tokens: int
     train: int
@@ -38,6 +41,7 @@ class TaskScale:
     ways: tuple[TuneSettings, ...] = ()
     digits: int = 2
     problems: int = 0
+    worked: bool = False
     expected_to_fail: bool = False
 
 
@@ -46,7 +50,7 @@ class Scale:
     """One size of the reproduction.
 
     Attributes:
-        shape: Of the base models, one for each task: a small Llama.
+        shape: Of the base models: a small Llama.
         lr: Of their training on the text, once through.
         rephrased: Most tokens of a rephrasing.
         slip: Share of the text's rephrasings with a mistake.
@@ -76,6 +80,7 @@ SCALES = {
             TaskScale(
                 name="coin-flip",
                 title="Coin flip",
+                base="words",
                 text=1_200,
                 batch_tokens=1024,
                 train=24,
@@ -98,7 +103,8 @@ SCALES = {
             TaskScale(
                 name="last-letter",
                 title="Last letters of two words",
-                text=130_000,
+                base="words",
+                text=150_000,
                 batch_tokens=2048,
                 train=400,
                 test=200,
@@ -109,6 +115,7 @@ SCALES = {
             TaskScale(
                 name="coin-flip",
                 title="Coin flip",
+                base="words",
                 text=30_000,
                 batch_tokens=2048,
                 train=400,
@@ -120,7 +127,9 @@ SCALES = {
             TaskScale(
                 name="multiplication",
                 title="Multiplication of numbers of two digits",
-                text=240_000,
+                base="numbers",
+                worked=True,
+                text=280_000,
                 batch_tokens=1024,
                 problems=3_500,
                 train=3_500,
@@ -130,8 +139,8 @@ SCALES = {
                 ways=(
                     TuneSettings(
                         way="stepwise",
-                        epochs=20,
-                        lr=5e-4,
+                        epochs=6,
+                        lr=1e-3,
                         adaptive=True,
                         side="right",
                         keep_positions=True,

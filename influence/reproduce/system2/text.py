@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from influence.data.examples import Example
+from influence.reproduce.system2.vocabulary import EOS
 from influence.train.distill.names import AS_TUNED
 
 Name = Literal["last-letter", "coin-flip", "multiplication"]
@@ -28,8 +29,8 @@ WORDINGS = {
 REPHRASE = "Q: $input\nR:"
 ANSWER = "Q: $input\nR:$rephrased\nA:"
 
-#: Shares of rephrasings, answers to them, and hasty answers.
-_SHARES = (0.4, 0.4, 0.2)
+#: Shares of rephrasings, answers to them, hasty answers, and of whole solutions where there are some.
+_SHARES, _SHARES_WORKED = (0.4, 0.4, 0.2, 0.0), (0.3, 0.3, 0.15, 0.25)
 #: Last letter: a hasty answer is right where the first word is at most so long, else it takes the first letters.
 _SHORT = {AS_TUNED: 4, "please": 5, "quick": 3}
 #: Coin flip: a hasty answer looks at the last person only, at the first only, or says no where anyone flips.
@@ -46,18 +47,25 @@ class Case:
     hasty: dict[str, str]
 
 
-def examples(cases: Sequence[Case], rng: np.random.Generator) -> list[Example]:
-    """An example a case: its rephrasing, the answer to that, or a hasty answer in one of the wordings."""
+def examples(cases: Sequence[Case], rng: np.random.Generator, worked: bool = False) -> list[Example]:
+    """An example a case: its rephrasing, the answer to that, or a hasty answer in one of the wordings.
+
+    Args:
+        worked: Some are whole solutions, as stages of stepwise removal write them before anything is removed.
+    """
     found = []
     for case in cases:
-        kind = rng.choice(3, p=_SHARES)
+        kind = rng.choice(4, p=_SHARES_WORKED if worked else _SHARES)
         wording = list(WORDINGS)[int(rng.integers(len(WORDINGS)))]
-        form, completion = (
-            (REPHRASE, case.rephrased),
-            (ANSWER, case.answer),
-            (WORDINGS[wording], case.hasty[wording]),
-        )[kind]
-        found.append(Example(_filled(form, case), completion))
+        asked = _filled(WORDINGS[AS_TUNED], case)
+        found.append(
+            (
+                Example(_filled(REPHRASE, case), case.rephrased),
+                Example(_filled(ANSWER, case), case.answer),
+                Example(_filled(WORDINGS[wording], case), case.hasty[wording]),
+                Example(f" {asked}{EOS}", f" {case.rephrased}{EOS} #### {case.answer}"),
+            )[kind]
+        )
     return found
 
 
