@@ -41,6 +41,7 @@ def score(
     out: str | Path,
     *,
     query_model: LanguageModel | None = None,
+    other_checkpoint: bool = False,
     batch_tokens: int = BATCH_TOKENS,
     **settings: Any,
 ) -> Scores:
@@ -55,6 +56,7 @@ def score(
         query_model: Gives the queries' gradients instead, such as the instruction-tuned model that wrote the
             completions. Same architecture.
         out: Folder of the score store.
+        other_checkpoint: The Hessian may be of another checkpoint of the model.
         batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
         settings: Fields of `influence.config.ScoreConfig`.
 
@@ -70,7 +72,7 @@ def score(
     if not queries:
         raise InputError("There are no queries to score.")
     if factors is not None:
-        _check_model(factors, model)
+        _check_model(factors, model, other_checkpoint)
     layers = matching_layers(factors, model)
     query_layers = matching_layers(factors, asked)
     if [(a.name, a.shape) for a in query_layers] != [(b.name, b.shape) for b in layers]:
@@ -148,13 +150,13 @@ def matching_layers(factors: Factors | None, model: LanguageModel) -> list[Track
     return layers
 
 
-def _check_model(factors: Factors, model: LanguageModel) -> None:
+def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool) -> None:
     if factors.manifest is None:
         warnings.warn(
             f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
             stacklevel=3,
         )
-    elif factors.manifest["config"]["model"] != model.fingerprint:
+    elif factors.manifest["config"]["model"] != model.fingerprint and not other_checkpoint:
         raise StoreError(
             f"The Hessian in {factors.folder} is of another model than {model.name}.",
             have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
