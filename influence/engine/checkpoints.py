@@ -1,0 +1,215 @@
+"""Score one corpus at several checkpoints in one resumable job: a Hessian for each or one for all, a store for each."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from influence.engine.batching import BATCH_TOKENS
+from influence.engine.fit import fit_hessian
+from influence.engine.prepare import Corpus
+from influence.engine.score import score
+from influence.errors import InputError
+from influence.models.load import LanguageModel
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish
+from influence.store.factors import Factors, open_factors
+from influence.store.stages import HESSIANS, KIND, StageRecord, write_stages
+from influence.types import Query
+
+#: The word for no Hessian: scores are gradient dot products.
+IDENTITY = "identity"
+
+_NUMBERED = re.compile(r"(?:checkpoint|stage|step)[-_]?\d+")
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model on the way of its training.
+
+    Attributes:
+        name: Of its folder in the result.
+        model: A folder or hub name.
+        revision: Of a hub name.
+    """
+
+    name: str
+    model: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint in memory, and what it is asked.
+
+    Attributes:
+        facts: Fields of `StageRecord`: removed, total, accuracy, facts.
+    """
+
+    model: LanguageModel
+    queries: Sequence[Query]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that these name, in the order of the patterns and of the numbers in their names.
+
+    A pattern is a folder of a model, a folder with `stage-N` or `checkpoint-N` (a run of ours, the output of a
+    `transformers` Trainer), a glob of either, or a hub name with revisions: `EleutherAI/pythia-14m@step1000,step4000`.
+
+    Raises:
+        InputError: one names no checkpoint, or a checkpoint is named twice.
+    """
+    found: list[tuple[str, str | None]] = []
+    for pattern in patterns:
+        model, at, revisions = pattern.partition("@")
+        if at and not Path(pattern).exists():
+            found += [(model, revision) for revision in revisions.split(",") if revision]
+            continue
+        found += [(str(folder), None) for path in _matching(pattern) for folder in _models_in(path)]
+    if len({(str(Path(m).resolve()), r) for m, r in found}) < len(found):
+        raise InputError(
+            "A checkpoint is named twice.", fix="Name each once, by its folder, a glob or its run."
+        )
+    return [Checkpoint(name, *one) for name, one in zip(_names(found), found, strict=True)]
+
+
+def _matching(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if not _WILD.search(pattern) or path.exists():
+        paths = [path] if path.is_dir() else []
+    else:
+        parts = path.parts
+        fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
+        paths = list(Path(*parts[:fixed]).glob(str(Path(*parts[fixed:]))))
+    paths = [one for one in paths if one.is_dir() and one.suffix != ".part"]
+    if not paths:
+        raise InputError(
+            f"--checkpoints {pattern} names no folder.",
+            fix="Give folders, a quoted glob such as 'runs/icot/stage-*', or a hub name with revisions: "
+            "NAME@step1000,step4000.",
+        )
+    return sorted(paths, key=_natural)
+
+
+def _models_in(path: Path) -> list[Path]:
+    """The numbered checkpoints in a folder, else the folder itself."""
+    inside = [one.parent for one in path.glob("*/config.json") if _NUMBERED.fullmatch(one.parent.name)]
+    if inside:
+        return sorted(inside, key=_natural)
+    if (path / "config.json").is_file():
+        return [path]
+    raise InputError(
+        f"{path} holds no checkpoint.",
+        have="no config.json, and no stage-N or checkpoint-N with one",
+        fix="Give folders that save_pretrained wrote.",
+    )
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Numbers in a name count as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _names(found: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Folder names; with the run's name where two are alike."""
+    short = [revision or Path(model).name for model, revision in found]
+    if len(set(short)) < len(short):
+        short = [
+            f"{Path(model).name if revision else Path(model).resolve().parent.name}-{name}"
+            for name, (model, revision) in zip(short, found, strict=True)
+        ]
+    names = [re.sub(r"[^\w.-]", "-", name) for name in short]
+    alike = {name for name in names if names.count(name) > 1 or name == HESSIANS}
+    return [f"{number}-{name}" if name in alike else name for number, name in enumerate(names)]
+
+
+def score_checkpoints(
+    checkpoints: Sequence[Checkpoint],
+    open_checkpoint: Callable[[Checkpoint], Opened],
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    hessian: str | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    damping: float = 0.1,
+    max_length: int = 512,
+    windows: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[StageRecord]:
+    """Influence of every document on every query, at each checkpoint; the same call after a kill goes on.
+
+    A call with more checkpoints adds them. Scores of different checkpoints have different curvature: compare ranks and
+    `normed`, not raw size.
+
+    Args:
+        checkpoints: In the order of training.
+        open_checkpoint: Loads one, and says what it is asked.
+        out: Folder of the stages, see `influence.store.stages`.
+        hessian: None fits one on each checkpoint. The name of one of them fits on it alone and uses that for all, and a
+            folder is a finished fit that is used for all; `identity` takes none.
+        tell: Takes a line for each checkpoint.
+
+    Raises:
+        InputError: no checkpoint, or `hessian` is none of these.
+        StoreError: `out` holds something else, or a stage was scored otherwise.
+    """
+    if not checkpoints:
+        raise InputError("There are no checkpoints to score.")
+    started, folder = time.monotonic(), Path(out)
+    reading: dict[str, Any] = {"max_length": max_length, "windows": windows}
+    shared = _shared(hessian, checkpoints)
+    config = {"hessian": hessian or "each", "damping": damping, **reading, "corpus": corpus.name}
+    manifest = claim(folder, KIND, config)
+    records, factors = [], shared if isinstance(shared, Factors) else None
+    order = list(checkpoints)
+    if isinstance(shared, Checkpoint):  # its Hessian is needed first
+        order.remove(shared)
+        order.insert(0, shared)
+    for number, one in enumerate(order, 1):
+        tell(f"checkpoint {number} of {len(order)}: {one.name}")
+        opened = open_checkpoint(one)
+        own = hessian is None or one == shared
+        if own:
+            fitted = folder / HESSIANS / one.name
+            factors = fit_hessian(opened.model, corpus, out=fitted, batch_tokens=batch_tokens, **reading)
+        score(
+            opened.model,
+            factors,
+            opened.queries,
+            corpus,
+            folder / one.name,
+            other_checkpoint=not own,
+            batch_tokens=batch_tokens,
+            damping=damping,
+            **reading,
+        )
+        place = str(factors.folder) if factors is not None else None
+        records.append(
+            StageRecord(one.name, one.model, one.revision, place, bool(factors) and not own, **opened.facts)
+        )
+    records.sort(key=lambda record: [one.name for one in checkpoints].index(record.name))
+    write_stages(folder, records)
+    finish(folder, manifest, provenance(time.monotonic() - started, corpus_name=corpus.name))
+    return records
+
+
+def _shared(hessian: str | None, checkpoints: Sequence[Checkpoint]) -> Checkpoint | Factors | None:
+    """The checkpoint to fit on, or the finished fit, that is used for all; None where there is no such thing."""
+    if hessian is None or hessian == IDENTITY:
+        return None
+    named = [one for one in checkpoints if hessian in (one.name, one.model)]
+    if named:
+        return named[0]
+    if Path(hessian).is_dir():
+        return open_factors(hessian)
+    raise InputError(
+        f"--hessian-from {hessian} is neither a checkpoint nor a folder.",
+        have=", ".join(one.name for one in checkpoints[:8]),
+        fix="Name one of the checkpoints, or the folder of a finished fit.",
+    )
