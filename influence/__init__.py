@@ -21,6 +21,7 @@ _EXPORTS = {
     "fit_hessian": "influence.engine.fit",
     "open_factors": "influence.store.factors",
     "score": "influence.engine.score",
+    "merge": "influence.engine.merge",
     "open_scores": "influence.store.scores",
     "build_index": "influence.engine.index",
     "search_index": "influence.engine.search",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from influence.data.queries import read_queries as read_queries
     from influence.engine.fit import fit_hessian as fit_hessian
     from influence.engine.index import build_index as build_index
+    from influence.engine.merge import merge as merge
     from influence.engine.score import score as score
     from influence.engine.search import search_index as search_index
     from influence.errors import InfluenceError as InfluenceError

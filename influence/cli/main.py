@@ -16,6 +16,7 @@ from influence.errors import InfluenceError
 COMMANDS = {
     "fit-hessian": ("influence.cli.fit", "fit_hessian", "Fit the EK-FAC Hessian of a model on a corpus."),
     "score": ("influence.cli.score", "score", "Score every document of a corpus against queries."),
+    "merge": ("influence.cli.score", "merge", "Join pieces of a score store into one."),
     "index": ("influence.cli.index", "index", "Sketch a corpus once, then search it for new queries."),
     "tokens": ("influence.cli.tokens", "tokens", "Decompose the scores of top documents into tokens."),
     "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),

@@ -1,4 +1,4 @@
-"""`influence score` and `influence top`."""
+"""`influence score`, `influence merge` and `influence top`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ from influence.cli.options import (
     show_default=True,
     help="Relative: each layer's damping is this × its mean eigenvalue.",
 )
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Score only piece I of N of the corpus, I from 1: its documents in a row. influence merge joins the pieces.",
+)
 @text_options
 @compute_options
 def score(
@@ -47,6 +52,7 @@ def score(
     dtype: Any,
     device: str | None,
     revision: str | None,
+    shard: str | None,
     **settings: Any,
 ) -> None:
     """Score every document of a corpus against all queries, in one scan.
@@ -61,13 +67,35 @@ def score(
     from influence.engine.score import score as run
     from influence.models.load import load_model
     from influence.store.factors import open_factors
+    from influence.store.pieces import parse_shard
 
+    piece = parse_shard(shard) if shard else None
     asked = read_queries(queries)
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = load_model(model, dtype=dtype, device=device, revision=revision)
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
-    scores = run(loaded, factors, asked, documents, out, query_model=tuned, **settings)
+    scores = run(loaded, factors, asked, documents, out, query_model=tuned, shard=piece, **settings)
+    click.echo(scores.manifest["provenance"]["summary"])
+    click.echo(f"Scores of {len(scores.queries)} queries × {len(scores.documents):,} documents: {out}")
+    if piece:
+        click.echo(f"Next, once all {piece.count} pieces are done: influence merge PIECE… --out RUN")
+    else:
+        click.echo(f"Next: influence report {out} --out report.html")
+
+
+@click.command("merge")
+@click.argument("pieces", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the score store.")
+def merge(pieces: tuple[Path, ...], out: Path) -> None:
+    """Join PIECES, folders that `influence score --shard` made, in any order, into the score store of one run.
+
+    They must be all the pieces of one run: a gap, an overlap, or a piece of other queries, another model, Hessian,
+    corpus or other settings is refused.
+    """
+    from influence.engine.merge import merge as run
+
+    scores = run(pieces, out)
     click.echo(scores.manifest["provenance"]["summary"])
     click.echo(f"Scores of {len(scores.queries)} queries × {len(scores.documents):,} documents: {out}")
     click.echo(f"Next: influence report {out} --out report.html")

@@ -65,12 +65,14 @@ def encode_documents(
     max_length: int,
     windows: bool,
     report: TokenReport,
+    may_be_empty: bool = False,
 ) -> Iterator[tuple[Document, list[int]]]:
     """Tokenise documents in order; `report` is filled in on the way.
 
     Args:
         max_length: Most tokens of a document, BOS included.
         windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning.
+        may_be_empty: Accept that none of them has text: they are a part of a corpus.
 
     A document with nothing to predict (fewer than two tokens, BOS included) is left out and counted.
     """
@@ -101,7 +103,7 @@ def encode_documents(
                 report.documents += 1
                 report.tokens += len(bos) + len(part)
                 yield piece, bos + part
-    if report.documents == 0:
+    if report.documents == 0 and not may_be_empty:
         raise InputError("The corpus holds no text.", have=f"{report.empty} empty documents")
 
 

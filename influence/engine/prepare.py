@@ -15,10 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.passes import progress
 from influence.store.artefact import write_json
-from influence.store.documents import FILE, DocumentTable, write_documents
+from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
 from influence.types import Document
-
-_REPORT = "tokens.json"
 
 
 class Corpus(Protocol):
@@ -62,23 +60,28 @@ def tokenised_documents(
     *,
     draw: int | None = None,
     seed: int = 0,
+    rows: range | None = None,
 ) -> tuple[DocumentTable, TokenReport]:
     """The documents of a run in `folder`: tokenised now, or found there from before a kill.
 
     Args:
         size: Documents in the corpus.
         draw: Keep this many, drawn uniformly without replacement.
+        rows: Keep these documents, a piece of the corpus.
     """
     if not (folder / FILE).exists():
         documents: Iterator[Document] = iter(corpus)
         if draw is not None and draw < size:
             kept = set(np.random.default_rng(seed).choice(size, draw, replace=False).tolist())
             documents = (document for row, document in enumerate(corpus) if row in kept)
+        elif rows is not None:
+            documents = (document for row, document in enumerate(corpus) if row in rows)
         report = TokenReport()
-        with progress("tokenising", min(size, draw or size)) as bar:
-            rows = encode_documents(_ticked(documents, bar), tokenizer, max_length, windows, report)
-            _write(folder, rows, report)
-    report = TokenReport(**json.loads((folder / _REPORT).read_text()))
+        piece = rows is not None
+        with progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
+            encoded = encode_documents(_ticked(documents, bar), tokenizer, max_length, windows, report, piece)
+            _write(folder, encoded, report)
+    report = TokenReport(**json.loads((folder / REPORT).read_text()))
     return DocumentTable(folder), report
 
 
@@ -87,7 +90,7 @@ def _write(folder: Path, rows: Iterator[tuple[Document, list[int]]], report: Tok
 
     def then_report() -> Iterator[tuple[Document, list[int]]]:
         yield from rows
-        write_json(folder / _REPORT, asdict(report))
+        write_json(folder / REPORT, asdict(report))
 
     write_documents(folder, then_report())
 

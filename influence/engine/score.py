@@ -26,9 +26,11 @@ from influence.files import whole_file
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import allocate_arrays, claim, finish, map_arrays, write_arrays
+from influence.store.artefact import allocate_arrays, claim, finish, flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
+from influence.store.pieces import KIND as PIECE
+from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
 from influence.types import Query
 
@@ -42,6 +44,7 @@ def score(
     *,
     query_model: LanguageModel | None = None,
     other_checkpoint: bool = False,
+    shard: Shard | None = None,
     batch_tokens: int = BATCH_TOKENS,
     **settings: Any,
 ) -> Scores:
@@ -57,6 +60,7 @@ def score(
             completions. Same architecture.
         out: Folder of the score store.
         other_checkpoint: The Hessian may be of another checkpoint of the model.
+        shard: Score this piece of the corpus only; `influence.engine.merge.merge` joins the pieces.
         batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
         settings: Fields of `influence.config.ScoreConfig`.
 
@@ -94,13 +98,17 @@ def score(
         ).hexdigest(),
         "hessian": factors.identity if factors else "identity",
     }
-    manifest = claim(folder, "scores", identity)
+    rows = shard.rows(found.documents) if shard else None
+    if rows is not None:
+        identity["piece"] = {"first": rows.start, "end": rows.stop, "of": found.documents}
+    opened: Callable[[Path], Scores] = open_scores if rows is None else lambda path: open_piece(path).scores
+    manifest = claim(folder, "scores" if rows is None else PIECE, identity)
     if manifest["status"] == "complete":
         _tidy(folder)
-        return open_scores(folder)
+        return opened(folder)
     write_query_records(folder, queries)
     table, report = tokenised_documents(
-        folder, corpus, found.documents, model.tokenizer, config.max_length, config.windows
+        folder, corpus, found.documents, model.tokenizer, config.max_length, config.windows, rows=rows
     )
     budget = Budget(batch_tokens)
     prepared = query_gradients(asked, query_layers, queries, config.max_length, budget)
@@ -117,7 +125,7 @@ def score(
     hessian = {"hessian_folder": str(factors.folder) if factors else None}
     finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian))
     _tidy(folder)
-    return open_scores(folder)
+    return opened(folder)
 
 
 def _tidy(folder: Path) -> None:
@@ -195,10 +203,10 @@ class Scan:
         """Score all blocks that are not stored yet, then join them."""
         (self.folder / "blocks").mkdir(exist_ok=True)
         lengths = self.table.lengths
-        plan = blocks(lengths)
+        plan = blocks(lengths) if len(lengths) else []  # a piece of a corpus may hold no text
         run_blocks(
             [int(lengths[block].sum()) for block in plan],
-            int(lengths.max()),
+            int(lengths.max(initial=1)),
             self.budget,
             restore=lambda: next((n for n in range(len(plan)) if not self._block(n).exists()), len(plan)),
             run=lambda number, tick: self._run_block(number, plan[number], tick),
@@ -254,5 +262,4 @@ class Scan:
                     )
                 joined["dot"][:, columns] = block["dot"]
                 joined["gradient_norm"][columns] = block["gradient_norm"]
-            for array in joined.values():
-                array.flush()  # type: ignore[attr-defined]
+            flush_arrays(joined)

@@ -27,7 +27,7 @@ from influence.files import whole_file
 from influence.models.generate import greedy
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import allocate_arrays, claim, finish, map_arrays
+from influence.store.artefact import allocate_arrays, claim, finish, flush_arrays, map_arrays
 from influence.store.documents import FILE, DocumentTable, write_documents
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, open_index
@@ -186,8 +186,7 @@ def _write_estimates(
             arrays["estimate"][:, columns] = sketcher.products(white, stored) * stored.norm
             arrays["norm"][columns] = stored.norm
             bar.update(len(columns))
-        for array in arrays.values():
-            array.flush()  # type: ignore[attr-defined]
+        flush_arrays(arrays)
 
 
 def _ranked(estimates: dict[str, npt.NDArray[Any]], by: str) -> Iterator[npt.NDArray[np.floating]]:
@@ -249,8 +248,7 @@ def _write_partial(
         for name in ("dot", "gradient_norm"):
             arrays[name][:] = np.nan
             arrays[name][..., columns] = scored[name]
-        for array in arrays.values():
-            array.flush()  # type: ignore[attr-defined]
+        flush_arrays(arrays)
 
 
 def _agreement(estimate_QN: npt.NDArray[np.floating], dot_QN: npt.NDArray[np.floating]) -> float | None:

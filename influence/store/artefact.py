@@ -89,8 +89,20 @@ def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]
             file.truncate(8 + len(text) + end)
 
 
+def flush_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write filled arrays through to the disk."""
+    for array in arrays.values():
+        if isinstance(array, np.memmap):  # one without elements is none
+            array.flush()
+
+
 def _named(kind: str) -> str:
-    return {"hessian": "a Hessian", "scores": "a score store", "index": "an index"}.get(kind, f"a {kind}")
+    return {
+        "hessian": "a Hessian",
+        "scores": "a score store",
+        "index": "an index",
+        "piece": "a piece of a score store",
+    }.get(kind, f"a {kind}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -172,7 +184,10 @@ def open_complete(folder: Path, kind: str) -> dict[str, Any]:
         raise StoreError(f"{folder} holds no {kind}: there is no {MANIFEST}.", fix="Check the path.")
     if manifest["kind"] != kind:
         raise StoreError(
-            f"{folder} holds {_named(manifest['kind'])}, not {_named(kind)}.", fix="Check the path."
+            f"{folder} holds {_named(manifest['kind'])}, not {_named(kind)}.",
+            fix="Join all pieces first: influence merge."
+            if manifest["kind"] == "piece"
+            else "Check the path.",
         )
     if manifest["status"] != "complete":
         raise StoreError(

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from influence.files import whole_file
 from influence.types import Document
 
 FILE = "documents.arrow"
+#: What happened to the documents on their way to tokens, beside them.
+REPORT = "tokens.json"
 ROWS_PER_BATCH = 4096
 SNIPPET_CHARACTERS = 160
 
@@ -53,6 +55,25 @@ def write_documents(folder: Path, documents: Iterable[tuple[Document, list[int]]
             writer.write_batch(_record_batch(rows))
 
 
+def join_documents(folder: Path, tables: Sequence[DocumentTable]) -> None:
+    """Write the documents of several tables, one table after another, as `write_documents` would have."""
+    waiting: list[Any] = []
+    with (
+        whole_file(folder / FILE) as part,
+        pa.OSFile(str(part), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA) as writer,
+    ):
+        for table in tables:
+            for batch in table.batches:
+                waiting.append(batch)
+                if sum(len(rows) for rows in waiting) >= ROWS_PER_BATCH:
+                    joined = pa.concat_batches(waiting)
+                    writer.write_batch(joined.slice(0, ROWS_PER_BATCH))
+                    waiting = [joined.slice(ROWS_PER_BATCH)]
+        if sum(len(rows) for rows in waiting):
+            writer.write_batch(pa.concat_batches(waiting))
+
+
 def _record_batch(rows: list[tuple[Document, list[int]]]) -> Any:
     columns = [
         [document.id for document, _ in rows],
@@ -79,7 +100,8 @@ class DocumentTable:
             )
 
     @cached_property
-    def _batches(self) -> list[Any]:
+    def batches(self) -> list[Any]:
+        """The Arrow record batches of the file, of `ROWS_PER_BATCH` rows each but the last."""
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(self.folder / FILE)))
             return [reader.get_batch(i) for i in range(reader.num_record_batches)]
@@ -87,10 +109,10 @@ class DocumentTable:
             raise StoreError(f"{self.folder / FILE} is damaged.", have=str(error)) from error
 
     def __len__(self) -> int:
-        return sum(batch.num_rows for batch in self._batches)
+        return sum(batch.num_rows for batch in self.batches)
 
     def _cell(self, column: str, index: int) -> Any:
-        return self._batches[index // ROWS_PER_BATCH].column(column)[index % ROWS_PER_BATCH]
+        return self.batches[index // ROWS_PER_BATCH].column(column)[index % ROWS_PER_BATCH]
 
     @cached_property
     def ids(self) -> npt.NDArray[np.object_]:
@@ -104,7 +126,7 @@ class DocumentTable:
 
     def column(self, name: str) -> Any:
         """A column of the file as an Arrow chunked array, memory-mapped: no Python object a document."""
-        return pa.chunked_array([batch.column(name) for batch in self._batches], _SCHEMA.field(name).type)
+        return pa.chunked_array([batch.column(name) for batch in self.batches], _SCHEMA.field(name).type)
 
     def take(self, name: str, columns: npt.ArrayLike) -> npt.NDArray[np.object_]:
         """The `id`, `source` or `text` of a few documents, by their column number in a score matrix."""
@@ -113,13 +135,13 @@ class DocumentTable:
         return values
 
     def _strings(self, column: str) -> npt.NDArray[np.object_]:
-        parts = [batch.column(column).to_numpy(zero_copy_only=False) for batch in self._batches]
+        parts = [batch.column(column).to_numpy(zero_copy_only=False) for batch in self.batches]
         return np.concatenate(parts) if parts else np.zeros(0, object)
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each document, `[D]`."""
-        parts = [batch.column("tokens").value_lengths().to_numpy() for batch in self._batches]
+        parts = [batch.column("tokens").value_lengths().to_numpy() for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
     def text(self, index: int) -> str:
