@@ -8,12 +8,16 @@ from pathlib import Path
 
 import click
 
+from influence.cli.corpus_task import corpus_task
 from influence.types import Document
 
 
 @click.group()
 def corpus() -> None:
     """Make a ready corpus."""
+
+
+corpus.add_command(corpus_task)
 
 
 @corpus.command()

@@ -14,21 +14,20 @@ from influence.cli.options import (
     taken_fields,
     text_options,
 )
+from influence.cli.score_checkpoints import checkpoint_options
 
 
 @click.command("score")
-@click.option("--queries", required=True, help="A JSONL file, or the name of a ready set such as slopes.")
-@click.option(
-    "--model", required=True, help="The model that the Hessian was fitted on: a folder or a hub name."
-)
+@click.option("--queries", help="A JSONL file, or the name of a ready set such as slopes.")
+@click.option("--model", help="The model that the Hessian was fitted on: a folder or a hub name.")
 @click.option("--query-model", help="The tuned model that wrote the completions, for the queries' gradients.")
 @click.option(
     "--hessian",
-    required=True,
     help="Folder of a finished fit; or identity, for plain gradient dot products over the MLPs (a baseline).",
 )
 @corpus_options
 @out_option
+@checkpoint_options
 @click.option(
     "--damping",
     default=0.1,
@@ -61,6 +60,9 @@ def score(
     it is predicted to lower it. Three readings are kept: dot (nats, summed over tokens), per nat
     (dot / −log p(completion | prompt)) and normed (dot / norm of the document's gradient). Rank by normed, sum with
     per nat.
+
+    With --checkpoints all of this at each checkpoint: OUT has a score store for each, and `influence report OUT` shows
+    them side by side.
     """
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,13 @@ class Texts:
     """Writes examples as texts of a tokenizer."""
 
     tokenizer: PreTrainedTokenizerBase
+
+    @classmethod
+    def of_stage(cls, folder: Path) -> Texts:
+        """In the language of a stage, whose weights are not read."""
+        from transformers import AutoTokenizer
+
+        return cls(AutoTokenizer.from_pretrained(str(folder)))
 
     @property
     def separator(self) -> str:

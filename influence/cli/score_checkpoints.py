@@ -1,0 +1,125 @@
+"""`influence score --checkpoints`: the same corpus and queries at several checkpoints."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+Command = Callable[..., Any]
+
+#: Options of `influence score` that say what the checkpoints say themselves.
+_INSTEAD = ("model", "query_model", "hessian", "revision", "shard")
+#: Those that mean nothing without checkpoints.
+_WITH = ("task", "asked", "hessian_from")
+
+
+def checkpoint_options(command: Command) -> Command:
+    """`--checkpoints` and what goes with it; where they are given, they are scored in the command's stead."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        if _wanted(click.get_current_context()):
+            _score(given)
+        else:
+            command(**{name: value for name, value in given.items() if name not in ("checkpoints", *_WITH)})
+
+    wrapped: Command = run
+    for option in reversed(
+        [
+            click.option(
+                "--checkpoints",
+                multiple=True,
+                metavar="PATTERN",
+                help="Score at each of these instead of at one --model: folders, a quoted glob such as "
+                "'runs/icot/stage-*', a run or a Trainer's output, or NAME@REVISION,REVISION. Repeatable.",
+            ),
+            click.option(
+                "--hessian-from",
+                metavar="CHECKPOINT|FOLDER|identity",
+                help="Checkpoints: one Hessian for all, fitted on this one, or finished in this folder; identity: "
+                "none.  [default: one fitted on each]",
+            ),
+            click.option(
+                "--task",
+                type=click.Path(path_type=Path),
+                help="Checkpoints that are stages of internalisation: instead of --queries, ask about the test split "
+                "of this task, as each stage was trained to answer and for the answer only; and probe each stage.",
+            ),
+            click.option(
+                "--asked",
+                default=40,
+                show_default=True,
+                type=click.IntRange(1),
+                help="Examples of --task that are asked.",
+            ),
+        ]
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _wanted(context: click.Context) -> bool:
+    """Whether checkpoints are scored; refuses what is missing then, or has no effect."""
+    given = context.params
+    if not given["checkpoints"]:
+        for name in ("queries", "model", "hessian"):
+            if given[name] is None:
+                raise click.MissingParameter(
+                    ctx=context, param=next(p for p in context.command.params if p.name == name)
+                )
+        _refuse(context, _WITH, "has an effect only with --checkpoints")
+        return False
+    _refuse(
+        context, _INSTEAD, "does not go with --checkpoints, which have their own (--hessian-from shares one)"
+    )
+    if (given["queries"] is None) == (given["task"] is None):
+        raise click.UsageError("With --checkpoints give either --queries or --task.", context)
+    if given["task"] is None:
+        _refuse(context, ("asked",), "has an effect only with --task")
+    return True
+
+
+def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}.", context)
+
+
+def _score(given: Mapping[str, Any]) -> None:
+    """Score, and print what came out, a line a stage."""
+    from influence.cli.options import taken_fields
+    from influence.data.chains.task import read_task
+    from influence.data.corpus import read_corpus
+    from influence.data.queries import read_queries
+    from influence.engine.checkpoints import find_checkpoints, score_checkpoints
+    from influence.train.internalize.scoring import TaskOpener, plain_opener
+
+    settings = dict(given)
+    checkpoints = find_checkpoints(settings["checkpoints"])
+    where: dict[str, Any] = {"dtype": settings["dtype"], "device": settings["device"]}
+    by_task = None
+    if settings["task"] is not None:
+        by_task = TaskOpener(read_task(settings["task"]), settings["asked"], **where)
+    opener = by_task or plain_opener(read_queries(settings["queries"]), **where)
+    out = settings["out"]
+    records = score_checkpoints(
+        checkpoints,
+        opener,
+        read_corpus(settings["corpus"], **taken_fields(settings)),
+        out,
+        hessian=settings["hessian_from"],
+        tell=lambda line: click.echo(line, err=True),
+        **{name: settings[name] for name in ("batch_tokens", "damping", "max_length", "windows")},
+    )
+    if by_task is not None:
+        by_task.write_probes(out, [record.name for record in records])
+    for record in records:
+        right = ", ".join(f"{task} {hits / n:.3f}" for task, (hits, n) in record.accuracy.items())
+        click.echo(f"{record.name:<24}{right}".rstrip())
+    click.echo(f"Scores at {len(records)} checkpoints: {out}")
+    click.echo(f"Next: influence report {out} --out stages.html")
