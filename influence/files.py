@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: Called with each file before it appears: its `.part`, then the path it will have.
+observers: list[Callable[[Path, Path], None]] = []
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -23,6 +26,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o666 & ~_UMASK)  # safetensors writes files that only their owner reads
+        for observe in observers:
+            observe(part, path)
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)

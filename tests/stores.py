@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,17 @@ def write_scores(
     write_arrays(folder / ARRAYS, {"dot": dot_QD, "gradient_norm": norm, "query_nll": nll})
     if complete:
         finish(folder, manifest, PROVENANCE if provenance is None else provenance)
+        without_checksums(folder)
         return open_scores(folder)
     return Scores(folder, manifest)
+
+
+def without_checksums(folder: Path) -> None:
+    """Let a test change the files of a finished artefact."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["files"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def make_query(number: int, **fields: Any) -> Query:

@@ -21,6 +21,7 @@ COMMANDS = {
     "tokens": ("influence.cli.tokens", "tokens", "Decompose the scores of top documents into tokens."),
     "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
     "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as Parquet tables."),
+    "verify": ("influence.cli.verify", "verify", "Compare the files of a result with their checksums."),
     "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
     "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
     "data": ("influence.cli.data", "data", "Make a task with a chain of thought."),

@@ -43,6 +43,7 @@ from influence.store.factors import (
     save_tensors,
     write_kronfluence_arguments,
 )
+from influence.store.journal import intact
 
 #: A reducer that also sees the batch: `(layer, a_BTI, s_BTO, batch)`.
 _BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, TokenBatch], None]
@@ -88,7 +89,7 @@ def fit_hessian(
     table, report = tokenised_documents(
         folder,
         corpus,
-        found.documents,
+        found,
         model.tokenizer,
         config.max_length,
         config.windows,
@@ -113,7 +114,7 @@ def fit_hessian(
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
     }
-    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens))
+    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens), leaving=(DOCUMENTS,))
     _tidy(folder)
     return open_factors(folder)
 
@@ -145,7 +146,7 @@ class Fit:
         return torch.promote_types(self.model.dtype, torch.float32)
 
     def _missing(self, names: Sequence[str]) -> bool:
-        return not all((self.folder / f"{name}.safetensors").exists() for name in names)
+        return not all(intact(self.folder / f"{name}.safetensors") for name in names)
 
     def _store(self, name: str, tensors: dict[str, Tensor]) -> None:
         save_tensors(self.folder / f"{name}.safetensors", tensors)
@@ -185,7 +186,7 @@ class Fit:
         }
         with progress("eigenbases", len(self.layers), unit="layer") as bar:
             for layer, part in zip(self.layers, parts, strict=True):
-                if not part.exists():
+                if not intact(part):
                     result = {}
                     for kind, covariance in covariances.items():
                         values, vectors = eigenbasis(covariance[layer.name].to(self.model.device), tokens)
@@ -243,7 +244,7 @@ class Fit:
         def restore() -> int:
             for tensor in sums.values():
                 tensor.zero_()
-            if not self._state(title).exists():
+            if not intact(self._state(title)):
                 return 0
             with safe_open(self._state(title), framework="pt") as file:
                 for name, tensor in sums.items():

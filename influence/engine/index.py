@@ -36,14 +36,15 @@ from influence.store.index import (
     SHARDS,
     Sketches,
     SketchIndex,
-    finished_shards,
     numbers,
     open_index,
     read_faiss,
     train_codec,
+    whole_shard,
     write_faiss,
     write_shard,
 )
+from influence.store.journal import intact
 from influence.types import Query
 
 #: Documents drawn to fit the quantiser, and for the second moments of a data-dependent sketch.
@@ -134,13 +135,13 @@ def build_index(
     if manifest["status"] == "complete":
         return open_index(folder)
     table, report = tokenised_documents(
-        folder, corpus, found.documents, model.tokenizer, config.max_length, config.windows
+        folder, corpus, found, model.tokenizer, config.max_length, config.windows
     )
     budget = Budget(batch_tokens)
     build = _Build(folder, model, layers, table, config, budget)
     beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
     most = numbers(config.bytes - beside, config.bits)
-    if not (folder / PROJECTIONS).exists():
+    if not intact(folder / PROJECTIONS):
         metrics = [
             layer_metric(factors.layer(a.name) if factors else None, a.shape, config.damping) for a in layers
         ]
@@ -202,7 +203,7 @@ class _Build:
 
     def run(self, sketcher: Sketcher) -> None:
         """Fit the quantiser, then sketch all shards that are not stored yet."""
-        if not (self.folder / CODEC).exists():
+        if not intact(self.folder / CODEC):
             drawn = self.drawn()
             longest_first = drawn[np.argsort(-self.table.lengths[drawn], kind="stable")]
             codec = train_codec(self.sketch(longest_first, sketcher).code, self.config.bits)
@@ -220,7 +221,7 @@ class _Build:
             [int(lengths[shard].sum()) for shard in plan],
             int(lengths.max()),
             self.budget,
-            restore=lambda: min(finished_shards(self.folder), len(plan)),
+            restore=lambda: next((n for n in range(len(plan)) if not whole_shard(self.folder, n)), len(plan)),
             run=run,
             save=None,
             title="sketching",

@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from influence.config import FitConfig
 from influence.engine.batching import length_order, pad
+from influence.files import whole_file
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import token_nll
@@ -131,5 +132,6 @@ def fit_with_kronfluence(
     )
     made = folder / "kronfluence" / "factors_fit"
     for name in (*COVARIANCES, *EIGEN, *LAMBDA):
-        (made / f"{name}.safetensors").replace(folder / f"{name}.safetensors")
+        with whole_file(folder / f"{name}.safetensors") as part:
+            (made / f"{name}.safetensors").replace(part)
     shutil.rmtree(folder / "kronfluence")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,10 @@ from transformers import PreTrainedTokenizerBase
 
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.passes import progress
+from influence.errors import StoreError
 from influence.store.artefact import write_json
 from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
+from influence.store.journal import intact
 from influence.types import Document
 
 
@@ -36,24 +38,38 @@ class Survey:
     fingerprint: str
 
 
-def survey(corpus: Corpus) -> Survey:
-    """Stream the corpus once. Also on resume: a corpus that changed under a run must be noticed."""
-    digest = hashlib.blake2b(digest_size=16)
-    count = 0
-    with progress("reading corpus", 0) as bar:
-        for document in corpus:
+class _Surveyor:
+    """Surveys the documents that stream through it."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._documents = 0
+
+    def see(self, documents: Iterable[Document]) -> Iterator[Document]:
+        for document in documents:
             for part in (document.id, document.source, document.text):
                 data = part.encode("utf-8", "surrogatepass")
-                digest.update(len(data).to_bytes(8, "little") + data)
-            count += 1
+                self._digest.update(len(data).to_bytes(8, "little") + data)
+            self._documents += 1
+            yield document
+
+    def survey(self) -> Survey:
+        return Survey(self._documents, self._digest.hexdigest())
+
+
+def survey(corpus: Corpus) -> Survey:
+    """Stream the corpus once. Also on resume: a corpus that changed under a run must be noticed."""
+    surveyor = _Surveyor()
+    with progress("reading corpus", 0) as bar:
+        for _ in surveyor.see(corpus):
             bar.update()
-    return Survey(count, digest.hexdigest())
+    return surveyor.survey()
 
 
 def tokenised_documents(
     folder: Path,
     corpus: Corpus,
-    size: int,
+    found: Survey,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     windows: bool,
@@ -65,31 +81,49 @@ def tokenised_documents(
     """The documents of a run in `folder`: tokenised now, or found there from before a kill.
 
     Args:
-        size: Documents in the corpus.
+        found: What the survey of the corpus found; StoreError if the corpus is another one by now.
         draw: Keep this many, drawn uniformly without replacement.
         rows: Keep these documents, a piece of the corpus.
     """
-    if not (folder / FILE).exists():
-        documents: Iterator[Document] = iter(corpus)
+    if not (intact(folder / FILE) and intact(folder / REPORT)):
+        size, surveyor = found.documents, _Surveyor()
+        documents = surveyor.see(corpus)
+        kept: Container[int] | None = rows
         if draw is not None and draw < size:
             kept = set(np.random.default_rng(seed).choice(size, draw, replace=False).tolist())
-            documents = (document for row, document in enumerate(corpus) if row in kept)
-        elif rows is not None:
-            documents = (document for row, document in enumerate(corpus) if row in rows)
+        if kept is not None:
+            documents = (document for row, document in enumerate(documents) if row in kept)
         report = TokenReport()
         piece = rows is not None
         with progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
             encoded = encode_documents(_ticked(documents, bar), tokenizer, max_length, windows, report, piece)
-            _write(folder, encoded, report)
+            _write(folder, encoded, report, lambda: _require_unchanged(corpus, found, surveyor.survey()))
     report = TokenReport(**json.loads((folder / REPORT).read_text()))
     return DocumentTable(folder), report
 
 
-def _write(folder: Path, rows: Iterator[tuple[Document, list[int]]], report: TokenReport) -> None:
-    """Store documents and report; the documents appear last, so their presence means both are there."""
+def _require_unchanged(corpus: Corpus, before: Survey, now: Survey) -> None:
+    if before != now:
+        raise StoreError(
+            f"The corpus {corpus.name} changed while it was read.",
+            have=f"{before.documents:,} documents at first, then {now.documents:,}"
+            if before.documents != now.documents
+            else "other ids, sources or texts the second time",
+            fix="Run the command again, into another --out, once nothing writes to the corpus.",
+        )
+
+
+def _write(
+    folder: Path,
+    rows: Iterator[tuple[Document, list[int]]],
+    report: TokenReport,
+    check: Callable[[], None],
+) -> None:
+    """Store documents and report after a check; the documents appear last, so where they are both are."""
 
     def then_report() -> Iterator[tuple[Document, list[int]]]:
         yield from rows
+        check()
         write_json(folder / REPORT, asdict(report))
 
     write_documents(folder, then_report())

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from influence.provenance import provenance
 from influence.store.artefact import allocate_arrays, claim, finish, flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
+from influence.store.journal import intact
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
@@ -108,7 +110,7 @@ def score(
         return opened(folder)
     write_query_records(folder, queries)
     table, report = tokenised_documents(
-        folder, corpus, found.documents, model.tokenizer, config.max_length, config.windows, rows=rows
+        folder, corpus, found, model.tokenizer, config.max_length, config.windows, rows=rows
     )
     budget = Budget(batch_tokens)
     prepared = query_gradients(asked, query_layers, queries, config.max_length, budget)
@@ -158,7 +160,7 @@ def matching_layers(factors: Factors | None, model: LanguageModel) -> list[Track
     return layers
 
 
-def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool) -> None:
+def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool = False) -> None:
     if factors.manifest is None:
         warnings.warn(
             f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
@@ -208,7 +210,7 @@ class Scan:
             [int(lengths[block].sum()) for block in plan],
             int(lengths.max(initial=1)),
             self.budget,
-            restore=lambda: next((n for n in range(len(plan)) if not self._block(n).exists()), len(plan)),
+            restore=lambda: next((n for n in range(len(plan)) if not intact(self._block(n))), len(plan)),
             run=lambda number, tick: self._run_block(number, plan[number], tick),
             save=None,
             title="scoring",
@@ -225,7 +227,11 @@ class Scan:
             dots.append(dot_BQ)
             norms.append(norm_B)
             tick(int(self.table.lengths[batch_columns].sum()))
-        arrays = {"dot": torch.cat(dots).mT.numpy(), "gradient_norm": torch.cat(norms).numpy()}
+        arrays = {
+            "column": columns,
+            "dot": torch.cat(dots).mT.numpy(),
+            "gradient_norm": torch.cat(norms).numpy(),
+        }
         write_arrays(self._block(number), arrays)
 
     def _run_batch(self, columns: Columns) -> tuple[Tensor, Tensor]:
@@ -255,7 +261,7 @@ class Scan:
             joined["query_nll"][:] = self.queries.nll.cpu().numpy()
             for number, columns in enumerate(plan):
                 block = map_arrays(self._block(number))
-                if block["dot"].shape != (n_queries, len(columns)):
+                if len(block["dot"]) != n_queries or not np.array_equal(block["column"], columns):
                     raise StoreError(
                         f"{self._block(number)} is not a block of this run.",
                         fix="Delete it and run the command again.",

@@ -31,6 +31,7 @@ from influence.store.artefact import allocate_arrays, claim, finish, flush_array
 from influence.store.documents import FILE, DocumentTable, write_documents
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, open_index
+from influence.store.journal import intact
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
 from influence.types import Document, Query
 
@@ -112,7 +113,7 @@ def search_index(
     prepared = query_gradients(asked, query_layers, queries, index.config["max_length"], budget)
     if factors is not None:
         precondition_queries(prepared, layers, factors, index.config["damping"])
-    if not (folder / ESTIMATES).exists():
+    if not intact(folder / ESTIMATES):
         _write_estimates(folder, index, prepared, read_projections(index.folder, layers, model))
     estimates = map_arrays(folder / ESTIMATES)
     columns, depth = choose(_ranked(estimates, by), max(1, round(best * len(index.documents))))
@@ -220,7 +221,7 @@ def choose(rows: Iterator[npt.NDArray[np.floating]], count: int) -> tuple[npt.ND
 def _rescored(folder: Path, table: DocumentTable, columns: npt.NDArray[np.int64]) -> DocumentTable:
     """A table of the chosen documents alone, for the ordinary scoring pass."""
     folder.mkdir(exist_ok=True)
-    if not (folder / FILE).exists():
+    if not intact(folder / FILE):
         ids, sources = table.take("id", columns), table.take("source", columns)
         documents = (
             (Document(str(name), table.text(column), str(source)), table.tokens(column).tolist())

@@ -1,7 +1,10 @@
 """What every artefact folder shares: a manifest, atomic writes, and refusal to mix runs.
 
 `manifest.json` holds `kind`, `status` ("running" | "complete"), `config` (everything that determines the
-result; two runs may share a folder only if it is equal) and `provenance` (everything else worth knowing).
+result; two runs may share a folder only if it is equal) and `provenance` (everything else worth knowing); finished
+Hessians, score stores and indexes also `files`, the size and SHA-256 of each.
+
+One process at a time writes into a folder: it holds a lock on the manifest, which ends with the process.
 """
 
 from __future__ import annotations
@@ -19,8 +22,22 @@ import numpy.typing as npt
 
 from influence.errors import StoreError
 from influence.files import whole_file
+from influence.store.journal import (
+    JOURNAL,
+    VERIFIED_AT_OPEN,
+    close_journal,
+    final_checksums,
+    keep_journal,
+    verify_files,
+)
+from influence.store.lock import drop_lock, take_lock, taken
 
 MANIFEST = "manifest.json"
+
+#: Kinds whose files never change once they are finished.
+_CHECKED = ("hessian", "scores", "piece", "index")
+#: What they leave behind only for a resumed run.
+_LEAVING = ("*.state.safetensors", "blocks/*", "rescored/*", "rescored/blocks/*", MANIFEST)
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
 
@@ -141,9 +158,22 @@ def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
     """Open `folder` for a run of `kind` with `config`: a new manifest, or the one of the same run to resume.
 
     Raises:
-        StoreError: the folder holds another kind of artefact, other files, or a run with another config.
+        StoreError: the folder holds another kind of artefact, other files, or a run with another config; or another
+            process is writing into it.
     """
     config = json.loads(json.dumps(config))  # as it will read back: tuples are lists
+    manifest = _matching(folder, kind, config)
+    if manifest["status"] != "complete":
+        take_lock(folder, folder / MANIFEST)
+        manifest = _matching(folder, kind, config)  # another process may have finished it meanwhile
+    if manifest["status"] != "complete" and kind in _CHECKED:
+        keep_journal(folder)
+    if manifest["status"] == "complete":
+        _let_go(folder)
+    return manifest
+
+
+def _matching(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
     manifest = read_manifest(folder)
     if manifest is None:
         if folder.exists() and not folder.is_dir():
@@ -154,7 +184,10 @@ def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
             )
         folder.mkdir(parents=True, exist_ok=True)
         manifest = {"kind": kind, "status": "running", "config": config, "provenance": {}}
-        write_json(folder / MANIFEST, manifest)
+        try:
+            write_json(folder / MANIFEST, manifest)
+        except FileNotFoundError as error:  # its `.part` was taken by a process that began at the same time
+            raise taken(folder) from error
         return manifest
     if manifest["kind"] != kind:
         raise StoreError(
@@ -170,15 +203,58 @@ def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-def finish(folder: Path, manifest: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Mark the artefact complete."""
+def finish(
+    folder: Path, manifest: dict[str, Any], provenance: dict[str, Any], leaving: tuple[str, ...] = ()
+) -> None:
+    """Mark the artefact complete, with the checksums of its files.
+
+    Args:
+        leaving: Names of files that the caller removes afterwards.
+    """
     manifest["status"] = "complete"
     manifest["provenance"] = provenance
+    if manifest["kind"] in _CHECKED:
+        manifest["files"] = final_checksums(folder, (*_LEAVING, *leaving))
     write_json(folder / MANIFEST, manifest)
+    _let_go(folder)
 
 
-def open_complete(folder: Path, kind: str) -> dict[str, Any]:
-    """The manifest of a finished artefact of `kind`; StoreError if it is absent, other, or unfinished."""
+def _let_go(folder: Path) -> None:
+    close_journal(folder)
+    drop_lock(folder)
+    if (folder / JOURNAL).exists():
+        (folder / JOURNAL).unlink()
+
+
+def verify(folder: Path) -> tuple[int, int]:
+    """Read every file of a finished artefact; how many there are, and their bytes.
+
+    Raises:
+        StoreError: nothing finished is there, it has no checksums, or a file is not what was written.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise StoreError(f"{folder} holds no result: there is no {MANIFEST}.", fix="Check the path.")
+    open_complete(folder, manifest["kind"], verified=None)
+    files = manifest.get("files", {})
+    if not files:
+        raise StoreError(
+            f"{folder} has no checksums.",
+            have=f"{_named(manifest['kind'])}, made by version {manifest['provenance'].get('version')}",
+            fix="Hessians, score stores, pieces and indexes have them from this version on.",
+        )
+    return len(files), sum(file["bytes"] for file in files.values())
+
+
+def open_complete(folder: Path, kind: str, verified: int | None = VERIFIED_AT_OPEN) -> dict[str, Any]:
+    """The manifest of a finished artefact of `kind`.
+
+    Args:
+        verified: Verify the content of files up to so many bytes; None: of all. Sizes are always verified.
+
+    Raises:
+        StoreError: it is absent, other, unfinished, or a file is not what was written.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
         raise StoreError(f"{folder} holds no {kind}: there is no {MANIFEST}.", fix="Check the path.")
@@ -194,4 +270,5 @@ def open_complete(folder: Path, kind: str) -> dict[str, Any]:
             f"The {kind} in {folder} is unfinished.",
             fix="Run the command that was making it again: it resumes.",
         )
+    verify_files(folder, manifest, verified)
     return manifest

@@ -27,6 +27,7 @@ from torch import Tensor
 from influence.errors import StoreError
 from influence.files import whole_file
 from influence.store.artefact import open_complete, read_manifest, write_json
+from influence.store.journal import verify_file
 from influence.types import LayerFactors
 
 #: What `load_tensors(folder, name)` may find, in the order a fit makes them.
@@ -81,6 +82,11 @@ class Factors:
         with self._open("lambda_matrix") as file:
             return tuple(file.keys())
 
+    @cached_property
+    def _verified(self) -> set[str]:
+        """Files that were compared with their checksums."""
+        return set()
+
     @property
     def identity(self) -> dict[str, Any]:
         """What a score store records of the Hessian it used."""
@@ -126,6 +132,9 @@ class Factors:
 
     def _open(self, kind: str) -> Any:
         path = self.folder / f"{kind}.safetensors"
+        if self.manifest is not None and kind not in self._verified:
+            verify_file(self.folder, self.manifest, path.name)
+            self._verified.add(kind)
         try:
             return safe_open(path, framework="pt")
         except (OSError, SafetensorError) as error:
@@ -150,4 +159,4 @@ def open_factors(folder: str | Path) -> Factors:
                 fix="Finish it with kronfluence's fit_all_factors, strategy ekfac.",
             )
         return Factors(folder, None)
-    return Factors(folder, open_complete(folder, "hessian"))
+    return Factors(folder, open_complete(folder, "hessian", verified=0))

@@ -30,7 +30,8 @@ import numpy.typing as npt
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.store.artefact import map_arrays, open_complete, write_arrays
-from influence.store.documents import DocumentTable
+from influence.store.documents import FILE, DocumentTable
+from influence.store.journal import VERIFIED_AT_OPEN, intact, verify_file
 
 PROJECTIONS = "projections.safetensors"
 CODEC = "codec.faiss"
@@ -131,6 +132,11 @@ def write_shard(
     )
 
 
+def whole_shard(folder: Path, number: int) -> bool:
+    """Whether an unfinished index has a shard, as it was written."""
+    return intact(_arrays(folder, number)) and intact(folder / SHARDS / f"{number:06d}.faiss")
+
+
 def finished_shards(folder: Path) -> int:
     """Shards that are whole, from the first on."""
     number = 0
@@ -191,6 +197,8 @@ class SketchIndex:
         """
         seen = 0
         for number in range(finished_shards(self.folder)):
+            for name in (f"{number:06d}.safetensors", f"{number:06d}.faiss"):
+                verify_file(self.folder, self.manifest, f"{SHARDS}/{name}")
             arrays = map_arrays(_arrays(self.folder, number))
             columns = np.asarray(arrays["column"])
             shard = read_faiss(self.folder / SHARDS / f"{number:06d}.faiss")
@@ -230,7 +238,9 @@ def open_index(folder: str | Path) -> SketchIndex:
         StoreError: there is none, it is unfinished, or it holds no documents.
     """
     folder = Path(folder)
-    index = SketchIndex(folder, open_complete(folder, "index"))
+    index = SketchIndex(folder, open_complete(folder, "index", verified=0))
+    for name in (PROJECTIONS, CODEC, FILE):
+        verify_file(folder, index.manifest, name, VERIFIED_AT_OPEN)
     if not len(index.documents):
         raise StoreError(f"The index in {folder} holds no documents.", fix="Build it of a corpus with text.")
     return index

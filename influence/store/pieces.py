@@ -13,6 +13,7 @@ from typing import Any
 
 from influence.errors import InputError
 from influence.store.artefact import open_complete
+from influence.store.journal import VERIFIED_AT_OPEN
 from influence.store.scores import Scores
 
 KIND = "piece"
@@ -87,11 +88,14 @@ class Piece:
         return range(piece["first"], piece["end"])
 
 
-def open_piece(folder: str | Path) -> Piece:
+def open_piece(folder: str | Path, verified: int | None = VERIFIED_AT_OPEN) -> Piece:
     """Open a finished piece.
 
+    Args:
+        verified: Verify the content of files up to so many bytes; None: of all.
+
     Raises:
-        StoreError: there is none, or it is unfinished.
+        StoreError: there is none, it is unfinished, or a file is not what was written.
     """
     folder = Path(folder)
-    return Piece(Scores(folder, open_complete(folder, KIND)))
+    return Piece(Scores(folder, open_complete(folder, KIND, verified)))

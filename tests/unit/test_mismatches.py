@@ -103,9 +103,10 @@ def test_missing_and_unfinished_factors(factors: Factors, tmp_path: Path) -> Non
     error = refused(
         lambda: score(MODEL, open_factors(damaged), QUERIES, CORPUS, tmp_path / "run"),
         StoreError,
-        r"gradient_eigenvectors\.safetensors cannot be read",
+        r"gradient_eigenvectors\.safetensors is not the file that was written there",
     )
-    assert "Fit the Hessian again" in str(error.fix)
+    assert "it is missing" in str(error.have)
+    assert "run the command that made it again" in str(error.fix)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stores import without_checksums
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
@@ -113,5 +114,6 @@ def test_damaged_factors_are_refused_by_layer(tmp_path: Path, kind: str, value: 
     tensors = load_tensors(folder / f"{kind}.safetensors")
     tensors["model.layers.1.mlp.up_proj"].fill_(value)
     save_tensors(folder / f"{kind}.safetensors", tensors)
+    without_checksums(folder)
     with pytest.raises(StoreError, match=message):
         score(model, open_factors(folder), random_queries(1), CORPUS, tmp_path / "run")

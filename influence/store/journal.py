@@ -1,0 +1,144 @@
+"""Checksums of the files of a run, written down before each file appears, and verified when a file is used again.
+
+While a run writes into a folder, `run.journal` there has a line for each file that was written whole, in the format of
+`sha256sum`. A resumed run uses a file only if its content stands in the journal: what was truncated, corrupted, or put
+there by another run is computed again. At the end the checksums of what stays go into `manifest.json`, under `files`.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from influence import files
+from influence.errors import StoreError
+
+JOURNAL = "run.journal"
+
+#: Files up to this size are verified when an artefact is opened: half a second. `verify_files` reads all.
+VERIFIED_AT_OPEN = 1 << 30
+
+_CHUNK = 1 << 20
+#: Folders this process writes into -> file descriptor of the journal there.
+_open: dict[Path, int] = {}
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep_journal(folder: Path) -> None:
+    """From now on, write down every whole file that this process writes into `folder`."""
+    folder = folder.resolve()
+    close_journal(folder)
+    path = folder / JOURNAL
+    _open[folder] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    if _record not in files.observers:
+        files.observers.append(_record)
+
+
+def close_journal(folder: Path) -> None:
+    """Write down no more."""
+    descriptor = _open.pop(folder.resolve(), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _record(part: Path, path: Path) -> None:
+    """Called with a file before it appears: then no file can be without its line."""
+    path = path.resolve()
+    folder = next((parent for parent in path.parents if parent in _open), None)
+    if folder is None:
+        return
+    # the first line break ends a line that a kill or a full disk cut off
+    line = f"\n{sha256(part)}  {path.relative_to(folder)}\n".encode()
+    if os.write(_open[folder], line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / JOURNAL))
+
+
+def read_journal(folder: Path) -> dict[str, list[str]]:
+    """File -> the checksums of all that was ever written there, the newest last."""
+    path = folder / JOURNAL
+    if not path.exists():
+        return {}
+    facts = path.stat()
+    return _read(path, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, changed: int, size: int) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        if name:
+            found.setdefault(name, []).append(digest)
+    return found
+
+
+def intact(path: Path) -> bool:
+    """Whether a file of an unfinished run is there as it was written; a warning where it is there otherwise."""
+    if not path.exists():
+        return False
+    path = path.resolve()
+    folder = next((parent for parent in path.parents if (parent / JOURNAL).exists()), None)
+    if folder is not None and sha256(path) in read_journal(folder).get(str(path.relative_to(folder)), ()):
+        return True
+    warnings.warn(f"{path} is damaged or of another run: it is made again.", stacklevel=2)
+    return False
+
+
+def final_checksums(folder: Path, leaving: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Size and checksum of each file that the run wrote and leaves, by name.
+
+    Args:
+        leaving: Patterns of the names of files that go when the run is finished.
+    """
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": digests[-1]}
+        for name, digests in sorted(read_journal(folder).items())
+        if (folder / name).exists() and not any(Path(name).match(pattern) for pattern in leaving)
+    }
+
+
+def verify_files(folder: Path, manifest: dict[str, Any], most: int | None = None) -> int:
+    """Compare files with what the manifest says of them; the number of those compared.
+
+    Args:
+        most: Read files of up to so many bytes; of larger ones compare the size only.
+
+    Raises:
+        StoreError: one is missing, or is not what the run wrote.
+    """
+    for name in manifest.get("files", {}):
+        verify_file(folder, manifest, name, most)
+    return len(manifest.get("files", {}))
+
+
+def verify_file(folder: Path, manifest: dict[str, Any], name: str, most: int | None = None) -> None:
+    """The same for one file; nothing where the manifest says nothing of it."""
+    written = manifest.get("files", {}).get(name)
+    if written is None:
+        return
+    path = folder / name
+    size = path.stat().st_size if path.exists() else None
+    same = size == written["bytes"] and (
+        (most is not None and written["bytes"] > most) or sha256(path) == written["sha256"]
+    )
+    if not same:
+        raise StoreError(
+            f"{path} is not the file that was written there.",
+            have="it is missing"
+            if size is None
+            else f"{size:,} bytes; {written['bytes']:,} were written"
+            if size != written["bytes"]
+            else f"another content: its SHA-256 should be {written['sha256']}",
+            fix="Restore it from a copy, or delete the folder and run the command that made it again.",
+        )
