@@ -12,6 +12,7 @@ from influence.analysis.judges import Judge, KeptReplies
 from influence.analysis.tables import ANALYSES, Tables, describe_runs, write_tables
 from influence.errors import InputError
 from influence.store.scores import Scores, open_scores
+from influence.store.stages import is_stages, open_stages
 from influence.types import Reading
 
 #: A score store, its folder, or either of them with a name (for stages).
@@ -63,7 +64,7 @@ def analyze(
     Args:
         name: One of `influence.analysis.tables.ANALYSES`.
         runs: One run; for correlation one or two; for stages two or more in the order of training, each alone or as
-            (name of the stage, run).
+            (name of the stage, run), or the folder of all of them.
         by: Reading of the scores; by default per_nat for concentration, normed elsewhere.
         group_by: "task" (default), "group", or query id -> label.
         k: Documents a query; by default as in `K`.
@@ -85,6 +86,7 @@ def analyze(
     if name not in ANALYSES:
         raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
     given = {"by": by, "group_by": group_by, "k": k, "judge": judge, "prompt": prompt, "scan": scan}
+    runs = tuple(one for run in runs for one in _stages_of(name, run))
     check_options(name, len(runs), [option for option, value in given.items() if value is not None])
     opened = [_opened(run) for run in runs]
     by = by or ANALYSES[name][1]
@@ -129,6 +131,13 @@ def check_options(
         if option not in takes:
             known = ", ".join(show(other) for other in (*takes, "out"))
             raise InputError(f"{name} has no {show(option)}.", fix=f"It takes {known}.")
+
+
+def _stages_of(name: str, run: Run | tuple[str, Run]) -> Sequence[Run | tuple[str, Run]]:
+    """A folder of stages stands for its stages."""
+    if name == "stages" and isinstance(run, str | Path) and is_stages(run):
+        return open_stages(run)
+    return [run]
 
 
 def _opened(run: Run | tuple[str, Run]) -> tuple[str, Scores]:

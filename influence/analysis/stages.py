@@ -168,14 +168,21 @@ def stage_within(stages: Stages, by: Reading = "normed", group_by: Grouping = "t
 
 def stage_concentration(stages: Stages, by: Reading = "per_nat", group_by: Grouping = "task") -> pd.DataFrame:
     """`concentration` at each stage, averaged over labels: stage, label, side, unit, at, n, mean, sd, low, high."""
+    return _by_stage(stages, by, group_by, "cumulative")
+
+
+def _by_stage(stages: Stages, by: Reading, group_by: Grouping, value: str) -> pd.DataFrame:
     parts = []
     for name, scores in stages:
-        part = summarise(
-            concentration(scores, by), scores.queries, "cumulative", ["side", "unit", "at"], group_by
-        )
+        part = summarise(concentration(scores, by), scores.queries, value, ["side", "unit", "at"], group_by)
         part.insert(0, "stage", name)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def stage_held(stages: Stages, by: Reading = "per_nat", group_by: Grouping = "task") -> pd.DataFrame:
+    """The same of the share of its sign's whole influence that the first documents hold, 0 to 1."""
+    return _by_stage(stages, by, group_by, "share")
 
 
 def stage_slopes(stages: Stages, k: int = 500, group_by: Grouping = "task") -> pd.DataFrame:

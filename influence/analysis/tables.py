@@ -38,6 +38,7 @@ from influence.analysis.relations import label_relations, relation_counts
 from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
 from influence.analysis.source_curves import source_curves
+from influence.analysis.stage_kinds import contrast_trends, contrasts_by_group, stage_contrasts, stage_kinds
 from influence.analysis.stage_tops import stage_tops
 from influence.analysis.stages import (
     Stages,
@@ -45,6 +46,7 @@ from influence.analysis.stages import (
     stage_agreement,
     stage_concentration,
     stage_facts,
+    stage_held,
     stage_slopes,
     stage_sources,
     stage_within,
@@ -190,19 +192,30 @@ def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None
 
 def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
     """facts, agreement (by query) and agreement_by_group, within (R among the queries of a label), concentration,
-    slopes, sources, ratios (last to first), tops (ranks of the first documents at each stage)."""
+    held (share of the first documents), slopes, sources, ratios (last to first), tops (ranks of the first documents at
+    each stage), kinds (of the first documents and of positive influence); of a task's corpus also contrasts (by query),
+    contrasts_by_group and trends (of these along the stages)."""
     agreement = stage_agreement(stages, by, sorted({10, 50, 100, k}))
     first = stages[0][1]
+    contrasts = stage_contrasts(stages, by)
+    compared = {
+        "contrasts": contrasts,
+        "contrasts_by_group": contrasts_by_group(contrasts, stages, group_by),
+        "trends": contrast_trends(contrasts, stages, group_by),
+    }
     return {
         "facts": stage_facts(stages, group_by),
         "agreement": agreement,
         "agreement_by_group": agreement_by_group(agreement, stages, group_by),
         "within": stage_within(stages, by, group_by),
         "concentration": stage_concentration(stages, group_by=group_by),
+        "held": stage_held(stages, group_by=group_by),
         "slopes": stage_slopes(stages, k, group_by),
         "sources": stage_sources(stages, by, None, group_by),
         "ratios": score_ratios(first, stages[-1][1], [(query.id, query.id) for query in first.queries], by),
         "tops": stage_tops(stages, by),
+        "kinds": stage_kinds(stages, by, group_by=group_by),
+        **(compared if len(contrasts) else {}),
     }
 
 

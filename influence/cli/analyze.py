@@ -63,7 +63,8 @@ def analyze(
     """Run the analysis NAME on the score store RUN and write its tables as Parquet.
 
     correlation takes one run, or two for equal prompts of two models; stages takes two or more, each as RUN or
-    LABEL=RUN, in the order of training. Positive scores: the document is predicted to RAISE log p(completion | prompt).
+    LABEL=RUN, in the order of training, or the folder of influence score --checkpoints. Positive scores: the document
+    is predicted to RAISE log p(completion | prompt).
     """
     from influence.analysis.run import analyze as run_analysis
     from influence.analysis.tables import ANALYSES
@@ -78,8 +79,8 @@ def analyze(
         return
     if name not in ANALYSES:
         raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
-    given = _given(context, name, len(runs))
     labelled = _labelled(name, runs)
+    given = _given(context, name, len(labelled))
     opened = [(label, open_scores(path)) for label, path in labelled]  # before a judge model is loaded
     folder = out or labelled[-1][1] / "analysis" / name
     with Bar("document") as progress:
@@ -125,9 +126,17 @@ def _given(context: click.Context, name: str, n_runs: int) -> list[str]:
 
 
 def _labelled(name: str, runs: tuple[str, ...]) -> list[tuple[str, Path]]:
-    """Runs with their labels: for stages what stands before the first =, unless that is a folder's name."""
-    pairs = []
+    """Runs with their labels: for stages what stands before the first =, unless that is a folder's name.
+
+    A folder of stages stands for its stages.
+    """
+    from influence.store.stages import is_stages, read_stages
+
+    pairs: list[tuple[str, Path]] = []
     for run in runs:
+        if name == "stages" and is_stages(run):
+            pairs += [(stage.name, Path(run) / stage.name) for stage in read_stages(run)]
+            continue
         label, equals, path = run.partition("=")
         if name != "stages" or not equals or Path(run).exists():
             label, path = run, run
