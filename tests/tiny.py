@@ -64,7 +64,7 @@ def tiny_model(
         "eos_token_id": 0,
         "pad_token_id": None,
     }
-    config = CONFIG_MAPPING[family](**{**sizes, **FAMILIES[family], **settings})
+    config = CONFIG_MAPPING[family](**{**sizes, **FAMILIES.get(family, {}), **settings})
     model = AutoModelForCausalLM.from_config(config).to(dtype)
     with torch.no_grad():  # biases that start at zero and small weights would hide mistakes
         for parameter in model.parameters():

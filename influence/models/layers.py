@@ -18,6 +18,8 @@ from transformers.pytorch_utils import Conv1D
 
 from influence.errors import ModelError
 
+_EXPERT = re.compile(r"expert", re.IGNORECASE)
+_ROUTER = re.compile(r"router|gate$", re.IGNORECASE)
 #: Modules inside a block that mix positions, by the naming rule every Hugging Face model follows.
 _MIXES_POSITIONS = re.compile(r"attn|attention|mixer|mamba|rwkv|recurrent", re.IGNORECASE)
 
@@ -49,8 +51,10 @@ def find_layers(model: PreTrainedModel, selection: Sequence[str] = ("mlp",)) -> 
         ModelError: nothing matches, or a matched weight is shared, tied, quantised or holds fused experts.
     """
     linears = _linears(model)
+    experts = _fused_experts(model)
     chosen: dict[str, TrackedLayer] = {}
     for pattern in selection:
+        _refuse_fused_experts(experts, list(linears), pattern)
         matched = _select(model, linears, pattern)
         if not matched:
             examples = ", ".join(list(linears)[:6]) or "none at all"
@@ -84,7 +88,6 @@ def _select(
     if pattern not in ("mlp", "all"):
         return {name: layer for name, layer in linears.items() if fnmatchcase(name, pattern)}
     blocks = _block_prefixes(model)
-    _refuse_fused_experts(model, blocks)
     head = model.get_output_embeddings()
     if pattern == "all":
         return {name: layer for name, layer in linears.items() if layer.module is not head}
@@ -118,17 +121,39 @@ def _inside_attention(model: PreTrainedModel, name: str, blocks: list[str]) -> b
     return False
 
 
-def _refuse_fused_experts(model: PreTrainedModel, blocks: list[str]) -> None:
+def _fused_experts(model: PreTrainedModel) -> dict[str, list[str]]:
+    """Weights of many experts in one parameter, by module: 3-D, or 2-D in a module that is called after them."""
+    found: dict[str, list[str]] = {}
     for name, module in model.named_modules():
-        if not any(name.startswith(prefix) for prefix in blocks):
+        if isinstance(module, nn.Linear | Conv1D | nn.modules.conv._ConvNd):
             continue
-        fused = [f"{key} {list(p.shape)}" for key, p in module.named_parameters(recurse=False) if p.ndim == 3]
-        if fused:
-            raise ModelError(
-                f"{name} holds fused expert weights, which cannot be tracked.",
-                have=", ".join(fused),
-                fix="Name layers that are not experts, for example --layers '*.self_attn.*'.",
-            )
+        called = _EXPERT.search(name) or _EXPERT.search(type(module).__name__)
+        for key, parameter in module.named_parameters(recurse=False):
+            axes = sum(size > 1 for size in parameter.shape)
+            if axes >= 3 or (called and axes == 2 and not _ROUTER.search(name)):
+                found.setdefault(name, []).append(f"{key} {list(parameter.shape)}")
+    return found
+
+
+def _refuse_fused_experts(experts: dict[str, list[str]], linears: list[str], pattern: str) -> None:
+    """Never a layer without a word: what a pattern means or matches is tracked, or the pattern is refused."""
+
+    def named(pattern: str) -> str | None:
+        for name, weights in experts.items():
+            names = [name, *(f"{name}.{weight.partition(' ')[0]}" for weight in weights)]
+            if pattern in ("mlp", "all") or any(fnmatchcase(candidate, pattern) for candidate in names):
+                return name
+        return None
+
+    found = named(pattern)
+    if found is not None:
+        others = sorted({f"*.{linear.split('.')[-2]}.*" for linear in linears if "." in linear})
+        others = [f"--layers '{other}'" for other in others if named(other) is None]
+        raise ModelError(
+            f"--layers {pattern}: {found} holds fused expert weights, which cannot be tracked.",
+            have=", ".join(experts[found]),
+            fix=f"Leave the experts out of the scores by naming other layers, such as {' '.join(others[:4])}.",
+        )
 
 
 def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -> None:

@@ -94,11 +94,18 @@ def load_model(
             fix="Give the folder that save_pretrained wrote, or a hub name such as EleutherAI/pythia-14m.",
         )
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    # fused products of experts, the default, exist in lower precision only
+    experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
     try:
         config = AutoConfig.from_pretrained(str(name), **options)
         tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(name), config=config, dtype=getattr(torch, dtype), output_loading_info=True, **options
+            str(name),
+            config=config,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+            **options,
+            **experts,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _explain(str(name), error) from error

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
-from tiny import FAMILIES, tiny_model
+from texts import MemoryCorpus, random_documents, random_queries
+from tiny import FAMILIES, character_tokenizer, tiny_model
 from torch import nn
-from transformers import AutoModelForCausalLM, MixtralConfig, Qwen2MoeConfig
+from transformers import PreTrainedModel
 
+from influence.engine.fit import fit_hessian
+from influence.engine.score import score
 from influence.errors import ModelError
 from influence.models.layers import find_layers
+from influence.models.load import LanguageModel
 
 #: Tracked layers of a block: the MLP's, and all linears.
 COUNTS = {
@@ -104,33 +112,66 @@ def test_blocks_that_are_the_same_module_are_refused() -> None:
         find_layers(model)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        MixtralConfig(num_local_experts=4),
-        Qwen2MoeConfig(num_experts=4, moe_intermediate_size=8, shared_expert_intermediate_size=8),
-    ],
-    ids=["mixtral", "qwen2_moe"],
-)
-@pytest.mark.parametrize("selection", ["mlp", "all"])
-def test_fused_experts_are_refused_by_name(config: MixtralConfig | Qwen2MoeConfig, selection: str) -> None:
-    for key, value in {
-        "vocab_size": 67,
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-    }.items():
-        setattr(config, key, value)
-    model = AutoModelForCausalLM.from_config(config)
-    with pytest.raises(
-        ModelError, match=r"model\.layers\.0\.mlp\.experts holds fused expert weights"
-    ) as caught:
+#: Families of experts -> (module that holds them, settings of the config).
+EXPERTS: dict[str, tuple[str, dict[str, object]]] = {
+    "mixtral": ("mlp.experts", {"num_local_experts": 4}),
+    "qwen2_moe": (
+        "mlp.experts",
+        {"num_experts": 4, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8},
+    ),
+    "qwen3_moe": (
+        "mlp.experts",
+        {"num_experts": 4, "moe_intermediate_size": 8, "head_dim": 8, "num_experts_per_tok": 2},
+    ),
+    "olmoe": ("mlp.experts", {"num_experts": 4, "num_experts_per_tok": 2}),
+    "granitemoe": ("block_sparse_moe.experts", {"num_local_experts": 4}),
+}
+
+
+@pytest.fixture(params=EXPERTS)
+def experts(request: pytest.FixtureRequest) -> tuple[str, PreTrainedModel]:
+    family = request.param
+    module, settings = EXPERTS[family]
+    return f"model.layers.0.{module}", tiny_model(family, **settings).model
+
+
+@pytest.mark.parametrize("selection", ["mlp", "all", "*", "model.layers.0.*", "*.experts", "*.down_proj"])
+def test_fused_experts_are_refused_and_never_skipped(
+    experts: tuple[str, PreTrainedModel], selection: str
+) -> None:
+    name, model = experts
+    with pytest.raises(ModelError, match=rf"--layers .*: {name} holds fused expert weights") as caught:
         find_layers(model, (selection,))
     assert "[4, " in str(caught.value.have)
-    assert "self_attn" in str(caught.value.fix)
-    assert len(find_layers(model, ("*.self_attn.*",))) == 8
+    asked = re.findall("--layers '([^']*)'", str(caught.value.fix))
+    assert "*.self_attn.*" in asked
+    layers = find_layers(model, asked)  # what it advises works
+    assert len(layers) >= 8
+    assert not any("experts" in layer.name for layer in layers)
+
+
+def test_shared_experts_are_tracked_by_name() -> None:
+    model = tiny_model("qwen2_moe", **EXPERTS["qwen2_moe"][1]).model
+    assert len(find_layers(model, ("*.shared_expert.*",))) == 2 * 3
+
+
+def test_experts_in_a_matrix_are_found_by_their_name() -> None:
+    model = tiny_model("llama").model
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w1 = nn.Parameter(torch.zeros(4 * 24, 16))
+
+    model.model.layers[1].mlp.experts = Experts()
+    with pytest.raises(ModelError, match=r"model\.layers\.1\.mlp\.experts holds fused expert weights"):
+        find_layers(model)
+
+
+def test_a_convolution_is_no_expert() -> None:
+    model = tiny_model("llama").model
+    model.model.layers[1].mlp.conv = nn.Conv1d(16, 16, 3)
+    assert len(find_layers(model)) == 6
 
 
 def test_quantised_weights_are_refused_by_name() -> None:
@@ -139,3 +180,19 @@ def test_quantised_weights_are_refused_by_name() -> None:
     linear.weight = nn.Parameter(torch.zeros(24, 16, dtype=torch.int8), requires_grad=False)
     with pytest.raises(ModelError, match=r"model\.layers\.1\.mlp\.up_proj is quantised \(torch\.int8\)"):
         find_layers(model)
+
+
+def test_other_layers_of_a_model_of_experts_are_scored_whatever_the_batches(
+    experts: tuple[str, PreTrainedModel], tmp_path: Path
+) -> None:
+    """The gradient of a document goes through the experts that it is routed to, and through no other document's."""
+    experts[1].set_experts_implementation("eager")  # the only one in float64, as `load_model` knows
+    model = LanguageModel(experts[1], character_tokenizer())
+    corpus = MemoryCorpus(random_documents(12))
+    factors = fit_hessian(model, corpus, out=tmp_path / "fit", layers=("*.self_attn.*",))
+    dots = [
+        score(model, factors, random_queries(2), corpus, tmp_path / f"{size}", batch_tokens=size).dot
+        for size in (1, 200)
+    ]
+    assert np.abs(dots[0]).max() > 0
+    np.testing.assert_allclose(dots[0], dots[1], rtol=1e-9, atol=1e-11 * np.abs(dots[0]).max())

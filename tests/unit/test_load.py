@@ -187,3 +187,13 @@ def test_a_hub_that_cannot_be_reached() -> None:
         "The model 'nobody/no-such-model' is not on this machine and the hub cannot be reached."
     ), done.stderr
     assert "next:  Check the network, or give the path of a local model folder." in done.stdout
+
+
+def test_experts_compute_in_float64(tmp_path: Path) -> None:
+    model = tiny_model("mixtral", dtype=torch.float32, num_local_experts=4)
+    model.model.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    loaded = load_model(tmp_path, dtype="float64", device="cpu")
+    assert loaded.fingerprint == model.fingerprint
+    ids = torch.arange(5)[None]
+    torch.testing.assert_close(loaded.model(ids).logits.float(), model.model(ids).logits)
