@@ -99,9 +99,9 @@ def complete(
             f"{language_model.name} said nothing to any of {len(questions)} questions.",
             fix="Complete with a model that was tuned on prompts of this form.",
         )
-    write_queries(done.kept, out)
     facts = {"model": language_model.name, "config": config, "empty": done.empty, "accuracy": done.accuracy()}
     write_json(out.with_suffix(".provenance.json"), provenance(time.time() - started, **facts))
+    write_queries(done.kept, out)  # last: where it is, all is done
     shutil.rmtree(part)
     return done
 
@@ -142,18 +142,29 @@ def _completions(
             said = greedy(language_model, [prompts[id_] for id_ in ids], max_new_tokens)
             for id_, text in zip(ids, said, strict=True):
                 texts[id_] = text
-                file.write(json.dumps([id_, text]) + "\n")
+                file.write(_line(id_, text))
             file.flush()
             bar.update(len(ids))
     return texts
 
 
+def _line(id_: str, text: str) -> str:
+    """What a completion is kept as: id, text, and the checksum of both. It begins a line, whatever came before."""
+    return "\n" + json.dumps([id_, text, _checksum(id_, text)]) + "\n"
+
+
+def _checksum(id_: str, text: str) -> str:
+    return hashlib.sha256(json.dumps([id_, text]).encode()).hexdigest()
+
+
 def _read_lines(path: Path) -> dict[str, str]:
-    """The whole lines of the file; one that a kill cut off is taken away."""
-    if not path.exists():
-        return {}
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        path.write_bytes(whole)
-    return dict(json.loads(line) for line in whole.splitlines())
+    """The completions kept, without lines that a kill cut off or that are damaged: those are asked again."""
+    texts: dict[str, str] = {}
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            id_, text, checksum = json.loads(line)
+        except ValueError:
+            continue
+        if checksum == _checksum(id_, text):
+            texts[id_] = text
+    return texts

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,18 @@ class Server:
         )
 
     def run(
-        self, *arguments: object, signal_at: tuple[signal.Signals, Path] | None = None, times: int = 1
+        self,
+        *arguments: object,
+        signal_at: tuple[signal.Signals, Path] | None = None,
+        times: int = 1,
+        kill_after: float | None = None,
     ) -> Result:
         """Run to the end.
 
         Args:
             signal_at: Send the process this signal the moment this file appears.
             times: How often it must appear before, counting this one.
+            kill_after: Send it SIGKILL after so many seconds.
         """
         self.commands += 1
         output, errors = (self.folder / f"{self.commands}.{name}" for name in ("out", "err"))
@@ -56,6 +62,7 @@ class Server:
             "stdout": str(output),
             "stderr": str(errors),
             "signal_at": (int(number), str(path), times),
+            "kill_after": kill_after,
         }
         assert self.process.stdin
         assert self.process.stdout
@@ -76,10 +83,13 @@ def serve() -> None:
     from transformers import LlamaForCausalLM  # noqa: F401
 
     import influence.cli.fit
+    import influence.cli.index
     import influence.cli.score
     import influence.data.corpus
     import influence.data.queries
+    import influence.engine.complete
     import influence.engine.fit
+    import influence.engine.index
     import influence.engine.passes
     import influence.engine.score
     from influence.engine.batching import blocks
@@ -88,14 +98,31 @@ def serve() -> None:
     small_blocks = functools.partial(blocks, block_tokens=BLOCK_TOKENS)
     influence.engine.fit.blocks = small_blocks  # type: ignore[assignment]
     influence.engine.score.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.index.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.complete._BATCH = 8
     influence.engine.passes._SECONDS_BETWEEN_SAVES = -1.0
     for line in sys.stdin:
+        request = json.loads(line)
+        kill_after = request.pop("kill_after")
         pid = os.fork()
         if pid == 0:
-            run_as_child(**json.loads(line))
-        _, status = os.waitpid(pid, 0)
+            run_as_child(**request)
+        status = wait(pid, kill_after)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
+
+
+def wait(pid: int, kill_after: float | None) -> int:
+    """The status of a child that ended by itself or was killed."""
+    if kill_after is not None:
+        end = time.monotonic() + kill_after
+        while time.monotonic() < end:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return status
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
 
 
 def run_as_child(arguments: list[str], stdout: str, stderr: str, signal_at: tuple[int, str, int]) -> None:

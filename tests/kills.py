@@ -1,0 +1,142 @@
+"""Jobs killed by SIGKILL at random moments, and what they leave: `python tests/kills.py --kills 30`.
+
+Each job is started, killed at a random moment of the time that an undisturbed run takes, started again, and so on;
+then it may end. It must leave, byte for byte, what the undisturbed run left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "cli")]
+
+from program import Server  # noqa: E402
+from texts import random_documents, random_queries  # noqa: E402
+from tiny import tiny_model  # noqa: E402
+
+#: Job -> its arguments, given the folder of the inputs and where to write.
+JOBS: dict[str, Callable[[Path, Path], list[object]]] = {
+    "fit": lambda given, out: ["fit-hessian", given / "model", *_corpus(given), "--out", out, *_SMALL],
+    "score": lambda given, out: [
+        *("score", "--queries", given / "queries.jsonl", "--model", given / "model", *_corpus(given)),
+        *("--hessian", given / "hessian", "--out", out, *_SMALL),
+    ],
+    "index": lambda given, out: [
+        *("index", "build", "--model", given / "model", "--hessian", given / "hessian", *_corpus(given)),
+        *("--bytes", 1024, "--out", out, *_SMALL),
+    ],
+    "complete": lambda given, out: [
+        *("complete", given / "questions.jsonl", "--model", given / "model", "--max-new-tokens", 20),
+        *("--out", out / "queries.jsonl", "--device", "cpu"),
+    ],
+    "train": lambda given, out: [
+        *("train", "pretrain", *_corpus(given), "--size", "tiny", "--epochs", 1, "--dtype", "fp32"),
+        *("--out", out / "trained"),
+    ],
+}
+_SMALL = ("--batch-tokens", 150, "--device", "cpu")
+#: What says when and how a result was made, and what the run that finished it had to do.
+_RECORDS = ("manifest.json", "training.json", "queries.provenance.json")
+
+
+def _corpus(given: Path) -> tuple[object, ...]:
+    return ("--corpus", given / "corpus.jsonl")
+
+
+def write_inputs(folder: Path, program: Server) -> None:
+    """A tiny model, its Hessian, a corpus and queries."""
+    model = tiny_model("llama")
+    model.model.save_pretrained(folder / "model")
+    model.tokenizer.save_pretrained(folder / "model")
+    documents = random_documents(300, seed=4, shortest=5, longest=30)
+    rows = {
+        "corpus": [{"id": d.id, "text": d.text, "source": d.source} for d in documents],
+        "queries": [asdict(query) for query in random_queries(3)],
+        "questions": [asdict(query) for query in random_queries(60)],
+    }
+    for name, records in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    fitted = program.run(*JOBS["fit"](folder, folder / "hessian"))
+    assert fitted.exit_code == 0, fitted.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but the records of when and how."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in _RECORDS]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What became of one job: how often it was killed, and how many files its result has."""
+
+    job: str
+    kills: int
+    files: int
+
+
+def kill(program: Server, given: Path, folder: Path, job: str, kills: int, seed: int) -> Killed:
+    """Kill a job so often, let it end, and compare; AssertionError where it differs."""
+    arguments = JOBS[job]
+    whole, out = folder / "undisturbed", folder / "killed"
+    for path in (whole, out):
+        path.mkdir(parents=True)
+    started = time.monotonic()
+    done = program.run(*arguments(given, whole))
+    seconds = time.monotonic() - started
+    assert done.exit_code == 0, done.stderr
+    rng = random.Random(seed)
+    killed = 0
+    while killed < kills:
+        result = program.run(*arguments(given, out), kill_after=rng.uniform(0, seconds))
+        if result.exit_code == 0:  # it was quick, and is done: once more from the start
+            assert contents(out) == contents(whole), job
+            _empty(out)
+        else:
+            assert result.exit_code == -9, result.stderr
+            killed += 1
+    done = program.run(*arguments(given, out))
+    finished_by_a_killed_run = "already exists" in done.stderr
+    assert done.exit_code == 0 or finished_by_a_killed_run, done.stderr
+    left = contents(out)
+    if finished_by_a_killed_run:  # killed after its last act: only its working folder is still there
+        left = {name: data for name, data in left.items() if ".part" not in name}
+    assert left == contents(whole), job
+    return Killed(job, killed, len(left))
+
+
+def _empty(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def main() -> None:
+    """All jobs, the kills shared out among them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program = Server(folder)
+        write_inputs(folder, program)
+        for number, job in enumerate(JOBS):
+            share = asked.kills // len(JOBS) + (number < asked.kills % len(JOBS))
+            done = kill(program, folder, folder / f"of-{job}", job, share, asked.seed + number)
+            sys.stdout.write(f"{done.job}: killed {done.kills} times, then all {done.files} files equal\n")
+            sys.stdout.flush()
+        program.close()
+
+
+if __name__ == "__main__":
+    main()
