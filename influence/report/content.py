@@ -35,6 +35,7 @@ from influence.report.pairing import pair
 from influence.report.quality import checks
 from influence.report.significance import significance
 from influence.report.slopes import curves
+from influence.report.stage_views import stage_list, stage_views
 from influence.report.stages import STAGE_TABLES, stages
 from influence.report.sums import cumulative
 from influence.report.text import signed
@@ -110,6 +111,8 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     static["answered"] = found_in
     static["stages"] = stages(staged) if staged is not None else None
     static["stage_overlap"] = overlaps(staged) if staged is not None else None
+    static["stage_list"] = stage_list(scores.folder)
+    static["stage_views"] = stage_views(scores.folder)
     counts = related["counts"] if related is not None else None
     static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
     static["pair"] = pair(scores)
@@ -125,9 +128,18 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
         *paired,
         *(
             static[name]
-            for name in ("cumulative", "curves", "source_curves", "answers", "stages", "stage_overlap")
+            for name in (
+                "cumulative",
+                "curves",
+                "source_curves",
+                "answers",
+                "stages",
+                "stage_overlap",
+                "stage_list",
+            )
         ),
     ]
+    drawn += [figure for _, figure in static["stage_views"]]
     data = {figure.key: figure.table for figure in drawn if isinstance(figure, Figure)}
     if static["correlation"].figure is not None:
         data["correlation"] = static["correlation"].table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,6 +103,13 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
     return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.", gids)
 
 
+def without_prefix(names: Sequence[str]) -> list[str]:
+    """Names of ticks without what all begin with, where numbers follow: `stage-000`, `stage-001` are 000, 001."""
+    words = re.match(r"\D*", names[0] if names else "")
+    rest = [name.removeprefix(words.group() if words else "") for name in names]
+    return rest if all(one[:1].isdigit() for one in rest) else list(names)
+
+
 def _room(series: Sequence[Series]) -> float:
     """Part of the width that the names at the right take."""
     longest = max((len(_end(one)) for one in series), default=0)
@@ -160,7 +168,7 @@ def _dress(plot: Any, axes: Axes) -> None:
     else:
         plot.yaxis.set_major_formatter(lambda value, _position: f"{value:,.10g}".replace("-", "−"))
     if axes.names:
-        plot.set_xticks(range(len(axes.names)), [plain(name, 14) for name in axes.names])
+        plot.set_xticks(range(len(axes.names)), [plain(name, 14) for name in without_prefix(axes.names)])
         plot.set_xlim(-0.2, max(len(axes.names) - 0.8, 0.2))
     if axes.y_limits:
         plot.set_ylim(axes.y_limits)

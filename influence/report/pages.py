@@ -26,9 +26,11 @@ from influence.report.facts import model_and_corpus, queries_by_group, run_card,
 from influence.report.overview import sources
 from influence.report.paper import exporting
 from influence.report.queries import query_views
+from influence.report.stage_views import last_stage
 from influence.report.templating import render, sha256
 from influence.report.text import clip, count
 from influence.store.scores import Scores, open_scores
+from influence.store.stages import is_stages
 from influence.types import READING_UNITS, SIGN_STATEMENT, Reading
 
 Texts = Literal["full", "snippet", "none"]
@@ -65,7 +67,7 @@ def report(
     format: Format = "html",
     figures: str | Path | None = None,
 ) -> Path:
-    """Write a report of the score store `run` to the HTML file `out`.
+    """Write a report of the score store `run` to the HTML file `out`; of a folder of stages, that of its last stage.
 
     Positive scores: adding the document is predicted to raise log p(completion | prompt). Answers,
     relations, stages, BM25, checks (`sanity`) and another run (`correlation` of two) are shown if `influence analyze`
@@ -92,7 +94,7 @@ def report(
     out = Path(out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder.", fix=f"Name a .{format} file.")
-    scores = open_scores(run)
+    scores = open_scores(last_stage(run))
     rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1) - 3))
     with exporting(None if figures is None else Path(figures)):
         prepared = prepare(scores, by, run_title(scores.folder))
@@ -201,9 +203,11 @@ def _page(
 
 
 def run_title(folder: Path) -> str:
-    """The run's name: its folder, with the folder above where that is only called `scores`."""
+    """The run's name: its folder, with the folder above where that is only called `scores`, or holds all its stages."""
     folder = folder.resolve()
-    return f"{folder.parent.name} / scores" if folder.name == "scores" else folder.name
+    if folder.name == "scores" or is_stages(folder.parent):
+        return f"{folder.parent.name} / {folder.name}"
+    return folder.name
 
 
 def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mapping[str, Any]) -> list[str]:

@@ -725,6 +725,31 @@ def check_stage_overlap(made: Rendered) -> set[str]:
     return set()
 
 
+def check_stage_mix(made: Rendered) -> set[str]:
+    """Shares of positive influence: what is drawn is what is tabled, and that is what the last store says."""
+    table = made.data["stage-mix"]
+    place = {stage: number for number, stage in enumerate(("a", "m", "b"))}
+    table = table.assign(x=table["stage"].map(place))
+    band = (lambda t: t["low"], lambda t: t["high"])
+    held = table[table["what"] == "first 1 %"]
+    series_are(made.drawn["stage-held"], held, "x", "share", band)
+    names = {"stage-held"}
+    kinds = table[table["what"] != "first 1 %"]
+    for nth, (_, own) in enumerate(kinds.groupby("what", sort=False), 1):
+        series_are(made.drawn[f"stage-mix-{nth}"], own, "x", "share", band)
+        names.add(f"stage-mix-{nth}")
+    ids = [query.id for query in made.scores.queries if query.group == "factual"]
+    wanted: dict[str, list[float]] = {}
+    for one in ids:
+        gain = np.maximum(made.scores.row(one, "per_nat"), 0)
+        for source in dict.fromkeys(made.scores.documents.sources):
+            own_D = made.scores.documents.sources == source
+            wanted.setdefault(source, []).append(gain[own_D].sum() / gain.sum())
+    own = kinds[(kinds["stage"] == "b") & (kinds["label"] == "factual")].set_index("what")["share"]
+    assert own.to_dict() == pytest.approx({source: np.mean(shares) for source, shares in wanted.items()})
+    return names
+
+
 def check_relations(made: Rendered) -> set[str]:
     (row,) = made.data["relations"].to_dict("records")
     (figure,) = [f for f in find(made.tree, "figure") if f.get("data-figure") == "relations"]
@@ -744,6 +769,7 @@ CHECKS = {
     "pair-ratios": check_pair_ratios,
     "stages": check_stages,
     "stage-overlap": check_stage_overlap,
+    "stage-mix": check_stage_mix,
     "relations": check_relations,
 }
 

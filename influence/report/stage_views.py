@@ -1,0 +1,255 @@
+"""What a folder of stages shows beside F7: its stages, what rankings prefer, where influence lies, what probes read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from influence.analysis.run import analyze
+from influence.analysis.stage_kinds import MEASURES
+from influence.report.figures import Choice, Figure, Matrix, Panel, analysis
+from influence.report.lines import Axes, Series, line_chart
+from influence.report.text import count, plain, signed
+from influence.store.stages import PROBES, StageRecord, is_stages, read_stages
+
+#: What is read of `influence analyze stages`; the last two are there for a task's corpus only.
+MIX_TABLES = ("held", "kinds")
+CONTRAST_TABLES = ("contrasts_by_group", "trends")
+MOST_KINDS = 9
+#: Per cent of the positive documents whose share of positive influence is drawn.
+HELD = 1
+MOST_LAYERS = 4
+
+_PLACES = {
+    "mark": "before the answer",
+    "second separator": "second separator",
+    "separator": "end of the input",
+}
+_BANDS = "Bands: 95 %, bootstrap over queries"
+
+
+def stage_views(folder: Path) -> list[tuple[str, Figure]]:
+    """Title and figure of each of these that there is for a score store, in the order of the page, but its stages."""
+    views = []
+    mix, contrast = analysis(folder, "stages", MIX_TABLES), _contrasts(folder)
+    if contrast is not None:
+        views.append(("Answer or procedure", stage_contrasts(contrast)))
+    if mix is not None:
+        views.append(("Where positive influence lies", stage_mix(mix)))
+    read = probes(folder) if stages_above(folder) is not None else None
+    if read is not None:
+        views.append(("What can be read of the running quantities", read))
+    return views
+
+
+def _contrasts(folder: Path) -> dict[str, pd.DataFrame] | None:
+    """None for a corpus whose documents do not say what they show."""
+    if not (folder / "analysis" / "stages" / f"{CONTRAST_TABLES[0]}.parquet").exists():
+        return None
+    return analysis(folder, "stages", CONTRAST_TABLES)
+
+
+def stages_above(folder: Path) -> list[StageRecord] | None:
+    """The stages among which this score store lies; None where it is not among any."""
+    above = folder.resolve().parent
+    if not is_stages(above):
+        return None
+    stages = read_stages(above)
+    return stages if folder.resolve().name in {stage.name for stage in stages} else None
+
+
+def stage_list(folder: Path) -> Figure | None:
+    """The stages as a table: what was removed, what is right, trained on how much, scored with which Hessian."""
+    stages = stages_above(folder)
+    if stages is None:
+        return None
+    asked = list(dict.fromkeys(task for stage in stages for task in stage.accuracy))
+    columns = ["removed", *(f"right, {task}" for task in asked), "trained on", "Hessian"]
+    rows, records = [], []
+    for stage in stages:
+        cells = ["–" if stage.removed is None else f"{stage.removed} of {stage.total}"]
+        for task in asked:
+            hits, n = stage.accuracy.get(task, (0, 0))
+            cells.append(f"{hits / n:.3f}" if n else "–")
+        examples = stage.facts.get("examples")
+        cells += ["–" if examples is None else count(int(examples)), _hessian(stage)]
+        rows.append((stage.name, "", tuple((cell, "") for cell in cells)))
+        records.append((stage.name, stage.model, stage.revision, *cells))
+    table = pd.DataFrame(records, columns=["stage", "checkpoint", "revision", *columns])
+    n = max((n for stage in stages for _, n in stage.accuracy.values()), default=0)
+    said = [
+        "Every stage has scored the same documents",
+        f"Right: share of n = {count(n)} held-out examples whose completion is, token by token, the most likely one. "
+        "As asked: what the stage was trained to write. Answer only: the answer, given no chain of thought"
+        * (n > 0),
+        "Trained on: examples seen until then",
+    ]
+    caption = " ".join(f"{one}." for one in said if one)
+    panel = Panel("Checkpoints", matrix=Matrix("stage", tuple(columns), tuple(rows), beside=""))
+    return Figure("stage-list", (panel,), caption, table)
+
+
+def _hessian(stage: StageRecord) -> str:
+    if stage.hessian is None:
+        return "identity"
+    return f"of {Path(stage.hessian).name}" if stage.shared else "its own"
+
+
+def stage_contrasts(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """What the ranking of a query prefers, a panel a contrast, along the stages."""
+    table, trends = tables["contrasts_by_group"], tables["trends"]
+    names = tuple(dict.fromkeys(table["stage"]))
+    panels = []
+    for number, (measure, meaning) in enumerate(MEASURES.items(), 1):
+        own = table[(table["measure"] == measure) & table["mean"].notna()]
+        if own.empty:
+            continue
+        axes = Axes(
+            "stage",
+            "probability, 0.5: no preference",
+            x_log=False,
+            names=names,
+            y_limits=(-0.03, 1.03),
+            y_line=0.5,
+        )
+        title = f"Preference for {measure}, by stage"
+        svg = line_chart(f"stage-contrasts-{number}", title, _lines(own, names, "mean"), axes)
+        panels.append(Panel(measure, svg, note=meaning))
+    caption = (
+        "How often, in the ranking of a query, a document of the first set stands above one of the second (normed "
+        "scores; 0.5: as often below). A chain is a matter of form too, and a stage prefers the form it is asked in; "
+        "answer, operands and partial results compare documents of one form. Mean over queries. "
+        f"{_BANDS}. n = {count(int(table['n'].max()))} queries a line. {_trends(trends)}"
+    )
+    return Figure("stage-contrasts", tuple(panels), caption, table)
+
+
+def _trends(trends: pd.DataFrame) -> str:
+    """One sentence a label on the contrast that the study is about."""
+    parts = []
+    for row in trends[trends["measure"] == next(iter(MEASURES))].to_dict("records"):
+        parts.append(
+            f"{row['measure']}, {plain(row['label'])}: {signed(row['change'])} from first to last stage "
+            f"({signed(row['change_low'])} to {signed(row['change_high'])}); of {count(row['orders'])} orders of "
+            f"the stages, {100 * row['p']:.0f} % have a slope as large"
+        )
+    return "; ".join(parts) + "." if parts else ""
+
+
+def stage_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Where the positive influence lies: held by how few documents, and of which kind."""
+    held, kinds = tables["held"], tables["kinds"]
+    names = tuple(dict.fromkeys(kinds["stage"]))
+    held = held[(held["side"] == "positive") & (held["unit"] == "percent") & (held["at"] == HELD)]
+    own = kinds[kinds["measure"] == "positive influence"]
+    table = pd.concat(
+        [
+            own.rename(columns={"kind": "what"}).drop(columns="measure"),
+            held.assign(what=f"first {HELD} %", share=held["mean"])[
+                ["stage", "label", "what", "share", "low", "high", "n"]
+            ],
+        ]
+    )
+    panels = []
+    if held["mean"].notna().any():
+        axes = Axes("stage", "mean over queries", x_log=False, names=names, y_limits=(-0.03, 1.03))
+        title = f"Share of positive influence that the first {HELD} % of the documents hold"
+        svg = line_chart("stage-held", title, _lines(held, names, "mean"), axes)
+        panels.append(Panel(f"held by the first {HELD} %", svg))
+    largest = own.groupby("kind", sort=False)["share"].max().nlargest(MOST_KINDS).index
+    for number, (kind, part) in enumerate(own[own["kind"].isin(largest)].groupby("kind", sort=False), 1):
+        base = float(part["corpus_share"].mean())
+        axes = Axes(
+            "stage", "mean over queries", x_log=False, names=names, y_limits=(-0.03, 1.03), y_line=base
+        )
+        title = f"Share of positive influence from {plain(str(kind))}, by stage"
+        svg = line_chart(f"stage-mix-{number}", title, _lines(part, names, "share"), axes)
+        panels.append(Panel(str(kind), svg, note=f"{100 * base:.2g} % of the corpus", source=str(kind)))
+    left_out = own["kind"].nunique() - len(largest)
+    caption = (
+        "Share of the sum of positive influence per nat: of the first documents, and of each kind of document; level "
+        "line: share of the corpus. A kind that a stage has nothing left to learn from has small gradients, and so a "
+        f"small share: their mean is in the data as gradient_norm. {_BANDS}. "
+        f"n = {count(int(own['n'].max()))} queries a line."
+        + (f" {count(left_out)} smaller kinds are in the data." if left_out else "")
+    )
+    return Figure("stage-mix", tuple(panels), caption, table)
+
+
+def _lines(table: pd.DataFrame, names: tuple[str, ...], value: str) -> list[Series]:
+    place = {stage: number for number, stage in enumerate(names)}
+    return [
+        Series(str(label), [place[stage] for stage in own["stage"]], own[value], own["low"], own["high"])
+        for label, own in table.groupby("label", sort=False)
+    ]
+
+
+def probes(folder: Path) -> Figure | None:
+    """What linear probes read of the running quantities, a table a place and layer; None where nobody probed."""
+    path = folder.resolve().parent / PROBES
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    names = tuple(dict.fromkeys(table["stage"]))
+    places = [place for place in _PLACES if (table["place"] == place).any()]
+    deepest = int(table["layer"].max())
+    layers = sorted({round(deepest * part / (MOST_LAYERS - 1)) for part in range(MOST_LAYERS)}, reverse=True)
+    panels = []
+    for at, place in enumerate(places, 1):
+        for depth, layer in enumerate(layers, 1):
+            own = table[(table["place"] == place) & (table["layer"] == layer)]
+            rows = tuple(
+                (str(quantity), f"{part['chance'].iloc[0]:.2f}", tuple(_probe_cells(part, names)))
+                for quantity, part in own.groupby("quantity", sort=False)
+            )
+            matrix = Matrix("quantity", names, rows, beside="chance")
+            panels.append(Panel(f"{_PLACES[place]}, {_layer(layer)}", at=(at, depth), matrix=matrix))
+    measure = "Accuracy" if (table["measure"] == "accuracy").all() else "R²"
+    caption = (
+        f"{measure} of a ridge regression from the hidden states of a stage that is given an input and no chain of "
+        f"thought, on n = {count(int(table['n'].max()))} held-out examples; 95 % intervals are in the data. The rows "
+        "are in the order of the computation. A quantity that can be read need not be used."
+        + (
+            f" Drawn are {count(len(layers))} of {count(deepest + 1)} layers."
+            if len(layers) <= deepest
+            else ""
+        )
+    )
+    choices = (
+        Choice("Read at", tuple(_PLACES[place] for place in places)),
+        Choice("Layer", tuple(_layer(layer) for layer in layers)),
+    )
+    return Figure("probes", tuple(panels), caption, table, choices)
+
+
+def _layer(layer: int) -> str:
+    return f"layer {layer}" if layer else "embeddings"
+
+
+def _probe_cells(part: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    value = dict(zip(part["stage"], part["value"], strict=True))
+    chance = float(part["chance"].iloc[0])
+    cells = []
+    for name in names:
+        one = value.get(name)
+        above = 0.0 if one is None or one != one else max(0.0, (one - chance) / max(1 - chance, 1e-9))
+        level = min(10, round(10 * above))
+        cells.append(("–" if one is None or one != one else f"{one:.2f}", f"p{level}" if level else ""))
+    return cells
+
+
+def last_stage(run: str | Path) -> Path:
+    """The score store that a report is about: of a folder of stages the last one, with the analysis of all of them.
+
+    Raises:
+        StoreError: the folder of stages is not finished.
+    """
+    run = Path(run)
+    if not is_stages(run):
+        return run
+    folder = run / read_stages(run)[-1].name
+    if analysis(folder, "stages", ("facts",)) is None and len(read_stages(run)) > 1:
+        analyze("stages", run, out=folder / "analysis" / "stages")
+    return folder
