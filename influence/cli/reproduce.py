@@ -134,3 +134,36 @@ def system2(scale: str, out: Path, seeds: int | None) -> None:
     for record in tables["effects"].to_dict("records"):
         click.echo(f"{record['task']}, {record['effect']}: {record['appears']}")
     click.echo(f"Findings: {out / 'findings.md'}")
+
+
+@reproduce.command("stages")
+@click.option(
+    "--scale",
+    required=True,
+    metavar="smoke|laptop",
+    help="smoke: every step once, in half a minute, models that know nothing. laptop: one core, about half an hour a "
+    "seed; parity.",
+)
+@_OUT
+@click.option("--seeds", type=click.IntRange(1), help="How often all is made.  [default: the scale's own]")
+def stages(scale: str, out: Path, seeds: int | None) -> None:
+    """Study which training documents a model leans on while it internalises its chain of thought.
+
+    For each seed: stepwise internalisation, and two controls that see as many examples (no chain of thought, the whole
+    chain); scores of the task's own examples in several forms at every stage, and probes. Then whether influence moves
+    from documents with the answer to documents with the procedure, with the stages in shuffled order beside it.
+
+    \b
+    influence reproduce stages --scale laptop --out runs/stages
+
+    Writes findings.md, results.json and CSV tables to OUT, and a page to OUT/seed-N.
+    """
+    from transformers.utils import logging
+
+    from influence.reproduce.stages.study import stages as run
+
+    logging.disable_progress_bar()
+    tables = run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
+    for record in tables["questions"].to_dict("records"):
+        click.echo(f"{record['question']} {record['answer']} ({record['contrast']:.3f})")
+    click.echo(f"Findings: {out / 'findings.md'}")
