@@ -68,10 +68,9 @@ def compute_options(command: Command) -> Command:
     for option in (
         click.option(
             "--batch-tokens",
-            default=4096,
-            show_default=True,
             type=click.IntRange(1),
-            help="Padded tokens of a batch; halves by itself when memory runs out.",
+            help="Padded tokens of a batch; halves by itself when memory runs out.  "
+            "[default: 1024 on a CPU, 16384 on a GPU]",
         ),
         device_options,
         click.option("--revision", help="Branch, tag or commit of a hub model."),

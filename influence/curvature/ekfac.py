@@ -16,11 +16,15 @@ def damping(lam_OI: Tensor, relative: float) -> Tensor:
     return relative * lam_OI.double().mean()
 
 
+def inverse_eigenvalues(lam_OI: Tensor, relative_damping: float) -> Tensor:
+    """`1 / (lam + damping)`, `[O, I]` in float64."""
+    inverse_OI: Tensor = 1.0 / (lam_OI.double() + damping(lam_OI, relative_damping))
+    return inverse_OI
+
+
 def precondition(g_QOI: Tensor, factors: LayerFactors, relative_damping: float) -> Tensor:
     """`P = Q_S ((Q_Sᵀ G Q_A) / (lam + damping)) Q_Aᵀ` for each gradient matrix, `[Q, O, I]`, dtype of `G`."""
     q_S = factors.gradient_eigenvectors.to(g_QOI)
     q_A = factors.activation_eigenvectors.to(g_QOI)
-    lam_OI = factors.lam.double()
-    inverse_OI = (1.0 / (lam_OI + damping(lam_OI, relative_damping))).to(g_QOI)
     rotated_QOI = q_S.mT @ (g_QOI @ q_A)
-    return q_S @ (rotated_QOI.mul_(inverse_OI) @ q_A.mT)
+    return q_S @ (rotated_QOI.mul_(inverse_eigenvalues(factors.lam, relative_damping).to(g_QOI)) @ q_A.mT)

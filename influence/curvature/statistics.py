@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 #: Elements of one stack of document gradients `[b, O, I]`; bounds memory when documents are many and short.
-GRADIENT_STACK_ELEMENTS = 1 << 25
+GRADIENT_STACK_ELEMENTS = 1 << 24
 
 
 def augment(a_BTI: Tensor, has_bias: bool) -> Tensor:
@@ -47,23 +47,32 @@ def gradient_stacks(s_BTO: Tensor, a_BTI: Tensor) -> Iterator[tuple[slice, Tenso
         yield rows, document_gradients(s_BTO[rows], a_BTI[rows])
 
 
+def rotated_gradient_stacks(
+    s_BTO: Tensor, a_BTI: Tensor, q_S: Tensor, q_A: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """`Q_Sᵀ G Q_A` of each document in stacks of bounded memory: `(rows of the batch, [B, O, I])`.
+
+    Rotates tokens, `T (I² + O²)` products a document, or gradients, `I O (I + O)`, whichever is cheaper.
+    """
+    tokens, outputs, inputs = s_BTO.shape[1], s_BTO.shape[2], a_BTI.shape[2]
+    rotate_tokens = tokens * (inputs**2 + outputs**2) <= inputs * outputs * (inputs + outputs)
+    if rotate_tokens:
+        s_BTO, a_BTI = s_BTO @ q_S, a_BTI @ q_A
+    for rows, g_BOI in gradient_stacks(s_BTO, a_BTI):
+        yield rows, g_BOI if rotate_tokens else q_S.mT @ (g_BOI @ q_A)
+
+
 def squared_rotated_gradients(
     s_BTO: Tensor, a_BTI: Tensor, q_S: Tensor, q_A: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """`Σ_documents (Q_Sᵀ G Q_A)²`, elementwise: `[O, I]`, the sum behind the corrected eigenvalues.
 
-    Rotates tokens, `T (I² + O²)` products a document, or gradients, `I O (I + O)`, whichever is cheaper.
     Source: George et al., arXiv 1806.03884.
     """
-    tokens, outputs, inputs = s_BTO.shape[1], s_BTO.shape[2], a_BTI.shape[2]
     s_BTO, a_BTI = s_BTO.to(dtype), a_BTI.to(dtype)
-    rotate_tokens = tokens * (inputs**2 + outputs**2) <= inputs * outputs * (inputs + outputs)
-    if rotate_tokens:
-        s_BTO, a_BTI = s_BTO @ q_S, a_BTI @ q_A
-    total_OI = s_BTO.new_zeros(outputs, inputs)
-    for _, g_BOI in gradient_stacks(s_BTO, a_BTI):
-        rotated = g_BOI if rotate_tokens else q_S.mT @ (g_BOI @ q_A)
-        total_OI += rotated.square_().sum(0)
+    total_OI = s_BTO.new_zeros(s_BTO.shape[2], a_BTI.shape[2])
+    for _, rotated_BOI in rotated_gradient_stacks(s_BTO, a_BTI, q_S, q_A):
+        total_OI += rotated_BOI.square_().sum(0)
     return total_OI
 
 

@@ -20,8 +20,9 @@ Columns = npt.NDArray[np.int64]
 
 #: Tokens of a block: what a kill can cost.
 BLOCK_TOKENS = 1 << 18
-#: Padded tokens of a batch to begin with.
-BATCH_TOKENS = 1 << 12
+#: Padded tokens of a batch to begin with: on a CPU its caches like small ones, a GPU must be filled.
+BATCH_TOKENS = 1 << 10
+GPU_BATCH_TOKENS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ def blocks(lengths: Columns, block_tokens: int = BLOCK_TOKENS) -> list[Columns]:
     order = length_order(lengths)
     number = (np.cumsum(lengths[order]) - lengths[order]) // block_tokens
     return np.split(order, np.flatnonzero(np.diff(number)) + 1)
+
+
+def usual_batch_tokens(device: torch.device) -> int:
+    """Padded tokens of a batch that suit a device."""
+    return BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
 
 
 def batches(columns: Columns, lengths: Columns, batch_tokens: int) -> Iterator[Columns]:

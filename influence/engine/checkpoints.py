@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from influence.engine.batching import BATCH_TOKENS
 from influence.engine.fit import fit_hessian
 from influence.engine.prepare import Corpus
 from influence.engine.score import score
@@ -136,7 +135,7 @@ def score_checkpoints(
     out: str | Path,
     *,
     hessian: str | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     damping: float = 0.1,
     max_length: int = 512,
     windows: bool = False,

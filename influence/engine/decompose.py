@@ -61,11 +61,10 @@ def decompose(
     config = scores.manifest["config"]
     _check(scores, model, asked, factors)
     layers = matching_layers(factors, model)
-    prepared = query_gradients(
+    gradients = query_gradients(
         asked, matching_layers(factors, asked), scores.queries, config["max_length"], Budget(BATCH_TOKENS)
     )
-    if factors is not None:
-        precondition_queries(prepared, layers, factors, config["damping"])
+    prepared = precondition_queries(gradients, layers, factors, config["damping"], model.dtype)
     rows_of = _wanted(scores, k)
     lengths: dict[int, npt.NDArray[np.int64]] = {}
     found: list[tuple[int, int, npt.NDArray[np.floating]]] = []

@@ -23,7 +23,7 @@ from influence.curvature.statistics import (
     sample_labels,
     squared_rotated_gradients,
 )
-from influence.engine.batching import BATCH_TOKENS, Columns, TokenBatch, batches, blocks, pad
+from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad, usual_batch_tokens
 from influence.engine.passes import Budget, Labels, backward, describe_documents, progress, run_blocks
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.errors import ComputeError
@@ -54,14 +54,14 @@ def fit_hessian(
     corpus: Corpus,
     *,
     out: str | Path | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     **settings: Any,
 ) -> Factors:
     """Fit the EK-FAC Hessian of a model on a corpus, resuming a fit that was killed.
 
     Args:
         out: Folder of the result; default `runs/hessian-HASH`, the hash being that of all settings.
-        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         settings: Fields of `influence.config.FitConfig`.
 
     Raises:
@@ -96,7 +96,7 @@ def fit_hessian(
         draw=config.documents,
         seed=config.seed,
     )
-    budget = Budget(batch_tokens)
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     fit = Fit(folder, model, layers, table, config, budget)
     if config.backend == "kronfluence":
         from influence.engine.kronfluence_fit import fit_with_kronfluence

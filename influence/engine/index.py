@@ -16,7 +16,7 @@ from torch import Tensor
 from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
-from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
+from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
 from influence.engine.passes import Budget, backward, progress, run_blocks
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
@@ -92,7 +92,7 @@ def build_index(
     out: str | Path,
     *,
     queries: Sequence[Query] | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     **settings: Any,
 ) -> SketchIndex:
     """Sketch every document of a corpus, resuming a build that was killed.
@@ -103,7 +103,7 @@ def build_index(
         out: Folder of the index.
         queries: With kind `data`: queries like those to be asked, whose second moment chooses the projections. By
             default documents of the corpus stand in for them.
-        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         settings: Fields of `IndexConfig`.
 
     Raises:
@@ -137,7 +137,7 @@ def build_index(
     table, report = tokenised_documents(
         folder, corpus, found, model.tokenizer, config.max_length, config.windows
     )
-    budget = Budget(batch_tokens)
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     build = _Build(folder, model, layers, table, config, budget)
     beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
     most = numbers(config.bytes - beside, config.bits)

@@ -27,6 +27,8 @@ from influence.models.losses import token_nll
 from influence.store.documents import DocumentTable
 from influence.store.factors import COVARIANCES, EIGEN, LAMBDA
 
+#: Padded tokens of a batch by default: kronfluence re-reads its sums for every batch, so larger ones suit it.
+_BATCH_TOKENS = 1 << 12
 #: A `TokenBatch` as the dictionary that accelerate can move to a device.
 Batch = dict[str, Tensor]
 
@@ -99,7 +101,7 @@ def fit_with_kronfluence(
     layers: Sequence[TrackedLayer],
     table: DocumentTable,
     config: FitConfig,
-    batch_tokens: int,
+    batch_tokens: int | None,
 ) -> None:
     """Run kronfluence's `fit_all_factors` and move its files into `folder`."""
     dtype = torch.promote_types(model.dtype, torch.float32)
@@ -127,7 +129,7 @@ def fit_with_kronfluence(
     analyzer.fit_all_factors(
         factors_name="fit",
         dataset=TokenDataset([(table.tokens(int(column)), 1) for column in order]),
-        per_device_batch_size=max(1, batch_tokens // int(table.lengths.max())),
+        per_device_batch_size=max(1, (batch_tokens or _BATCH_TOKENS) // int(table.lengths.max())),
         factor_args=arguments,
     )
     made = folder / "kronfluence" / "factors_fit"

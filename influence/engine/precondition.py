@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from influence.curvature.ekfac import precondition
+from influence.curvature.ekfac import inverse_eigenvalues
+from influence.curvature.statistics import gradient_stacks, rotated_gradient_stacks
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, length_order, pad
 from influence.engine.passes import Budget, backward, is_out_of_memory, progress
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.factors import Factors
-from influence.types import Query
+from influence.types import LayerFactors, Query
 
 #: Queries preconditioned at a time: bounds the temporaries.
 _STACK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class QueryGradients:
+    """Gradients of the queries' completions as the tokens that make them: `G_q = Σ_t s aᵀ` has at most T directions.
+
+    Attributes:
+        tokens: For each tracked layer, batches of `(rows of the queries, s_BTO, a_BTI)`.
+        nll: `I_q = −log p(completion | prompt)`, nats, `[Q]`.
+    """
+
+    tokens: list[list[tuple[Tensor, Tensor, Tensor]]]
+    nll: Tensor
+
+    def layer(self, index: int) -> Tensor:
+        """`G_q` of one layer, `[Q, O, I]`."""
+        (_, s_BTO, a_BTI), *_ = self.tokens[index]
+        g_QOI = self.nll.new_empty(len(self.nll), s_BTO.shape[2], a_BTI.shape[2])
+        for rows_B, s_BTO, a_BTI in self._stacks(index):
+            for rows, g_BOI in gradient_stacks(s_BTO, a_BTI):
+                g_QOI[rows_B[rows]] = g_BOI
+        return g_QOI
+
+    def preconditioned_layer(self, index: int, factors: LayerFactors, relative_damping: float) -> Tensor:
+        """`P_q` of one layer, `[Q, O, I]`: see `influence.curvature.ekfac.precondition`."""
+        q_S = factors.gradient_eigenvectors.to(self.nll)
+        q_A = factors.activation_eigenvectors.to(self.nll)
+        inverse_OI = inverse_eigenvalues(factors.lam, relative_damping).to(self.nll)
+        p_QOI = self.nll.new_empty(len(self.nll), *inverse_OI.shape)
+        for rows_B, s_BTO, a_BTI in self._stacks(index):
+            for rows, rotated_BOI in rotated_gradient_stacks(s_BTO, a_BTI, q_S, q_A):
+                p_QOI[rows_B[rows]] = q_S @ (rotated_BOI.mul_(inverse_OI) @ q_A.mT)
+        return p_QOI
+
+    def _stacks(self, index: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The tokens of a layer in the dtype of the sums, a few queries at a time."""
+        for batch in self.tokens[index]:
+            for rows_B, s_BTO, a_BTI in zip(*(part.split(_STACK) for part in batch), strict=True):
+                yield rows_B, s_BTO.to(self.nll), a_BTI.to(self.nll)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +67,7 @@ class PreconditionedQueries:
     """`P_q = (H + damping)⁻¹ g_q` of every query.
 
     Attributes:
-        gradients: One `[Q, O, I]` a tracked layer.
+        gradients: One `[Q, O, I]` a tracked layer, in the dtype the model computes in.
         nll: `I_q = −log p(completion | prompt)`, nats, `[Q]`.
     """
 
@@ -41,8 +81,8 @@ def query_gradients(
     queries: Sequence[Query],
     max_length: int,
     budget: Budget,
-) -> PreconditionedQueries:
-    """Gradients of the summed NLL of each completion, not yet preconditioned."""
+) -> QueryGradients:
+    """Gradients of the summed NLL of each completion."""
     encoded = [encode_query(model.tokenizer, query, max_length) for query in queries]
     return completion_gradients(model, layers, encoded, [query.id for query in queries], budget)
 
@@ -53,25 +93,26 @@ def completion_gradients(
     encoded: Sequence[tuple[list[int], int]],
     names: Sequence[str],
     budget: Budget,
-) -> PreconditionedQueries:
+) -> QueryGradients:
     """The same for token ids, each with the position where its completion begins."""
     lengths = np.array([len(tokens) for tokens, _ in encoded], np.int64)
     dtype = torch.promote_types(model.dtype, torch.float32)
-    gradients = [
-        torch.empty(len(encoded), *layer.shape, dtype=dtype, device=model.device) for layer in layers
-    ]
+    tokens: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
     nll_Q = torch.empty(len(encoded), dtype=dtype, device=model.device)
 
     def run(rows_B: Columns) -> None:
         batch = pad([encoded[r][0] for r in rows_B], model.device, [encoded[r][1] for r in rows_B])
         index_B = torch.from_numpy(rows_B).to(model.device)
+        seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-            gradients[layer][index_B] = torch.bmm(s_BTO.to(dtype).mT, a_BTI.to(dtype))
+            seen[layer] = (index_B, s_BTO, a_BTI)
 
         nll_Q[index_B] = backward(
             model, layers, batch, reduce, what="the queries " + ", ".join(names[r] for r in rows_B)
         ).to(dtype)
+        for layer, found in seen.items():
+            tokens[layer].append(found)
 
     with progress("query gradients", len(encoded), unit="query") as bar:
         rest = length_order(lengths)
@@ -86,16 +127,29 @@ def completion_gradients(
                 continue
             rest = rest[len(rows_B) :]
             bar.update(len(rows_B))
-    return PreconditionedQueries(gradients, nll_Q)
+    return QueryGradients(tokens, nll_Q)
 
 
 def precondition_queries(
-    queries: PreconditionedQueries, layers: Sequence[TrackedLayer], factors: Factors, damping: float
-) -> None:
-    """Precondition in place, a layer at a time."""
+    queries: QueryGradients,
+    layers: Sequence[TrackedLayer],
+    factors: Factors | None,
+    damping: float,
+    dtype: torch.dtype,
+) -> PreconditionedQueries:
+    """Precondition a layer at a time; without factors the gradients stay as they are. Uses `queries` up.
+
+    Args:
+        dtype: Of the result: what the model computes in.
+    """
+    gradients = []
     with progress("preconditioning", len(layers), unit="layer") as bar:
-        for layer, g_QOI in zip(layers, queries.gradients, strict=True):
-            layer_factors = factors.layer(layer.name)
-            for stack in g_QOI.split(_STACK):
-                stack.copy_(precondition(stack, layer_factors, damping))
+        for index, layer in enumerate(layers):
+            if factors is None:
+                p_QOI = queries.layer(index)
+            else:
+                p_QOI = queries.preconditioned_layer(index, factors.layer(layer.name), damping)
+            gradients.append(p_QOI.to(dtype))
+            queries.tokens[index].clear()
             bar.update()
+    return PreconditionedQueries(gradients, queries.nll)

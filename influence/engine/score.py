@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
-from influence.curvature.statistics import gradient_stacks
-from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
+from influence.curvature.statistics import GRADIENT_STACK_ELEMENTS
+from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
 from influence.engine.passes import Budget, backward, describe_documents, run_blocks
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, survey, tokenised_documents
@@ -36,6 +36,12 @@ from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
 from influence.types import Query
 
+#: `(a_BTI, s_BTO)` of one layer and batch.
+TokenPair = tuple[Tensor, Tensor]
+
+#: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
+_BATCHES_A_PRODUCT = 4
+
 
 def score(
     model: LanguageModel,
@@ -47,7 +53,7 @@ def score(
     query_model: LanguageModel | None = None,
     other_checkpoint: bool = False,
     shard: Shard | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     **settings: Any,
 ) -> Scores:
     """Influence of every document on every query, resuming a run that was killed.
@@ -63,7 +69,7 @@ def score(
         out: Folder of the score store.
         other_checkpoint: The Hessian may be of another checkpoint of the model.
         shard: Score this piece of the corpus only; `influence.engine.merge.merge` joins the pieces.
-        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         settings: Fields of `influence.config.ScoreConfig`.
 
     Raises:
@@ -112,10 +118,9 @@ def score(
     table, report = tokenised_documents(
         folder, corpus, found, model.tokenizer, config.max_length, config.windows, rows=rows
     )
-    budget = Budget(batch_tokens)
-    prepared = query_gradients(asked, query_layers, queries, config.max_length, budget)
-    if factors is not None:
-        precondition_queries(prepared, layers, factors, config.damping)
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
+    gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
+    prepared = precondition_queries(gradients, layers, factors, config.damping, model.dtype)
     Scan(folder, model, layers, table, prepared, budget).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
@@ -180,14 +185,36 @@ def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool 
 
 
 def add_dot_products(
-    p_QOI: Tensor, a_BTI: Tensor, s_BTO: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
+    p_QOI: Tensor, tokens: Sequence[TokenPair], workspace: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
 ) -> None:
-    """Add one layer's `<P_q, G_d>` and `‖G_d‖²` to the sums over layers."""
+    """Add one layer's `<P_q, G_d>` and `‖G_d‖²` to the sums over layers.
+
+    Args:
+        tokens: `(a_BTI, s_BTO)` of batches whose documents follow each other in the sums.
+        workspace: Room for at least one gradient matrix, flat, in the dtype of the products.
+    """
     p_PQ = p_QOI.flatten(1).mT
-    for rows, g_BOI in gradient_stacks(s_BTO, a_BTI):
-        g_BP = g_BOI.flatten(1).to(p_QOI.dtype)
+    for rows, parts in _stacks(tokens, len(workspace) // len(p_PQ)):
+        g_BP = workspace[: (rows.stop - rows.start) * len(p_PQ)].view(-1, len(p_PQ))
+        gradients = g_BP.split([len(s_BTO) for _, s_BTO in parts])
+        for g_bP, (a_BTI, s_BTO) in zip(gradients, parts, strict=True):
+            torch.bmm(s_BTO.mT, a_BTI, out=g_bP.unflatten(1, p_QOI.shape[1:]))
         dot_BQ[rows] += g_BP @ p_PQ
-        squared_norm_B[rows] += torch.linalg.vector_norm(g_BP, dim=1).square()
+        squared_norm_B[rows] += torch.linalg.vector_norm(g_BP, dim=1, dtype=dot_BQ.dtype).square()
+
+
+def _stacks(tokens: Sequence[TokenPair], size: int) -> Iterator[tuple[slice, list[TokenPair]]]:
+    """Batches joined and cut to at most `size` documents, with their rows."""
+    pieces = [pair for a, s in tokens for pair in zip(a.split(size), s.split(size), strict=True)]
+    begin = end = 0
+    parts: list[TokenPair] = []
+    for a_BTI, s_BTO in pieces:
+        if end - begin + len(a_BTI) > size:
+            yield slice(begin, end), parts
+            begin, parts = end, []
+        parts.append((a_BTI, s_BTO))
+        end += len(a_BTI)
+    yield slice(begin, end), parts
 
 
 @dataclass(frozen=True)
@@ -222,11 +249,14 @@ class Scan:
 
     def _run_block(self, number: int, columns: Columns, tick: Callable[[float], Any]) -> None:
         dots, norms = [], []
-        for batch_columns in batches(columns, self.table.lengths, self.budget.batch_tokens):
-            dot_BQ, norm_B = self._run_batch(batch_columns)
+        largest = max(p_QOI[0].numel() for p_QOI in self.queries.gradients)
+        workspace = self.queries.gradients[0].new_empty(max(GRADIENT_STACK_ELEMENTS, largest))
+        group_tokens = self.budget.batch_tokens * (_BATCHES_A_PRODUCT if workspace.is_cpu else 1)
+        for group in batches(columns, self.table.lengths, group_tokens):
+            dot_BQ, norm_B = self._run_group(group, workspace)
             dots.append(dot_BQ)
             norms.append(norm_B)
-            tick(int(self.table.lengths[batch_columns].sum()))
+            tick(int(self.table.lengths[group].sum()))
         arrays = {
             "column": columns,
             "dot": torch.cat(dots).mT.numpy(),
@@ -234,16 +264,23 @@ class Scan:
         }
         write_arrays(self._block(number), arrays)
 
-    def _run_batch(self, columns: Columns) -> tuple[Tensor, Tensor]:
-        """`dot [B, Q]` and `‖G_d‖ [B]` of one batch."""
-        batch = pad([self.table.tokens(c) for c in columns], self.model.device)
+    def _run_group(self, columns: Columns, workspace: Tensor) -> tuple[Tensor, Tensor]:
+        """`dot [B, Q]` and `‖G_d‖ [B]` of documents that go through the model in batches, and on to `P_q` together."""
         dot_BQ = self.queries.nll.new_zeros(len(columns), len(self.queries.nll))
         squared_norm_B = self.queries.nll.new_zeros(len(columns))
+        plan = list(batches(columns, self.table.lengths, self.budget.batch_tokens))
+        waiting: list[list[TokenPair]] = [[] for _ in self.layers]
 
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-            add_dot_products(self.queries.gradients[layer], a_BTI, s_BTO, dot_BQ, squared_norm_B)
+            waiting[layer].append((a_BTI, s_BTO))
+            if len(waiting[layer]) == len(plan):
+                p_QOI = self.queries.gradients[layer]
+                add_dot_products(p_QOI, waiting[layer], workspace, dot_BQ, squared_norm_B)
+                waiting[layer].clear()
 
-        backward(self.model, self.layers, batch, reduce, what=describe_documents(self.table.ids[columns]))
+        for part in plan:
+            batch = pad([self.table.tokens(c) for c in part], self.model.device)
+            backward(self.model, self.layers, batch, reduce, what=describe_documents(self.table.ids[part]))
         return dot_BQ.cpu(), squared_norm_B.sqrt().cpu()
 
     def _join(self, plan: list[Columns]) -> None:

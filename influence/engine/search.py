@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from influence.curvature.sketch import LayerSketch
 from influence.data.tokens import bos_ids, encode
-from influence.engine.batching import BATCH_TOKENS
+from influence.engine.batching import usual_batch_tokens
 from influence.engine.passes import Budget, progress
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.projections import read_projections
@@ -50,7 +50,7 @@ def search_index(
     query_model: LanguageModel | None = None,
     best: float = 0.05,
     by: str = "normed",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> Scores:
     """Exact influence of the documents that an index finds for some queries; a search that was killed resumes.
 
@@ -65,7 +65,7 @@ def search_index(
         out: Folder of the score store.
         best: Part of the corpus to score, all queries together: what the search costs of a full scoring run.
         by: Retrieve by the reading `normed` (sketches of norm 1) or `dot`.
-        batch_tokens: Padded tokens of a batch; halves by itself when memory runs out.
+        batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
 
     Raises:
         InputError: no queries, one that does not fit, or a `best` outside (0, 1].
@@ -108,11 +108,10 @@ def search_index(
     layers = matching_layers(factors, model)
     _same_documents(index.folder / FILE, folder / FILE)
     write_query_records(folder, queries)
-    budget = Budget(batch_tokens)
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     query_layers = matching_layers(factors, asked)
-    prepared = query_gradients(asked, query_layers, queries, index.config["max_length"], budget)
-    if factors is not None:
-        precondition_queries(prepared, layers, factors, index.config["damping"])
+    gradients = query_gradients(asked, query_layers, queries, index.config["max_length"], budget)
+    prepared = precondition_queries(gradients, layers, factors, index.config["damping"], model.dtype)
     if not intact(folder / ESTIMATES):
         _write_estimates(folder, index, prepared, read_projections(index.folder, layers, model))
     estimates = map_arrays(folder / ESTIMATES)

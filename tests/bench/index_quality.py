@@ -169,8 +169,8 @@ def _preconditioned(setting: Setting) -> list[Tensor]:
     """Preconditioned gradients of all queries, computed once."""
     if "queries" not in _KEPT:
         layers = matching_layers(setting.factors, setting.model)
-        prepared = query_gradients(setting.model, layers, setting.queries, 512, Budget(BATCH_TOKENS))
-        precondition_queries(prepared, layers, setting.factors, 0.1)
+        gradients = query_gradients(setting.model, layers, setting.queries, 512, Budget(BATCH_TOKENS))
+        prepared = precondition_queries(gradients, layers, setting.factors, 0.1, setting.model.dtype)
         _KEPT["queries"] = prepared.gradients
     found: list[Tensor] = _KEPT["queries"]
     return found

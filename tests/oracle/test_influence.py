@@ -46,9 +46,8 @@ def run(dense: World, factors: Factors, tmp_path: Path) -> Run:
 
 
 def preconditioned(dense: World, factors: Factors) -> PreconditionedQueries:
-    queries = query_gradients(dense.model, dense.layers, QUERIES, MAX_LENGTH, Budget(4096))
-    precondition_queries(queries, dense.layers, factors, 0.1)
-    return queries
+    gradients = query_gradients(dense.model, dense.layers, QUERIES, MAX_LENGTH, Budget(4096))
+    return precondition_queries(gradients, dense.layers, factors, 0.1, torch.float64)
 
 
 def query_tokens(dense: World) -> list[tuple[list[int], int]]:
@@ -195,8 +194,8 @@ def test_a_query_model_gives_the_queries_gradients(dense: World, factors: Factor
     steps = [torch.ones(layer.shape, dtype=torch.float64) for layer in dense.layers]
     tuned = moved(dense.model, dense.layers, steps, 0.01)
     scores = run(query_model=tuned)
-    queries = query_gradients(tuned, find_layers(tuned.model), QUERIES, MAX_LENGTH, Budget(4096))
-    precondition_queries(queries, dense.layers, factors, 0.1)
+    gradients = query_gradients(tuned, find_layers(tuned.model), QUERIES, MAX_LENGTH, Budget(4096))
+    queries = precondition_queries(gradients, dense.layers, factors, 0.1, torch.float64)
     expected = sum(
         p_QOI.flatten(1) @ dense.gradients[layer.name].flatten(1).mT
         for layer, p_QOI in zip(dense.layers, queries.gradients, strict=True)
