@@ -15,6 +15,7 @@ from influence.cli.options import (
     taken_fields,
     text_options,
 )
+from influence.cli.plain import plain
 
 if TYPE_CHECKING:
     from influence.store.scores import Scores
@@ -220,5 +221,5 @@ def _print_table(scores: Scores, query: Query, k: int, by: Any) -> None:
     table.insert(3, "estimated", np.divide(estimate, norm, out=np.zeros_like(estimate), where=norm > 0))
     table["snippet"] = table["snippet"].str.slice(0, _SNIPPET)
     shown = table[["rank", "document", "source", "estimated", "normed", "dot", "snippet"]]
-    click.echo(f"{query.id}: {' '.join((query.prompt + query.completion).split())[:100]}")
-    click.echo(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}") + "\n")
+    click.echo(plain(f"{query.id}: {' '.join((query.prompt + query.completion).split())[:100]}"))
+    click.echo(plain(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}")) + "\n")

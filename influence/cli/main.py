@@ -10,6 +10,7 @@ import sys
 import click
 
 from influence import __version__
+from influence.cli.plain import plain
 from influence.errors import InfluenceError
 
 #: command name -> (module, attribute, one line of help). Help is here so that `--help` imports no command.
@@ -85,13 +86,17 @@ def main() -> None:
         click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {command}", err=True)
         sys.exit(130)
     except InfluenceError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         import errno
 
+        if error.errno == errno.EPIPE:  # the reader of the output has seen enough
+            sys.exit(1)
         if error.errno != errno.ENOSPC:
-            raise
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            click.echo(f"Error: {plain(what)}.", err=True)
+            sys.exit(2)
         where = f" while writing {error.filename}" if error.filename else ""
         click.echo(
             f"Error: the disk is full{where}.\n"

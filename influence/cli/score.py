@@ -14,6 +14,7 @@ from influence.cli.options import (
     taken_fields,
     text_options,
 )
+from influence.cli.plain import plain
 from influence.cli.score_checkpoints import checkpoint_options
 
 
@@ -33,6 +34,12 @@ from influence.cli.score_checkpoints import checkpoint_options
     default=0.1,
     show_default=True,
     help="Relative: each layer's damping is this × its mean eigenvalue.",
+)
+@click.option(
+    "--query-error",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Keep each query at the least rank that loses at most this share of its squared norm, as documents see it: less "
+    "memory, and scores whose R with the exact ones is measured and recorded.  [default: exact]",
 )
 @click.option(
     "--shard",
@@ -131,4 +138,4 @@ def top(run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Pa
         )
     table = scores.top(query, k=k, by=by, bottom=bottom)
     table["snippet"] = table["snippet"].str.slice(0, 60)
-    click.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    click.echo(plain(table.to_string(index=False, float_format=lambda value: f"{value:.4g}")))

@@ -135,7 +135,13 @@ def read_corpus(
     fields = Fields(text_field, id_field, source_field)
     if not isinstance(source, str | Path):
         return _from_object(source, fields)
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, of a user that there is not
+        raise InputError(
+            f"{str(source)[:80]!r} is no path.", have=first_line(error), fix="Check it."
+        ) from error
     if path.is_dir():
         return _from_folder(path, split, fields)
     if path.exists():

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _GROUPS: tuple[str, ...] = get_args(Group)
 _FIELDS = tuple(field.name for field in fields(Query))
+_MOST_BYTES = 1 << 28
 _REQUIRED = ("id", "task", "group", "prompt", "completion")
 _STEP_FIELDS = tuple(field.name for field in fields(Step))
 
@@ -43,6 +44,11 @@ def read_queries(source: str | Path, *, completed: bool = True) -> list[Query]:
     """
     path = _find(source)
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(
+                f"{path} is no query set: it has {path.stat().st_size:,} bytes.",
+                fix="Give a JSONL file of queries, not a corpus.",
+            )
         lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise InputError(f"{path} cannot be read.", have=error.strerror) from error
@@ -104,9 +110,14 @@ def ready_queries() -> list[str]:
 
 
 def _find(source: str | Path) -> Path:
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
+    try:
+        path = Path(source).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError) as error:  # too long, of a user that there is not
+        raise InputError(
+            f"{str(source)[:80]!r} is no path.", have=str(error)[:80], fix="Check it."
+        ) from error
     name = str(source).removesuffix(".jsonl")
     if name in ready_queries():
         return _ready_folder() / f"{name}.jsonl"

@@ -40,6 +40,7 @@ def to_document(row: Row, names: Fields) -> Document:
             fix="Write the source as a string, or name another source_field.",
         )
     _encodable(text, row.where, names.text)
+    _encodable(source or "", row.where, names.source)
     metadata = {
         name: _plain(value, row.where, name)
         for name, value in row.fields.items()

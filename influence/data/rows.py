@@ -17,8 +17,13 @@ JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 SHARD_SUFFIXES = (*JSONL_SUFFIXES, ".parquet")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex")
 
+#: Most bytes of one record: a line, or a text file. A longer one is no document, and would fill the memory.
+MOST_RECORD_BYTES = 1 << 26
+#: An archive may expand to this many times its size, and to `MOST_RECORD_BYTES` in any case. Text does to ten times.
+MOST_EXPANSION = 200
+
 _PARQUET_BATCH_ROWS = 1024
-_ZSTD_CHUNK = 1 << 14
+_ZSTD_CHUNK = 1 << 10  # a kilobyte may expand to 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class _ZstdFile(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
         self._frame: Any = None  # None between two frames
-        self._pending = b""
+        self._pending = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -56,7 +61,7 @@ class _ZstdFile(io.RawIOBase):
                 if self._frame is not None:
                     raise EOFError("the last frame is cut off")
                 return 0
-            self._pending = self._decompress(compressed)
+            self._pending = memoryview(self._decompress(compressed))
         count = min(len(buffer), len(self._pending))
         buffer[:count], self._pending = self._pending[:count], self._pending[count:]
         return count
@@ -80,6 +85,8 @@ class _ZstdFile(io.RawIOBase):
 
 
 def _open_jsonl(path: Path) -> io.BufferedIOBase:
+    if not path.is_file():
+        raise InputError(f"{path} is no file.", fix="Give a file, or a folder of such files.")
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     if path.suffix == ".zst":
@@ -89,7 +96,13 @@ def _open_jsonl(path: Path) -> io.BufferedIOBase:
 
 def _jsonl_rows(path: Path, stem: str) -> Iterator[Row]:
     number = -1
-    with _open_jsonl(path) as file:
+    try:
+        opened = _open_jsonl(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read.", have=error.strerror, fix="Check its permissions."
+        ) from error
+    with opened as file:
         for line_number, line in enumerate(_lines(file, path), start=1):
             where = f"{path}:{line_number}"
             try:
@@ -119,14 +132,34 @@ def _lines(file: io.BufferedIOBase, path: Path) -> Iterator[bytes]:
     """The lines of an open file; a damaged archive is an input error."""
     import zstandard
 
+    size = path.stat().st_size
+    most = max(MOST_EXPANSION * size, MOST_RECORD_BYTES)
+    read = 0
     try:
-        yield from file
+        while line := file.readline(MOST_RECORD_BYTES + 1):
+            read += len(line)
+            if len(line) > MOST_RECORD_BYTES:
+                raise _too_long(path)
+            if path.suffix != ".jsonl" and read > most:
+                raise InputError(
+                    f"{path} expands to more than {MOST_EXPANSION:,} times its size, as no text does.",
+                    have=f"{read:,} bytes so far from {size:,}",
+                    fix="Unpack it and look at it; a plain .jsonl file is read whatever its size.",
+                )
+            yield line
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
         raise InputError(
             f"{path} is damaged or not the archive its name says.",
             have=first_line(error),
             fix="Make it again.",
         ) from error
+
+
+def _too_long(path: Path) -> InputError:
+    return InputError(
+        f"{path} has a record of more than {MOST_RECORD_BYTES >> 20} MiB.",
+        fix="Cut it into documents; a document is read up to --max-length tokens only.",
+    )
 
 
 def _parquet_rows(path: Path, stem: str) -> Iterator[Row]:
@@ -140,7 +173,7 @@ def _parquet_rows(path: Path, stem: str) -> Iterator[Row]:
                 for fields in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}:row {number}", f"{stem}-{number}", fields)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path} is damaged or not Parquet.", have=first_line(error), fix="Make it again."
         ) from error
@@ -151,7 +184,11 @@ def text_rows(folder: Path, files: list[str], text_field: str, source_field: str
     for file in files:
         path = folder / file
         try:
+            if path.stat().st_size > MOST_RECORD_BYTES:
+                raise _too_long(path)
             text = path.read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read.", have=error.strerror, fix="Check it.") from error
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             raise InputError(

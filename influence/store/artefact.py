@@ -67,6 +67,10 @@ def map_arrays(path: Path, mode: str = "r") -> dict[str, npt.NDArray[Any]]:
                 raise ValueError("header longer than the file")
             header = json.loads(file.read(size))
         header.pop("__metadata__", None)
+        if any(
+            entry["data_offsets"][0] < 0 or min(entry["shape"], default=0) < 0 for entry in header.values()
+        ):
+            raise ValueError("a tensor that no file holds")
         return {
             name: np.memmap(
                 path,
@@ -79,10 +83,18 @@ def map_arrays(path: Path, mode: str = "r") -> dict[str, npt.NDArray[Any]]:
             else np.zeros(entry["shape"], _DTYPES[entry["dtype"]])
             for name, entry in header.items()
         }
-    except (OSError, ValueError, KeyError, struct.error) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        struct.error,
+    ) as error:
         raise StoreError(
             f"{path} cannot be read.",
-            have=str(error),
+            have=str(error) or type(error).__name__,
             fix="The file is missing or damaged: delete its folder and run the command that made it again.",
         ) from error
 
@@ -129,11 +141,33 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict) or not {"kind", "status", "config"} <= manifest.keys():
-            raise ValueError("fields are missing")
-    except ValueError as error:
-        raise StoreError(f"{path} is not a manifest of this program.", have=str(error)) from error
-    return manifest
+        _check_manifest(manifest)
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{path} is not a manifest of this program.",
+            have=str(error) or type(error).__name__,
+            fix="Check the path, or delete the folder and run the command that made it again.",
+        ) from error
+    return dict(manifest)
+
+
+def _check_manifest(manifest: Any) -> None:
+    if not isinstance(manifest, dict):
+        raise ValueError("not an object")
+    for name, kind in {"kind": str, "status": str, "config": dict}.items():
+        if not isinstance(manifest.get(name), kind):
+            raise ValueError(f"{name} is missing, or of another type")
+    if not isinstance(manifest.get("provenance", {}), dict):
+        raise ValueError("provenance is of another type")
+    files = manifest.get("files", {})
+    if not isinstance(files, dict):
+        raise ValueError("files is of another type")
+    for name, written in files.items():
+        whole = isinstance(written, dict) and {"bytes": int, "sha256": str} == {
+            k: type(v) for k, v in written.items()
+        }
+        if not whole or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise ValueError(f"files names {name!r}")
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

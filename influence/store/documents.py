@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from influence.errors import StoreError
 from influence.files import whole_file
+from influence.store.journal import VERIFIED_AT_OPEN
 from influence.types import Document
 
 FILE = "documents.arrow"
@@ -104,9 +105,22 @@ class DocumentTable:
         """The Arrow record batches of the file, of `ROWS_PER_BATCH` rows each but the last."""
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(self.folder / FILE)))
-            return [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{self.folder / FILE} is damaged.", have=str(error)) from error
+            if not reader.schema.equals(_SCHEMA):
+                raise ValueError("other columns than those of documents")
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+            if any(len(batch) != ROWS_PER_BATCH for batch in batches[:-1]):
+                raise ValueError("batches of another size")
+            for batch in batches:  # offsets that point elsewhere would read other memory
+                batch.validate(full=(self.folder / FILE).stat().st_size <= VERIFIED_AT_OPEN)
+                if any(column.null_count for column in batch.columns):
+                    raise ValueError("fields without a value")
+            return batches
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise StoreError(
+                f"{self.folder / FILE} is damaged.",
+                have=str(error).partition("\n")[0],
+                fix="Delete the folder and run the command that made it again.",
+            ) from error
 
     def __len__(self) -> int:
         return sum(batch.num_rows for batch in self.batches)
@@ -155,8 +169,16 @@ class DocumentTable:
 
     def metadata(self, index: int) -> dict[str, Any]:
         """Metadata of the document in column `index`."""
-        value = json.loads(self._cell("metadata", index).as_py())
-        assert isinstance(value, dict)
+        try:
+            value = json.loads(self._cell("metadata", index).as_py())
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise StoreError(
+                f"{self.folder / FILE} is damaged.",
+                have=f"the metadata of document {index + 1:,} are no JSON object",
+                fix="Delete the folder and run the command that made it again.",
+            )
         return value
 
     def tokens(self, index: int) -> npt.NDArray[np.int32]:

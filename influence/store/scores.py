@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from influence.errors import InputError
+from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.store.artefact import map_arrays, open_complete, write_json
 from influence.store.documents import DocumentTable
@@ -39,18 +39,28 @@ def write_query_records(folder: Path, queries: Sequence[Query]) -> None:
 
 
 def _read_query_records(folder: Path) -> tuple[Query, ...]:
-    records = json.loads((folder / QUERIES).read_text(encoding="utf-8"))
-    return tuple(
-        Query(
-            **{
-                **record,
-                "steps": tuple(Step(step["text"], tuple(step["keywords"])) for step in record["steps"]),
-                "keywords": tuple(record["keywords"]),
-                "gold": tuple(record["gold"]),
-            }
-        )
-        for record in records
-    )
+    try:
+        records = json.loads((folder / QUERIES).read_text(encoding="utf-8"))
+        queries = tuple(_query(record) for record in records)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(
+            f"{folder / QUERIES} cannot be read.",
+            have=str(error) or type(error).__name__,
+            fix="The file is missing or damaged: delete its folder and run the command that made it again.",
+        ) from error
+    return queries
+
+
+def _query(record: dict[str, Any]) -> Query:
+    texts = [record[name] for name in ("id", "task", "group", "prompt", "completion", "answer")]
+    steps = tuple(Step(step["text"], tuple(step["keywords"])) for step in record["steps"])
+    keywords, gold = tuple(record["keywords"]), tuple(record["gold"])
+    texts += [*keywords, *gold, *(text for step in steps for text in (step.text, *step.keywords))]
+    if not all(isinstance(text, str) for text in texts) or record["correct"] not in (True, False, None):
+        raise ValueError("a field of another type")
+    for text in texts:
+        text.encode()
+    return Query(**{**record, "steps": steps, "keywords": keywords, "gold": gold})
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,21 @@ class Scores:
 
     @cached_property
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return map_arrays(self.folder / ARRAYS)
+        arrays = map_arrays(self.folder / ARRAYS)
+        queries, documents = len(self.queries), len(self.documents)
+        expected = {
+            "dot": (queries, documents),
+            "gradient_norm": (documents,),
+            "query_nll": (queries,),
+        }
+        for name, shape in expected.items():
+            if name not in arrays or arrays[name].shape != shape or arrays[name].dtype.kind != "f":
+                raise StoreError(
+                    f"{self.folder / ARRAYS} does not fit the queries and documents beside it.",
+                    have=f"{name} {list(arrays[name].shape)}" if name in arrays else f"no {name}",
+                    fix="Delete the folder and run the command that made it again.",
+                )
+        return arrays
 
     @cached_property
     def scored(self) -> npt.NDArray[np.bool_] | None:
