@@ -276,14 +276,14 @@ class Fit:
             reduce(self.layers[index], a_BTI, s_BTO, batch)
 
         labels = None if self.config.empirical else self._sampled(columns, batch, stream)
-        names = describe_documents(self.table.ids[columns])
+        names = describe_documents(self.table.take("id", columns))
         backward(self.model, self.layers, batch, consume, labels=labels, what=f"pass “{title}”, {names}")
 
     def _sampled(self, columns: Columns, batch: TokenBatch, stream: int) -> Labels:
         """Labels from the model itself. Each document has its own random numbers, whatever batch it is in."""
         uniform_BT = np.zeros(batch.input_ids.shape)
-        for row, column in enumerate(columns):
-            identity = hashlib.blake2b(str(self.table.ids[column]).encode(), digest_size=8).digest()
+        for row, (column, name) in enumerate(zip(columns, self.table.take("id", columns), strict=True)):
+            identity = hashlib.blake2b(name.encode(), digest_size=8).digest()
             key = [self.config.seed * 4 + stream, int.from_bytes(identity, "little")]
             length = int(self.table.lengths[column])
             uniform_BT[row, :length] = np.random.Generator(np.random.Philox(key=key)).random(length)

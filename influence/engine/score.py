@@ -280,7 +280,7 @@ class Scan:
 
         for part in plan:
             batch = pad([self.table.tokens(c) for c in part], self.model.device)
-            backward(self.model, self.layers, batch, reduce, what=describe_documents(self.table.ids[part]))
+            backward(self.model, self.layers, batch, reduce, what=describe_documents(self.table.take("id", part)))
         return dot_BQ.cpu(), squared_norm_B.sqrt().cpu()
 
     def _join(self, plan: list[Columns]) -> None:

@@ -71,7 +71,7 @@ class Sketcher:
             parts[layer] = self.reduce(layer, a_BTI, s_BTO)
 
         batch = pad([table.tokens(column) for column in columns], model.device)
-        backward(model, layers, batch, reduce, what=describe_documents(table.ids[columns]))
+        backward(model, layers, batch, reduce, what=describe_documents(table.take("id", columns)))
         return self.joined([parts[layer] for layer in range(len(layers))])
 
     def reduce(self, layer: int, a_BTI: Tensor, s_BTO: Tensor) -> tuple[Tensor, Tensor]:
