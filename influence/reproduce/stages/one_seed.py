@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from influence.analysis.run import analyze
 from influence.data.chains.task import Task
 from influence.data.corpus import read_corpus
 from influence.engine.checkpoints import Checkpoint, find_checkpoints, score_checkpoints
@@ -53,13 +52,13 @@ class OneSeed:
         ]
 
     def scorings(self) -> list[Step]:
-        """The stages, then the controls, then their analysis and page."""
+        """The stages, then the controls, then the page of the stages."""
         last = self.folder / "stages.html"
         steps = [
             Step(f"score {name}", f"score {name}", partial(_complete, self.folder / name), partial(run, name))
             for name, run in ((STAGES, self._score_stages), (OTHERS, self._score_controls))
         ]
-        return [*steps, Step("page", "analyses and page", last.is_file, partial(self._page, last))]
+        return [*steps, Step("page", "page", last.is_file, partial(self._page, last))]
 
     def _train(self, name: str) -> None:
         settings = self.scale.stepwise(self.seed)
@@ -93,8 +92,6 @@ class OneSeed:
         opener.write_probes(self.folder / name, [record.name for record in records])
 
     def _page(self, path: Path) -> None:
-        controls = self.folder / OTHERS
-        analyze("stages", controls, out=controls / CONTROLS[-1] / "analysis" / "stages")
         report(self.folder / STAGES, path)
 
 
