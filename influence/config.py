@@ -44,15 +44,20 @@ class ScoreConfig:
         damping: Relative damping: each layer's is `damping × mean(lam)`.
         max_length: Most tokens of a document, and of a query.
         windows: Cut longer documents into windows instead of truncating them.
+        query_error: Keep each query at the least rank that loses at most this share of its squared norm, as documents
+            see it. None: exact.
     """
 
     damping: float = 0.1
     max_length: int = 512
     windows: bool = False
+    query_error: float | None = None
 
     def __post_init__(self) -> None:
         _positive("max_length", self.max_length)
         _positive("damping", self.damping)
+        if self.query_error is not None and not 0 < self.query_error < 1:
+            raise InputError("query_error is a share, between 0 and 1.", have=str(self.query_error))
 
 
 def _positive(name: str, value: float) -> None:

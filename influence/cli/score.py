@@ -38,8 +38,8 @@ from influence.cli.score_checkpoints import checkpoint_options
 @click.option(
     "--query-error",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Keep each query at the least rank that loses at most this share of its squared norm, as documents see it: less "
-    "memory, and scores whose R with the exact ones is measured and recorded.  [default: exact]",
+    help="Keep each query at the least rank that loses at most this share of its squared norm, as documents see it: "
+    "less memory, and scores whose R with the exact ones is measured and recorded.  [default: exact]",
 )
 @click.option(
     "--shard",

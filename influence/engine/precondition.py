@@ -14,6 +14,7 @@ from influence.curvature.statistics import gradient_stacks, rotated_gradient_sta
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, length_order, pad
 from influence.engine.passes import Budget, backward, is_out_of_memory, progress
+from influence.engine.products import DenseProducts, QueryProducts
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.factors import Factors
@@ -44,15 +45,20 @@ class QueryGradients:
                 g_QOI[rows_B[rows]] = g_BOI
         return g_QOI
 
-    def preconditioned_layer(self, index: int, factors: LayerFactors, relative_damping: float) -> Tensor:
-        """`P_q` of one layer, `[Q, O, I]`: see `influence.curvature.ekfac.precondition`."""
-        q_S = factors.gradient_eigenvectors.to(self.nll)
-        q_A = factors.activation_eigenvectors.to(self.nll)
-        inverse_OI = inverse_eigenvalues(factors.lam, relative_damping).to(self.nll)
-        p_QOI = self.nll.new_empty(len(self.nll), *inverse_OI.shape)
+    def rotated(self, index: int, factors: LayerFactors, damping: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """`P' = (Q_Sᵀ G Q_A) / (lam + damping)` of one layer, a few queries at a time: `(rows, [B, O, I])`."""
+        q_S, q_A = factors.gradient_eigenvectors.to(self.nll), factors.activation_eigenvectors.to(self.nll)
+        inverse_OI = inverse_eigenvalues(factors.lam, damping).to(self.nll)
         for rows_B, s_BTO, a_BTI in self._stacks(index):
             for rows, rotated_BOI in rotated_gradient_stacks(s_BTO, a_BTI, q_S, q_A):
-                p_QOI[rows_B[rows]] = q_S @ (rotated_BOI.mul_(inverse_OI) @ q_A.mT)
+                yield rows_B[rows], rotated_BOI.mul_(inverse_OI)
+
+    def preconditioned(self, index: int, factors: LayerFactors, damping: float) -> Tensor:
+        """`P = Q_S P' Q_Aᵀ` of one layer, `[Q, O, I]`: see `influence.curvature.ekfac.precondition`."""
+        q_S, q_A = factors.gradient_eigenvectors.to(self.nll), factors.activation_eigenvectors.to(self.nll)
+        p_QOI = self.nll.new_empty(len(self.nll), len(q_S), len(q_A))
+        for rows_B, p_BOI in self.rotated(index, factors, damping):
+            p_QOI[rows_B] = q_S @ (p_BOI @ q_A.mT)
         return p_QOI
 
     def _stacks(self, index: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -73,6 +79,10 @@ class PreconditionedQueries:
 
     gradients: list[Tensor]
     nll: Tensor
+
+    def products(self) -> QueryProducts:
+        """What meets the documents of a scan."""
+        return QueryProducts([DenseProducts(p_QOI) for p_QOI in self.gradients], self.nll)
 
 
 def query_gradients(
@@ -148,7 +158,7 @@ def precondition_queries(
             if factors is None:
                 p_QOI = queries.layer(index)
             else:
-                p_QOI = queries.preconditioned_layer(index, factors.layer(layer.name), damping)
+                p_QOI = queries.preconditioned(index, factors.layer(layer.name), damping)
             gradients.append(p_QOI.to(dtype))
             queries.tokens[index].clear()
             bar.update()

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
-from influence.curvature.statistics import GRADIENT_STACK_ELEMENTS
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
+from influence.engine.compress import compress_queries
 from influence.engine.passes import Budget, backward, describe_documents, run_blocks
-from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.engine.products import QueryProducts, TokenPair
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.models.layers import TrackedLayer, find_layers
@@ -35,9 +36,6 @@ from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
 from influence.types import Query
-
-#: `(a_BTI, s_BTO)` of one layer and batch.
-TokenPair = tuple[Tensor, Tensor]
 
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
 _BATCHES_A_PRODUCT = 4
@@ -83,6 +81,11 @@ def score(
     asked = query_model or model
     if not queries:
         raise InputError("There are no queries to score.")
+    if factors is None and config.query_error is not None:
+        raise InputError(
+            "Queries are compressed in the metric of a Hessian, and there is none.",
+            fix="Leave out --query-error, or give a fitted --hessian.",
+        )
     if factors is not None:
         _check_model(factors, model, other_checkpoint)
     layers = matching_layers(factors, model)
@@ -93,7 +96,7 @@ def score(
         )
     found = survey(corpus)
     identity = {
-        **asdict(config),
+        **{name: value for name, value in asdict(config).items() if value is not None},
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "query_model": asked.fingerprint,
@@ -120,7 +123,14 @@ def score(
     )
     budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
-    prepared = precondition_queries(gradients, layers, factors, config.damping, model.dtype)
+    how: dict[str, Any] = {}
+    if config.query_error is None:
+        prepared = precondition_queries(gradients, layers, factors, config.damping, model.dtype).products()
+    elif factors is not None:
+        prepared, compression = compress_queries(
+            model, layers, gradients, factors, config.damping, config.query_error, table, budget
+        )
+        how["compression"] = asdict(compression)
     Scan(folder, model, layers, table, prepared, budget).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
@@ -130,7 +140,7 @@ def score(
         "device": str(model.device),
     }
     hessian = {"hessian_folder": str(factors.folder) if factors else None}
-    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian))
+    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian, **how))
     _tidy(folder)
     return opened(folder)
 
@@ -184,39 +194,6 @@ def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool 
         )
 
 
-def add_dot_products(
-    p_QOI: Tensor, tokens: Sequence[TokenPair], workspace: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
-) -> None:
-    """Add one layer's `<P_q, G_d>` and `‖G_d‖²` to the sums over layers.
-
-    Args:
-        tokens: `(a_BTI, s_BTO)` of batches whose documents follow each other in the sums.
-        workspace: Room for at least one gradient matrix, flat, in the dtype of the products.
-    """
-    p_PQ = p_QOI.flatten(1).mT
-    for rows, parts in _stacks(tokens, len(workspace) // len(p_PQ)):
-        g_BP = workspace[: (rows.stop - rows.start) * len(p_PQ)].view(-1, len(p_PQ))
-        gradients = g_BP.split([len(s_BTO) for _, s_BTO in parts])
-        for g_bP, (a_BTI, s_BTO) in zip(gradients, parts, strict=True):
-            torch.bmm(s_BTO.mT, a_BTI, out=g_bP.unflatten(1, p_QOI.shape[1:]))
-        dot_BQ[rows] += g_BP @ p_PQ
-        squared_norm_B[rows] += torch.linalg.vector_norm(g_BP, dim=1, dtype=dot_BQ.dtype).square()
-
-
-def _stacks(tokens: Sequence[TokenPair], size: int) -> Iterator[tuple[slice, list[TokenPair]]]:
-    """Batches joined and cut to at most `size` documents, with their rows."""
-    pieces = [pair for a, s in tokens for pair in zip(a.split(size), s.split(size), strict=True)]
-    begin = end = 0
-    parts: list[TokenPair] = []
-    for a_BTI, s_BTO in pieces:
-        if end - begin + len(a_BTI) > size:
-            yield slice(begin, end), parts
-            begin, parts = end, []
-        parts.append((a_BTI, s_BTO))
-        end += len(a_BTI)
-    yield slice(begin, end), parts
-
-
 @dataclass(frozen=True)
 class Scan:
     """One pass over the documents of a folder for all queries."""
@@ -225,7 +202,7 @@ class Scan:
     model: LanguageModel
     layers: Sequence[TrackedLayer]
     table: DocumentTable
-    queries: PreconditionedQueries
+    queries: QueryProducts
     budget: Budget
 
     def run(self) -> None:
@@ -249,8 +226,7 @@ class Scan:
 
     def _run_block(self, number: int, columns: Columns, tick: Callable[[float], Any]) -> None:
         dots, norms = [], []
-        largest = max(p_QOI[0].numel() for p_QOI in self.queries.gradients)
-        workspace = self.queries.gradients[0].new_empty(max(GRADIENT_STACK_ELEMENTS, largest))
+        workspace = self.queries.workspace(self.model.dtype)
         group_tokens = self.budget.batch_tokens * (_BATCHES_A_PRODUCT if workspace.is_cpu else 1)
         for group in batches(columns, self.table.lengths, group_tokens):
             dot_BQ, norm_B = self._run_group(group, workspace)
@@ -274,13 +250,14 @@ class Scan:
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
             waiting[layer].append((a_BTI, s_BTO))
             if len(waiting[layer]) == len(plan):
-                p_QOI = self.queries.gradients[layer]
-                add_dot_products(p_QOI, waiting[layer], workspace, dot_BQ, squared_norm_B)
+                self.queries.layers[layer].add(waiting[layer], workspace, dot_BQ, squared_norm_B)
                 waiting[layer].clear()
 
         for part in plan:
             batch = pad([self.table.tokens(c) for c in part], self.model.device)
-            backward(self.model, self.layers, batch, reduce, what=describe_documents(self.table.take("id", part)))
+            backward(
+                self.model, self.layers, batch, reduce, what=describe_documents(self.table.take("id", part))
+            )
         return dot_BQ.cpu(), squared_norm_B.sqrt().cpu()
 
     def _join(self, plan: list[Columns]) -> None:

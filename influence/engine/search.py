@@ -117,7 +117,7 @@ def search_index(
     estimates = map_arrays(folder / ESTIMATES)
     columns, depth = choose(_ranked(estimates, by), max(1, round(best * len(index.documents))))
     part = _rescored(folder / _RESCORED, index.documents, columns)
-    Scan(part.folder, model, layers, part, prepared, budget).run()
+    Scan(part.folder, model, layers, part, prepared.products(), budget).run()
     scored = map_arrays(part.folder / ARRAYS)
     _write_partial(folder, scored, columns, len(index.documents))
     facts = {

@@ -110,6 +110,10 @@ class Factors:
             lam=lam,
         )
 
+    def token_eigenvalues(self, name: str) -> tuple[Tensor, Tensor]:
+        """Eigenvalues of the covariances of one layer, over tokens: of `S [O]` and of `A [I]`."""
+        return self._tensor("gradient_eigenvalues", name), self._tensor("activation_eigenvalues", name)
+
     def shape(self, name: str) -> tuple[int, int]:
         """Shape of the gradient matrix of a layer, `(O, I)`."""
         with self._open("lambda_matrix") as file:

@@ -214,7 +214,7 @@ def our_score(model: Any, data: Any, folder: Path) -> dict[str, float]:
         encoded = [(tokens, 1) for tokens in data["queries"]]
         names = [f"q{i}" for i in range(len(encoded))]
         gradients = completion_gradients(model, layers, encoded, names, budget)
-        held.append(precondition_queries(gradients, layers, factors, 0.1, model.dtype))
+        held.append(precondition_queries(gradients, layers, factors, 0.1, model.dtype).products())
 
     query_seconds = seconds(prepare_queries)
     scan_seconds = seconds(Scan(folder / "scan", model, layers, table, held[0], budget).run)

@@ -1,0 +1,140 @@
+"""Queries of low rank: the few directions of a preconditioned gradient that documents can see. Pure tensor maths.
+
+A document sees `P [O, I]` only through `<P, Σ_t s aᵀ>`. Where its tokens are independent draws of covariance `S ⊗ A`,
+the mean square of a token's part is `‖S^½ P A^½‖²`. In that metric a query is cut to rank r, by the leading singular
+pairs of `S^½ P A^½`, with the roots undone afterwards. In the eigenbases, with eigenvalues `e_S` and `e_A`,
+
+    M = diag(√e_S) P' diag(√e_A),   P' = Q_Sᵀ P Q_A = (Q_Sᵀ G Q_A) / (lam + damping)
+
+so `P` itself is never formed. The plain metric takes 1 for both roots: the singular pairs of `P`, as kronfluence and
+Grosse et al. (arXiv 2308.03296, section 3.2.2) have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Eigenvalues below this part of their mean count as that much: a root must not be divided by zero.
+_FLOOR = 1e-6
+_FIRST_RANK = 16
+#: Directions that the search for singular pairs takes beside those it keeps, and how often it improves them.
+_OVERSAMPLED, _ITERATIONS = 8, 2
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """`P_q ≈ Σ_k left_kᵀ right_k` over the rows `k` of query `q`.
+
+    Attributes:
+        left: `[K, O]`, the rows of the first query first.
+        right: `[K, I]`.
+        ranks: Rows of each query, `Σ ranks = K`.
+    """
+
+    left: Tensor
+    right: Tensor
+    ranks: tuple[int, ...]
+
+    def dense(self, rows: slice) -> Tensor:
+        """`P` of some of the queries, `[Q, O, I]`."""
+        pairs = zip(self.left.split(self.ranks), self.right.split(self.ranks), strict=True)
+        return torch.stack([left_RO.mT @ right_RI for left_RO, right_RI in list(pairs)[rows]])
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """How much documents see of each eigen-direction: `√e_S [O]` and `√e_A [I]`."""
+
+    outputs: Tensor
+    inputs: Tensor
+
+
+def document_roots(gradient_eigenvalues: Tensor, activation_eigenvalues: Tensor) -> Roots:
+    """The metric of documents, from the eigenvalues of `S` and of `A`."""
+    return Roots(*(_floored(e.double()).sqrt() for e in (gradient_eigenvalues, activation_eigenvalues)))
+
+
+def plain_roots(outputs: int, inputs: int) -> Roots:
+    """The metric of plain singular values."""
+    return Roots(torch.ones(outputs, dtype=torch.float64), torch.ones(inputs, dtype=torch.float64))
+
+
+def _floored(values: Tensor) -> Tensor:
+    return values.clamp(min=_FLOOR * float(values.mean()))
+
+
+def compress(p_QOI: Tensor, roots: Roots, q_S: Tensor, q_A: Tensor, error: float) -> LowRank:
+    """The least rank of each query that loses at most `error` of `‖M‖²`.
+
+    Args:
+        p_QOI: `P'`, preconditioned gradients in the eigenbases.
+        q_S, q_A: Eigenvectors in columns.
+        error: Share of the squared norm, between 0 and 1; the scores' R is then about `√(1 − error)`.
+    """
+    root_S, root_A = roots.outputs.to(p_QOI), roots.inputs.to(p_QOI)
+    lefts, rights, ranks = [], [], []
+    for p_OI in p_QOI:
+        u_RO, v_RI = leading_pairs(root_S[:, None] * p_OI * root_A, error)
+        lefts.append((u_RO / root_S) @ q_S.mT)
+        rights.append((v_RI / root_A) @ q_A.mT)
+        ranks.append(len(u_RO))
+    return LowRank(torch.cat(lefts), torch.cat(rights), tuple(ranks))
+
+
+def leading_pairs(m_OI: Tensor, error: float) -> tuple[Tensor, Tensor]:
+    """Rows `u [R, O]` (singular values inside) and `v [R, I]` with `‖M − uᵀ v‖² ≤ error ‖M‖²`, R as small as may be.
+
+    Ranks are doubled until one is enough. Source of the search: Halko, Martinsson and Tropp, arXiv 0909.4061.
+    """
+    total = float(m_OI.square().sum())
+    most = min(m_OI.shape)
+    rank = min(_FIRST_RANK, most)
+    while True:
+        values_R, u_RO, v_RI = _search(m_OI, min(rank + _OVERSAMPLED, most))
+        lost_R = total - values_R[:rank].double().square().cumsum(0)
+        enough = (lost_R <= error * total).nonzero()
+        if len(enough) or rank == most:
+            kept = int(enough[0]) + 1 if len(enough) else rank
+            return u_RO[:kept] * values_R[:kept, None], v_RI[:kept]
+        rank = min(2 * rank, most)
+
+
+def _search(m_OI: Tensor, directions: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular values, nearly, with their left and right vectors as rows."""
+    if directions == min(m_OI.shape):
+        u, values, vh = torch.linalg.svd(m_OI, full_matrices=False)
+        return values, u.mT, vh
+    generator = torch.Generator().manual_seed(0)
+    start_IR = torch.randn(m_OI.shape[1], directions, generator=generator, dtype=torch.float64).to(m_OI)
+    basis_OR = torch.linalg.qr(m_OI @ start_IR).Q
+    for _ in range(_ITERATIONS):
+        basis_OR = torch.linalg.qr(m_OI @ torch.linalg.qr(m_OI.mT @ basis_OR).Q).Q
+    turn_RR, values_R, v_RI = torch.linalg.svd(basis_OR.mT @ m_OI, full_matrices=False)
+    return values_R, (basis_OR @ turn_RR).mT, v_RI
+
+
+def low_rank_products(queries: LowRank, s_BTO: Tensor, a_BTI: Tensor) -> Tensor:
+    """`<P_q, G_d>` from tokens, `[B, Q]`: `Σ_k Σ_t (s · left_k)(a · right_k)`; forms neither `P_q` nor `G_d`."""
+    part_BTK = (s_BTO @ queries.left.mT).mul_(a_BTI @ queries.right.mT)
+    per_BK = part_BTK.sum(1, dtype=torch.promote_types(part_BTK.dtype, torch.float32))
+    owner_K = torch.repeat_interleave(torch.tensor(queries.ranks)).to(per_BK.device)
+    return per_BK.new_zeros(len(per_BK), len(queries.ranks)).index_add_(1, owner_K, per_BK)
+
+
+def squared_norms(s_BTO: Tensor, a_BTI: Tensor) -> Tensor:
+    """`‖G_d‖²` without `G_d`, `[B]`: `Σ_tu (s_t · s_u)(a_t · a_u)`; `T (O + I)` products a token instead of `O I`."""
+    gram_BTT = torch.bmm(s_BTO, s_BTO.mT).mul_(torch.bmm(a_BTI, a_BTI.mT))
+    squared_B: Tensor = gram_BTT.sum((1, 2), dtype=torch.promote_types(gram_BTT.dtype, torch.float32))
+    return squared_B.clamp_(min=0)
+
+
+def token_route(ranks: Sequence[int], shape: tuple[int, int], tokens: int, documents: int) -> bool:
+    """Whether products from tokens cost less than forming `P_q` and `G_d` for so many tokens of so many documents."""
+    outputs, inputs = shape
+    by_tokens = tokens * sum(ranks) * (outputs + inputs)
+    by_matrices = outputs * inputs * (tokens + documents * len(ranks) + sum(ranks))
+    return by_tokens < by_matrices

@@ -1,0 +1,155 @@
+"""Queries of low rank: what is lost is what was asked for, and what is kept meets documents exactly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dense_world import MAX_LENGTH, World
+from hypothesis import given
+from hypothesis import strategies as st
+from texts import random_queries
+from torch import Tensor
+
+from influence.curvature.low_rank import (
+    LowRank,
+    Roots,
+    compress,
+    document_roots,
+    leading_pairs,
+    low_rank_products,
+    plain_roots,
+    squared_norms,
+    token_route,
+)
+from influence.curvature.statistics import document_gradients
+from influence.engine import products
+from influence.engine.products import DenseProducts, LowRankProducts, QueryProducts
+from influence.engine.score import score
+from influence.errors import InputError
+from influence.store.factors import Factors
+
+OUTPUTS, INPUTS, QUERIES = 9, 6, 5
+
+
+def numbers(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def basis(size: int, seed: int) -> Tensor:
+    return torch.linalg.qr(numbers(size, size, seed=seed)).Q
+
+
+def cut(error: float, roots: Roots | None = None) -> tuple[Tensor, LowRank]:
+    """`P` of some queries, dense and compressed."""
+    p_QOI, q_S, q_A = numbers(QUERIES, OUTPUTS, INPUTS, seed=1), basis(OUTPUTS, 2), basis(INPUTS, 3)
+    found = compress(p_QOI, roots or plain_roots(OUTPUTS, INPUTS), q_S, q_A, error)
+    return q_S @ p_QOI @ q_A.mT, found
+
+
+@given(error=st.floats(0.001, 0.9), seed=st.integers(0, 50), tall=st.booleans())
+def test_the_rank_is_the_least_that_loses_no_more(error: float, seed: int, tall: bool) -> None:
+    m_OI = numbers(60, 40, seed=seed) * torch.logspace(0, -2, 40, dtype=torch.float64)
+    m_OI = m_OI if tall else m_OI.mT
+    u_RO, v_RI = leading_pairs(m_OI, error)
+    total = float(m_OI.square().sum())
+    assert float((m_OI - u_RO.mT @ v_RI).square().sum()) <= error * total * (1 + 1e-6)
+    spectrum = torch.linalg.svdvals(m_OI).square()
+    needed = int((total - spectrum.cumsum(0) > error * total).sum()) + 1
+    assert needed <= len(u_RO) <= needed + 1  # the search is only nearly exact
+
+
+def test_nothing_is_lost_where_nothing_may_be_lost() -> None:
+    p_QOI, found = cut(
+        1e-12, document_roots(numbers(OUTPUTS, seed=4).square(), numbers(INPUTS, seed=5).square())
+    )
+    torch.testing.assert_close(found.dense(slice(None)), p_QOI, rtol=1e-5, atol=1e-5)
+    assert found.ranks == (INPUTS,) * QUERIES
+
+
+def test_the_documents_metric_loses_less_of_what_documents_see() -> None:
+    eigenvalues = (
+        torch.logspace(0, -4, OUTPUTS, dtype=torch.float64),
+        torch.logspace(-3, 0, INPUTS, dtype=torch.float64),
+    )
+    roots = document_roots(*eigenvalues)
+    p_OI = numbers(OUTPUTS, INPUTS, seed=1)
+    seen = roots.outputs[:, None] * p_OI * roots.inputs
+    u_RO, v_RI = leading_pairs(seen, 0.2)
+    plain = torch.linalg.svd(p_OI)
+    rank = len(u_RO)
+    plain_OI = plain.U[:, :rank] * plain.S[:rank] @ plain.Vh[:rank]
+    lost = (seen - u_RO.mT @ v_RI).norm()
+    assert lost < 0.5 * (seen - roots.outputs[:, None] * plain_OI * roots.inputs).norm()
+
+
+def test_products_from_tokens_are_those_of_matrices() -> None:
+    p_QOI, found = cut(0.3)
+    s_BTO, a_BTI = numbers(4, 7, OUTPUTS, seed=7), numbers(4, 7, INPUTS, seed=8)
+    g_BOI = document_gradients(s_BTO, a_BTI)
+    kept_QOI = found.dense(slice(None))
+    expected = g_BOI.flatten(1) @ kept_QOI.flatten(1).mT
+    torch.testing.assert_close(low_rank_products(found, s_BTO, a_BTI), expected)
+    torch.testing.assert_close(squared_norms(s_BTO, a_BTI), g_BOI.square().sum((1, 2)))
+    assert (kept_QOI - p_QOI).norm() > 0.1 * p_QOI.norm()
+
+
+@pytest.mark.parametrize("by_tokens", [True, False])
+@pytest.mark.parametrize("room", [1, 2, 100])
+def test_both_routes_and_any_workspace_give_the_same(
+    by_tokens: bool, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "token_route", lambda *_: by_tokens)
+    monkeypatch.setattr(products, "_WORKSPACE_ELEMENTS", room * OUTPUTS * INPUTS)
+    _, found = cut(0.3)
+    tokens = [
+        (numbers(count, length, INPUTS, seed=length), numbers(count, length, OUTPUTS, seed=10 + length))
+        for count, length in ((2, 9), (3, 5), (1, 2))
+    ]
+    sums = []
+    for queries in (LowRankProducts(found), DenseProducts(found.dense(slice(None)))):
+        dot_BQ, squared_B = torch.zeros(6, QUERIES, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
+        nll = torch.ones(QUERIES, dtype=torch.float64)
+        room_N = QueryProducts([queries], nll).workspace(torch.float64)
+        queries.add(tokens, room_N, dot_BQ, squared_B)
+        sums.append((dot_BQ, squared_B))
+    torch.testing.assert_close(sums[0], sums[1])
+
+
+def test_tokens_are_cheaper_where_layers_are_wide() -> None:
+    assert token_route([16] * 80, (11008, 4096), tokens=4096, documents=10)
+    assert not token_route([16] * 80, (1024, 384), tokens=4096, documents=20)
+
+
+def test_a_compressed_run_says_how_well_it_agrees(dense: World, factors: Factors, tmp_path: Path) -> None:
+    queries = random_queries(4)
+
+    def run(name: str, **settings: Any) -> tuple[np.ndarray, dict[str, float] | None]:
+        folder = tmp_path / name
+        scores = score(dense.model, factors, queries, dense.corpus, folder, max_length=MAX_LENGTH, **settings)
+        made_by = json.loads((folder / "manifest.json").read_text())["provenance"]
+        return np.asarray(scores.dot), made_by.get("compression")
+
+    exact, none = run("exact")
+    near, all_but = run("near", query_error=1e-9)
+    far, cut_to = run("far", query_error=0.2)
+    assert none is None
+    assert all_but is not None
+    assert cut_to is not None
+    np.testing.assert_allclose(near, exact, rtol=1e-3, atol=1e-3 * np.abs(exact).max())
+    assert all_but["r_least"] == pytest.approx(1, abs=1e-5)
+    assert all_but["mean_rank"] > cut_to["mean_rank"] >= 1
+    measured = [np.corrcoef(a, b)[0, 1] for a, b in zip(exact, far, strict=True)]
+    assert cut_to["documents"] == exact.shape[1]  # so few that all of them were drawn
+    assert cut_to["r_mean"] == pytest.approx(np.mean(measured), abs=1e-5)
+    assert cut_to["r_least"] == pytest.approx(min(measured), abs=1e-5)
+    assert cut_to["r_mean"] < 0.9999
+
+
+def test_without_a_hessian_there_is_no_metric(dense: World, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="metric of a Hessian"):
+        score(dense.model, None, random_queries(2), dense.corpus, tmp_path / "run", query_error=0.1)
