@@ -18,7 +18,6 @@ go to `Document.metadata`; a null field is the same as a missing one.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +34,7 @@ from influence.data.rows import (
     stem_of,
     text_rows,
 )
+from influence.data.seen import SeenIds, hashed
 from influence.errors import InputError
 from influence.types import Document
 
@@ -48,8 +48,8 @@ class Corpus:
     """Documents that can be read any number of times, always in the same order.
 
     Iterating holds one record (or one Parquet record batch) and 8 bytes of hash per id. Iterating raises
-    `InputError` at the first record that is not a document, at the first id met twice, and at the end when there
-    was no document at all.
+    `InputError` at the first record that is not a document, some time after an id met twice, at the end at the
+    latest, and at the end when there was no document at all.
 
     Attributes:
         name: A short name for tables: the file's stem, the folder's name, or the hub name.
@@ -72,31 +72,34 @@ class Corpus:
         self._fields = fields
 
     def __iter__(self) -> Iterator[Document]:
-        seen: set[bytes] = set()
+        seen = SeenIds()
         for row in self._rows():
             document = to_document(row, self._fields)
-            key = hashlib.blake2b(document.id.encode(), digest_size=8).digest()
-            if key in seen:
-                self._refuse_duplicate(document.id, row.where)
-            seen.add(key)
+            if twice := seen.add(document.id):
+                self._refuse_duplicates(twice)
             yield document
+        if twice := seen.settle():
+            self._refuse_duplicates(twice)
         if not seen:
             raise InputError(
                 f"The corpus {self._origin} has no documents.",
                 fix="Give a corpus with at least one document.",
             )
 
-    def _refuse_duplicate(self, id_: str, where: str) -> None:
-        """Raise with both places of the id; return if it was only a collision of hashes."""
+    def _refuse_duplicates(self, hashes: set[int]) -> None:
+        """Raise with both places of an id met twice; return if these were only collisions of hashes."""
+        places: dict[str, str] = {}
         for row in self._rows():
-            if row.where == where:
-                return
-            if row_id(row, self._fields) == id_:
+            id_ = row_id(row, self._fields)
+            if hashed(id_) not in hashes:
+                continue
+            if id_ in places:
                 raise InputError(
                     f"Two documents of the corpus {self._origin} have the id {id_!r}.",
-                    have=f"{row.where} and {where}",
+                    have=f"{places[id_]} and {row.where}",
                     fix="Make the ids unique, or drop the id field: rows without an id are numbered.",
                 )
+            places[id_] = row.where
 
     def describe(self) -> dict[str, Any]:
         """Where the documents come from, for provenance: JSON-able, without reading the corpus."""

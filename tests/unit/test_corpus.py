@@ -193,7 +193,7 @@ def test_a_collision_of_hashes_is_no_duplicate(tmp_path: Path, monkeypatch: pyte
     def blake2b(data: bytes, digest_size: int) -> Any:
         return types.SimpleNamespace(digest=lambda: b"same")
 
-    monkeypatch.setattr("influence.data.corpus.hashlib.blake2b", blake2b)
+    monkeypatch.setattr("influence.data.seen.hashlib.blake2b", blake2b)
     assert len(list(read_corpus(as_jsonl(tmp_path)))) == 3
     with pytest.raises(InputError, match="the id 'a'"):
         list(read_corpus(write(tmp_path / "x.jsonl", jsonl([*ROWS, ROWS[0]]))))
@@ -314,3 +314,16 @@ def test_a_zstd_file_of_many_chunks_and_frames(tmp_path: Path) -> None:
     assert sum(map(len, frames)) > 4 * 2**14
     path = write(tmp_path / "x.jsonl.zst", b"".join(frames))
     assert [document.text for document in read_corpus(path)] == [row["text"] for row in rows]
+
+
+@pytest.mark.parametrize("second", [5, 95, 99, 170])
+def test_an_id_met_again_much_later_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: int
+) -> None:
+    monkeypatch.setattr("influence.data.seen._RECENT", 8)
+    rows = [{"id": f"d{n}", "text": "t"} for n in range(200)]
+    assert len(list(read_corpus(write(tmp_path / "x.jsonl", jsonl(rows))))) == 200
+    rows[second]["id"] = "d3"
+    with pytest.raises(InputError, match="the id 'd3'") as refusal:
+        list(read_corpus(write(tmp_path / "x.jsonl", jsonl(rows))))
+    assert refusal.value.have == f"{tmp_path / 'x.jsonl'}:4 and {tmp_path / 'x.jsonl'}:{second + 1}"
