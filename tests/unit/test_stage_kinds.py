@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ DOCUMENTS = [
 ]
 
 
-def store(folder: Path, *rows: list[float]) -> Scores:
+def store(folder: Path, *rows: Sequence[float]) -> Scores:
     return write_scores(folder, np.array(rows, float), queries=QUERIES, documents=DOCUMENTS)
 
 

@@ -87,7 +87,7 @@ def test_the_gradient_of_a_text_is_that_of_the_training_loss(
     )
     assert tokens == int((labels != IGNORED_LABEL).sum())
     layer = find_layers(net, ("mlp",))[0]
-    (wanted,) = torch.autograd.grad(loss, [layer.module.weight])
+    (wanted,) = torch.autograd.grad(loss, [layer.module.get_parameter("weight")])
 
     model = read_as_trained(LanguageModel(net, texts.tokenizer), CHAIN, "right", keep_positions)
     written = [texts.prompt(one) + texts.target(one, removed, "right") for one in examples]
