@@ -39,7 +39,7 @@ MEASURES = {
     "procedure over answer": "whole chain with another answer, over no chain with the same answer",
     "procedure": "whole chain over no chain, at the same answer or at another",
     "answer": "the same answer over another, with a whole chain or none",
-    "operands": "the query's operands over other ones, at the same answer and form",
+    "operands": "the query's operands over other ones, at like answer and form",
     "partial results": "most of the query's partial results over others, at another answer and the same form",
 }
 TOP = 50
@@ -176,9 +176,10 @@ def _of_query(
     about_D = np.zeros(len(value_D), bool)
     about_D[kinds.about.get(query, [])] = True
     forms = ((kinds.full_D, full_D), (kinds.answer_only_D, none_D))
-    for measure, kind, at in (("operands", OPERANDS, same_D), ("partial results", PARTIAL, ~same_D)):
-        own_D = about_D & (code_D == name.get(kind, -1)) & at
-        yield measure, _mean(above(own_D & shown, other & at) for shown, other in forms)
+    for measure, kind in (("operands", OPERANDS), ("partial results", PARTIAL)):
+        own_D = about_D & (code_D == name.get(kind, -1))
+        alike = ((shown & at, other & at) for shown, other in forms for at in (same_D, ~same_D))
+        yield measure, _mean(above(own_D & shown, other) for shown, other in alike)
 
 
 def superiority(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float:

@@ -249,7 +249,9 @@ def last_stage(run: str | Path) -> Path:
     run = Path(run)
     if not is_stages(run):
         return run
-    folder = run / read_stages(run)[-1].name
-    if analysis(folder, "stages", ("facts",)) is None and len(read_stages(run)) > 1:
+    names = [stage.name for stage in read_stages(run)]
+    folder = run / names[-1]
+    made = analysis(folder, "stages", ("facts",))
+    if len(names) > 1 and (made is None or list(dict.fromkeys(made["facts"]["stage"])) != names):
         analyze("stages", run, out=folder / "analysis" / "stages")
     return folder
