@@ -15,6 +15,25 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
+#: What libraries say whose errors are no `OSError`: safetensors and tokenizers, torch.
+_SAID_OF_A_FULL_DISK = (
+    "os error 28",
+    os.strerror(errno.ENOSPC),
+    "PytorchStreamWriter failed",
+    "unexpected pos",
+)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether this error, or one that it was raised from or while handling, is that of a full disk."""
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    said = any(text in str(error) for text in _SAID_OF_A_FULL_DISK)
+    return said or is_full_disk(error.__cause__ or error.__context__)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Write to the `.part` file this gives; it becomes `path` when all went well, and is removed when not.
@@ -31,7 +50,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        if full or "os error 28" in str(error):  # safetensors' error is no OSError
+        if is_full_disk(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise

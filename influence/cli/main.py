@@ -6,12 +6,14 @@ import importlib
 import os
 import shlex
 import sys
+from typing import NoReturn
 
 import click
 
 from influence import __version__
 from influence.cli.plain import plain
 from influence.errors import InfluenceError
+from influence.files import is_full_disk
 
 #: command name -> (module, attribute, one line of help). Help is here so that `--help` imports no command.
 COMMANDS = {
@@ -88,19 +90,24 @@ def main() -> None:
     except InfluenceError as error:
         click.echo(f"Error: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)
-    except OSError as error:
-        import errno
+    except BrokenPipeError:  # the reader of the output has seen enough
+        sys.exit(1)
+    except Exception as error:
+        _explain(error)
 
-        if error.errno == errno.EPIPE:  # the reader of the output has seen enough
-            sys.exit(1)
-        if error.errno != errno.ENOSPC:
-            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            click.echo(f"Error: {plain(what)}.", err=True)
-            sys.exit(2)
-        where = f" while writing {error.filename}" if error.filename else ""
+
+def _explain(error: Exception) -> NoReturn:
+    """End with a line for an error of the system; raise any other, which is a mistake of the program."""
+    if is_full_disk(error):
+        where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
         click.echo(
             f"Error: the disk is full{where}.\n"
             "  next:  free some space and run the same command again; finished blocks are kept.",
             err=True,
         )
         sys.exit(4)
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        click.echo(f"Error: {plain(what)}.", err=True)
+        sys.exit(2)
+    raise error

@@ -96,8 +96,8 @@ def write_faiss(path: Path, index: Any) -> None:
     """Write a FAISS index so that the file appears whole or not at all."""
     import faiss
 
-    with whole_file(path) as part:
-        faiss.write_index(index, str(part))
+    with whole_file(path) as part:  # `faiss.write_index` says nothing of a disk that is full
+        part.write_bytes(faiss.serialize_index(index).data)
 
 
 def read_faiss(path: Path) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
+from kills import write_inputs
 from program import Server
 from texts import random_documents, random_queries
 from tiny import tiny_model
@@ -53,3 +54,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("output"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def given(program: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the jobs of `kills.JOBS` need."""
+    folder = tmp_path_factory.mktemp("given")
+    write_inputs(folder, program)
+    return folder

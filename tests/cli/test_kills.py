@@ -5,15 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kills import kill, write_inputs
+from kills import kill
 from program import Server
-
-
-@pytest.fixture(scope="module")
-def given(program: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("given")
-    write_inputs(folder, program)
-    return folder
 
 
 @pytest.mark.parametrize("job", ["fit", "score", "index", "complete"])
