@@ -28,6 +28,7 @@ COMMANDS = {
     "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
     "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
     "data": ("influence.cli.data", "data", "Make a task with a chain of thought."),
+    "doctor": ("influence.cli.doctor", "doctor", "Does a document's gradient change with its batch?"),
     "complete": ("influence.cli.complete", "complete", "Let a model answer queries; mark right and wrong."),
     "train": ("influence.cli.train", "train", "Train a language model."),
     "distill": ("influence.cli.distill", "distill", "Distil System 2 into System 1."),

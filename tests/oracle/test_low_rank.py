@@ -41,7 +41,8 @@ def numbers(*shape: int, seed: int) -> Tensor:
 
 
 def basis(size: int, seed: int) -> Tensor:
-    return torch.linalg.qr(numbers(size, size, seed=seed)).Q
+    q: Tensor = torch.linalg.qr(numbers(size, size, seed=seed)).Q
+    return q
 
 
 def cut(error: float, roots: Roots | None = None) -> tuple[Tensor, LowRank]:

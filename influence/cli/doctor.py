@@ -1,0 +1,70 @@
+"""`influence doctor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from influence.cli.options import device_options
+
+
+@click.command("doctor")
+@click.argument("model")
+@click.option("--corpus", help="Take documents from here.  [default: random tokens]")
+@click.option("--documents", default=8, show_default=True, type=click.IntRange(2), help="So many of them.")
+@click.option("--max-length", default=512, show_default=True, type=click.IntRange(8))
+@click.option(
+    "--layers",
+    multiple=True,
+    default=("mlp",),
+    show_default=True,
+    help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
+)
+@device_options
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+def doctor(
+    model: str,
+    corpus: str | None,
+    documents: int,
+    max_length: int,
+    layers: tuple[str, ...],
+    dtype: Any,
+    device: str | None,
+    revision: str | None,
+) -> None:
+    """Does a document's gradient change with what it should not depend on?
+
+    Compares the gradients of some documents in one padded batch with those of each document alone, with plain (eager)
+    attention, and in bfloat16: how much they differ, and what the other way costs.
+    """
+    from itertools import islice
+
+    from influence.data.corpus import read_corpus
+    from influence.data.tokens import TokenReport, encode_documents
+    from influence.engine.doctor import examine, random_documents
+    from influence.models.load import load_model
+
+    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    if corpus:
+        taken = islice(read_corpus(corpus), documents)
+        encoded = encode_documents(taken, loaded.tokenizer, max_length, False, TokenReport())
+        rows = [tokens for _, tokens in encoded]
+    else:
+        context = getattr(loaded.model.config, "max_position_embeddings", max_length)
+        rows = random_documents(loaded.model.config.vocab_size, min(max_length, context), documents)
+    findings = examine(loaded, layers, rows)
+    lengths = [len(row) for row in rows]
+    click.echo(
+        f"{len(rows)} documents of {min(lengths)} to {max(lengths)} tokens, against one padded batch:\n"
+    )
+    width = max(len(one.change) for one in findings)
+    click.echo(f"{'':{width}}  difference  least cosine  time")
+    for one in findings:
+        click.echo(f"{one.change:{width}}  {one.difference:10.1e}  {one.cosine:12.7f}  {one.cost:3.1f}×")
+    click.echo()
+    for one in findings:
+        if not one.harmless:
+            click.echo(f"Gradients change with: {one.change}. {one.advice}")
+    if all(one.harmless for one in findings):
+        click.echo("None of these changes a document's gradient enough to matter for scores.")
