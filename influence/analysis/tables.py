@@ -39,6 +39,7 @@ from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
 from influence.analysis.source_curves import source_curves
 from influence.analysis.stage_kinds import contrast_trends, contrasts_by_group, stage_contrasts, stage_kinds
+from influence.analysis.stage_selves import selves, selves_by_pair
 from influence.analysis.stage_tops import stage_tops
 from influence.analysis.stages import (
     Stages,
@@ -194,10 +195,10 @@ def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tab
     """facts, agreement (by query) and agreement_by_group, within (R among the queries of a label), concentration,
     held (share of the first documents), slopes, sources, ratios (last to first), tops (ranks of the first documents at
     each stage), kinds (of the first documents and of positive influence); of a task's corpus also contrasts (by query),
-    contrasts_by_group and trends (of these along the stages)."""
+    contrasts_by_group and trends (of these along the stages); of a distillation also selves and selves_by_pair."""
     agreement = stage_agreement(stages, by, sorted({10, 50, 100, k}))
     first = stages[0][1]
-    contrasts = stage_contrasts(stages, by)
+    contrasts, own = stage_contrasts(stages, by), selves(stages, by)
     compared = {
         "contrasts": contrasts,
         "contrasts_by_group": contrasts_by_group(contrasts, stages, group_by),
@@ -216,6 +217,7 @@ def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tab
         "tops": stage_tops(stages, by),
         "kinds": stage_kinds(stages, by, group_by=group_by),
         **(compared if len(contrasts) else {}),
+        **({"selves": own, "selves_by_pair": selves_by_pair(own)} if len(own) else {}),
     }
 
 

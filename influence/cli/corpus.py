@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from influence.cli.corpus_task import corpus_task
+from influence.cli.corpus_task import corpus_distillation, corpus_task
 from influence.types import Document
 
 
@@ -18,6 +18,7 @@ def corpus() -> None:
 
 
 corpus.add_command(corpus_task)
+corpus.add_command(corpus_distillation)
 
 
 @corpus.command()

@@ -1,4 +1,4 @@
-"""`influence corpus task`: a task's own training examples as documents of several kinds."""
+"""`influence corpus task` and `distillation`: what a model was trained on as documents of several kinds."""
 
 from __future__ import annotations
 
@@ -76,6 +76,39 @@ def corpus_task(
     for kind in COUNTS:
         click.echo(f"{kind:<22}{found[kind]:>7,}")
     click.echo(f"Wrote {len(pieces):,} documents to {path}")
+
+
+@click.command("distillation")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for documents.jsonl and queries.jsonl.",
+)
+@click.option(
+    "--asked", default=40, show_default=True, type=click.IntRange(1), help="Test inputs that are asked."
+)
+def corpus_distillation(run: Path, out: Path, asked: int) -> None:
+    """Write the pairs of RUN, a finished `influence distill`, as documents, and queries about both Systems.
+
+    Documents: each pair (answer only), the same with what System 2 had read and written (full chain), and each question
+    with another answer (distractor). Queries: each asked input as System 1 is asked it and as System 2 answered it,
+    with System 2's answer, right or wrong.
+
+    \b
+    influence corpus distillation runs/letters --out corpora/letters
+    influence score --checkpoints BASE --checkpoints runs/letters/model --queries corpora/letters/queries.jsonl \\
+                    --corpus corpora/letters/documents.jsonl --out runs/selves
+    """
+    from influence.data.miniworld.corpus import write_corpus
+    from influence.data.queries import write_queries
+    from influence.train.distill.views import distillation_documents, distillation_queries
+
+    queries, documents = distillation_queries(run, asked), distillation_documents(run)
+    path = write_corpus(documents, out)
+    write_queries(queries, out / "queries.jsonl")
+    click.echo(f"Wrote {len(documents):,} documents to {path} and {len(queries)} queries beside them")
 
 
 def _counts(text: str) -> dict[str, int]:

@@ -38,6 +38,9 @@ def stage_views(folder: Path) -> list[tuple[str, Figure]]:
         views.append(("Answer or procedure", stage_contrasts(contrast)))
     if mix is not None:
         views.append(("Where positive influence lies", stage_mix(mix)))
+    if (folder / "analysis" / "stages" / "selves_by_pair.parquet").exists():
+        own = analysis(folder, "stages", ("selves_by_pair",))
+        views += [("A distilled model and its two selves", selves(own["selves_by_pair"]))] if own else []
     read = probes(folder) if stages_above(folder) is not None else None
     if read is not None:
         views.append(("What can be read of the running quantities", read))
@@ -222,6 +225,29 @@ def probes(folder: Path) -> Figure | None:
         Choice("Layer", tuple(_layer(layer) for layer in layers)),
     )
     return Figure("probes", tuple(panels), caption, table, choices)
+
+
+def selves(table: pd.DataFrame) -> Figure:
+    """Whose documents a distilled model leans on, a row a pair of models that are asked about the same inputs."""
+    measures = {"r": "R of the scores", "overlap": "overlap of the top 50"}
+    rows = []
+    for pair, part in table.groupby("pair", sort=False):
+        value = {row["measure"]: row for row in part.to_dict("records")}
+        cells = []
+        for measure in measures:
+            one = value[measure]
+            said = f"{signed(one['mean'])} ({signed(one['low'])} to {signed(one['high'])})"
+            level = min(10, round(10 * abs(one["mean"])))
+            cells.append((said, f"{'p' if one['mean'] > 0 else 'n'}{level}" if level else ""))
+        rows.append((str(pair), "", tuple(cells)))
+    caption = (
+        "System 1: the first checkpoint asked the question as it stands. System 2: the same checkpoint, given what it "
+        "had read and written before its answer. Distilled: the last checkpoint, asked as System 1. All are asked for "
+        f"the answer that System 2 gave. Mean over n = {count(int(table['n'].max()))} inputs, "
+        "95 % bootstrap intervals."
+    )
+    matrix = Matrix("pair", tuple(measures.values()), tuple(rows), beside="")
+    return Figure("selves", (Panel("Agreement about the same inputs", matrix=matrix),), caption, table)
 
 
 def _layer(layer: int) -> str:
