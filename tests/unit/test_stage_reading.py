@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from influence.data.chains.kinds import COUNTS, Piece, choose, operands_of
 from influence.data.chains.parity import Parity
@@ -181,3 +183,29 @@ def test_probes_read_what_is_there_and_only_that() -> None:
     number = np.round(20 * states[:, 3] + 7).astype(int)
     measure, value, *_ = probe.read(number[:600], number[600:])
     assert (measure, round(value, 2)) == ("R2", 1.0)
+
+
+def test_a_byte_tokenizer_whose_separator_is_its_end(task: Task) -> None:
+    """As GPT-2's: the text of an example has its EOS three times."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    lines = [example.line() for example in task.split("train")]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    core.train_from_iterator(lines, trainer)
+    texts = Texts(PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>"))
+    examples = task.split("test")
+    texts.check(examples, task)
+    rows = np.arange(len(examples))
+    sequences = tokenize_task(examples, task, texts.tokenizer)
+    sides: tuple[Side, ...] = ("left", "right")
+    for side in sides:
+        batch, _ = Cut(side, False, True, 0, None).batch(sequences, rows, np.full(len(rows), 2))
+        written = [texts.prompt(one) + texts.target(one, 2, side) for one in examples]
+        ids = torch.tensor([ids for ids, _ in encode(texts.tokenizer, written)])
+        assert torch.equal(ids, batch["input_ids"])
+        assert torch.equal(
+            kept_positions(ids, separator(texts.tokenizer), CHAIN, side), batch["position_ids"]
+        )
