@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from influence.cli.plain import plain
+
 if TYPE_CHECKING:
     from influence.analysis.grouping import Grouping
     from influence.analysis.judges import Judge
@@ -96,7 +98,7 @@ def analyze(
             out=folder,
             progress=progress,
         )
-    click.echo(summary(name, tables))
+    click.echo(plain(summary(name, tables)))
     for table, rows in tables.items():
         click.echo(f"{folder / table}.parquet  ({len(rows):,} rows)")
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from influence.cli.options import device_options
+from influence.cli.plain import plain
 
 
 @click.command("complete")
@@ -50,10 +51,10 @@ def complete(queries: str, model: str, out: Path, device: str | None, dtype: Any
     questions = read_queries(queries, completed=False)
     done = run(load_model(model, dtype=dtype, device=device), questions, out, **settings)
     for task, (good, asked) in done.accuracy().items():
-        click.echo(f"{task:<24} {good:>5,} of {asked:,} right ({good / asked:.0%})")
+        click.echo(plain(f"{task:<24}") + f" {good:>5,} of {asked:,} right ({good / asked:.0%})")
     if done.empty:
         click.echo(
-            f"Left out, for the model said nothing: {', '.join(done.empty[:8])} ({len(done.empty)} in all)"
+            f"Left out, for the model said nothing: {plain(', '.join(done.empty[:8]))} ({len(done.empty)} in all)"
         )
     click.echo(f"{len(done.kept)} queries: {out}")
     click.echo(
