@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import Inputs
+from program import Server
 from tiny import tiny_model
 
 from influence.cli.main import cli
@@ -96,6 +98,26 @@ def test_from_stages_to_a_page(folder: Path) -> None:
     page = (folder / "stages.html").read_text(encoding="utf-8")
     for words in ("Answer or procedure", "same operands", "running sum 2", "its own", "scores / stage-002"):
         assert words in page, words
+
+
+def test_a_killed_job_goes_on(folder: Path, program: Server) -> None:
+    command = [
+        *("score", "--checkpoints", folder / "icot", "--corpus", folder / "corpus", "--device", "cpu"),
+        *("--task", folder / "task", "--asked", 3, "--out", folder / "killed", "--dtype", "float64"),
+    ]
+    at = folder / "killed" / "stage-001" / "scores.safetensors"
+    assert program.run(*command, signal_at=(signal.SIGKILL, at)).exit_code == -signal.SIGKILL
+    with pytest.raises(StoreError, match="unfinished"):
+        read_stages(folder / "killed")
+    first = folder / "killed" / "stage-000" / "scores.safetensors"
+    before = first.stat().st_mtime_ns
+    resumed = program.run(*command)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert first.stat().st_mtime_ns == before, "what was whole is left as it was"
+    score(folder, "--task", folder / "task", "--asked", 3, "--dtype", "float64", out="whole")
+    for (_, a), (_, b) in zip(open_stages(folder / "killed"), open_stages(folder / "whole"), strict=True):
+        np.testing.assert_allclose(a.dot, b.dot, rtol=1e-6, atol=1e-9)  # its blocks are smaller
+        assert a.queries == b.queries
 
 
 def test_one_hessian_for_all_is_stated(folder: Path) -> None:
