@@ -10,6 +10,7 @@ import click
 from influence.cli.options import (
     compute_options,
     corpus_options,
+    dry_run_option,
     out_option,
     taken_fields,
     text_options,
@@ -43,9 +44,17 @@ from influence.cli.options import (
 @click.option(
     "--backend", type=click.Choice(["influence", "kronfluence"]), default="influence", show_default=True
 )
+@dry_run_option
 @compute_options
 def fit_hessian(
-    model: str, corpus: str, out: Path, dtype: Any, device: str | None, revision: str | None, **settings: Any
+    model: str,
+    corpus: str,
+    out: Path,
+    dtype: Any,
+    device: str | None,
+    revision: str | None,
+    dry_run: bool,
+    **settings: Any,
 ) -> None:
     """Fit the EK-FAC Hessian of MODEL, a local folder or a hub name, on a corpus.
 
@@ -58,6 +67,13 @@ def fit_hessian(
 
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    if dry_run:
+        from influence.config import FitConfig
+        from influence.engine.plan import plan_fit
+
+        batch_tokens = settings.pop("batch_tokens")
+        click.echo(plan_fit(loaded, documents, FitConfig(**settings), batch_tokens).text())
+        return
     factors = fit(loaded, documents, out=out, **settings)
     assert factors.manifest is not None
     click.echo(f"{factors.manifest['provenance']['summary']}")

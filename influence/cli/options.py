@@ -79,6 +79,16 @@ def compute_options(command: Command) -> Command:
     return command
 
 
+def dry_run_option(command: Command) -> Command:
+    """`--dry-run`."""
+    return click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Only say what it will take: documents, tokens, passes, time, memory and disk, from a rehearsal on "
+        "documents drawn from the corpus.",
+    )(command)
+
+
 def out_option(command: Command) -> Command:
     """`--out`, a folder."""
     return click.option(

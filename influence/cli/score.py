@@ -10,6 +10,7 @@ import click
 from influence.cli.options import (
     compute_options,
     corpus_options,
+    dry_run_option,
     out_option,
     taken_fields,
     text_options,
@@ -47,6 +48,7 @@ from influence.cli.score_checkpoints import checkpoint_options
     help="Score only piece I of N of the corpus, I from 1: its documents in a row. influence merge joins the pieces.",
 )
 @text_options
+@dry_run_option
 @compute_options
 def score(
     queries: str,
@@ -59,6 +61,7 @@ def score(
     device: str | None,
     revision: str | None,
     shard: str | None,
+    dry_run: bool,
     **settings: Any,
 ) -> None:
     """Score every document of a corpus against all queries, in one scan.
@@ -83,6 +86,14 @@ def score(
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    if dry_run:
+        from influence.config import ScoreConfig
+        from influence.engine.plan import plan_score
+
+        batch_tokens = settings.pop("batch_tokens")
+        plan = plan_score(loaded, factors, asked, documents, ScoreConfig(**settings), batch_tokens)
+        click.echo(plan.text())
+        return
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
     scores = run(loaded, factors, asked, documents, out, query_model=tuned, shard=piece, **settings)
     click.echo(scores.manifest["provenance"]["summary"])
