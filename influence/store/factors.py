@@ -104,11 +104,15 @@ class Factors:
                 f"{name} has no curvature in {self.folder}: its gradient was zero on every document of the fit.",
                 fix="Fit the Hessian again, leaving it out of --layers.",
             )
-        return LayerFactors(
-            activation_eigenvectors=self._tensor("activation_eigenvectors", name),
-            gradient_eigenvectors=self._tensor("gradient_eigenvectors", name),
-            lam=lam,
-        )
+        q_A, q_S = self._tensor("activation_eigenvectors", name), self._tensor("gradient_eigenvectors", name)
+        outputs, inputs = lam.shape if lam.ndim == 2 else (0, 0)
+        if q_A.shape != (inputs, inputs) or q_S.shape != (outputs, outputs):
+            raise StoreError(
+                f"The factors of {name} in {self.folder} do not fit each other.",
+                have=f"lambda {list(lam.shape)}, eigenvectors {list(q_S.shape)} and {list(q_A.shape)}",
+                fix="Fit the Hessian again.",
+            )
+        return LayerFactors(activation_eigenvectors=q_A, gradient_eigenvectors=q_S, lam=lam)
 
     def token_eigenvalues(self, name: str) -> tuple[Tensor, Tensor]:
         """Eigenvalues of the covariances of one layer, over tokens: of `S [O]` and of `A [I]`."""

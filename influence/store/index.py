@@ -106,7 +106,7 @@ def read_faiss(path: Path) -> Any:
 
     try:
         return faiss.read_index(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise StoreError(
             f"{path} cannot be read.",
             have=str(error).partition("\n")[0],
@@ -221,8 +221,8 @@ def _codes(shard: Any, count: int) -> npt.NDArray[np.uint8]:
     """The codes of a shard `[N, bytes]`."""
     import faiss
 
-    codes = faiss.vector_to_array(shard.codes)
-    if shard.ntotal != count:
+    codes = faiss.vector_to_array(shard.codes) if hasattr(shard, "codes") else np.zeros(0, np.uint8)
+    if shard.ntotal != count or len(codes) != count * shard.sa_code_size():
         raise StoreError(
             "A shard of the index does not fit its norms.",
             have=f"{shard.ntotal:,} and {count:,} documents",

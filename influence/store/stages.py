@@ -64,7 +64,9 @@ def read_stages(folder: str | Path) -> list[StageRecord]:
     try:
         records = json.loads((folder / STAGES).read_text(encoding="utf-8"))
         stages = [StageRecord(**record) for record in records]
-    except (OSError, ValueError, TypeError) as error:
+        if not all(isinstance(stage.name, str) and Path(stage.name).name == stage.name for stage in stages):
+            raise ValueError("a stage that is no folder here")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{folder / STAGES} cannot be read.", have=str(error), fix="Run influence score again."
         ) from error

@@ -411,3 +411,52 @@ def test_ids_name_no_files(tmp_path: Path) -> None:
         assert result.exit_code == 0 or isinstance(result.exception, InfluenceError), result.output
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["all.parquet", "r.html", "run"]
+
+
+# -- other files that a command reads
+
+
+@Quick
+@given(
+    data=Bytes
+    | st.lists(record(["question", "answer", "prompt", "completion", "id"]) | Value, max_size=2).map(lines),
+    name=st.sampled_from(["x.jsonl", "x.json", "x.csv", "x.txt"]),
+)
+def test_examples_and_items_of_any_bytes(folder: Path, data: bytes, name: str) -> None:
+    from influence.data.chains.gsm8k import read_source
+    from influence.data.chains.task import read_examples as read_chains
+    from influence.data.examples import read_examples
+    from influence.data.tasks.files import read_records
+
+    path = folder / name
+    path.write_bytes(data)
+    for read in (read_chains, read_examples, read_source, read_records):
+        tried(lambda read=read: list(read(path)))  # type: ignore[misc]
+
+
+@Quick
+@given(files=st.dictionaries(st.sampled_from(["train.txt", "valid.jsonl", "test.txt", "task.json"]), Bytes))
+def test_tasks_of_any_bytes(folder: Path, files: dict[str, bytes]) -> None:
+    from influence.data.chains.task import read_task
+
+    task = folder / "task"
+    shutil.rmtree(task, ignore_errors=True)
+    task.mkdir()
+    for name, data in files.items():
+        (task / name).write_bytes(data)
+    tried(lambda: read_task(task))
+
+
+@Quick
+@given(value=Value | st.lists(record(["name", "model", "revision", "hessian", "shared"]), max_size=2))
+@example([{"name": "../../../etc", "model": "m"}])
+def test_stages_of_any_fields(folder: Path, value: Any) -> None:
+    from influence.store.stages import KIND, open_stages, read_stages
+
+    stages = folder / "stages"
+    stages.mkdir(exist_ok=True)
+    (stages / "manifest.json").write_text(json.dumps({"kind": KIND, "status": "complete", "config": {}}))
+    (stages / "stages.json").write_bytes(json.dumps(value).encode())
+    found = tried(lambda: read_stages(stages))
+    assert isinstance(found, StoreError) or all(".." not in stage.name for stage in found)
+    tried(lambda: open_stages(stages))

@@ -197,3 +197,23 @@ def test_experts_compute_in_float64(tmp_path: Path) -> None:
     assert loaded.fingerprint == model.fingerprint
     ids = torch.arange(5)[None]
     torch.testing.assert_close(loaded.model(ids).logits.float(), model.model(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("config.json", "hidden_size", "\0"),
+        ("config.json", "dtype", []),
+        ("config.json", "rope_parameters", 1e308),
+        ("tokenizer_config.json", "bos_token", 10**12),
+        ("tokenizer_config.json", "tokenizer_class", {"a": 1}),
+        ("tokenizer.json", "pre_tokenizer", True),
+        ("tokenizer.json", "added_tokens", 1e308),
+    ],
+)
+def test_fields_of_another_type(saved: Path, tmp_path: Path, file: str, field: str, value: object) -> None:
+    folder = copied(saved, tmp_path / "hostile")
+    record = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(record | {field: value}))
+    with pytest.raises(ModelError, match="cannot be loaded as a causal language model"):
+        load_model(folder)

@@ -100,11 +100,11 @@ def read_source(path: Path) -> Iterator[ChainExample]:
         for number, example in enumerate(read_examples(path), start=1):
             yield _with_equations(example, f"{path}:{number}")
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}:{number}"
             try:
-                fields = json.loads(line)
+                fields = json.loads(line.decode())
                 example = _example(fields)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise InputError(f"{where} is no GSM8K example.", have=repr(line[:100]), fix=_FORM) from error

@@ -60,14 +60,19 @@ def _id(fields: Mapping[str, Any], fallback: str) -> str:
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path} is not CSV in UTF-8.", have=first_line(error), fix="Save it as that."
+        ) from error
 
 
 def _json(path: Path) -> list[dict[str, Any]]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON.", have=first_line(error)) from error
     value = value.get("examples") if isinstance(value, dict) else value
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
