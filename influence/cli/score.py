@@ -43,6 +43,12 @@ from influence.cli.score_checkpoints import checkpoint_options
     "less memory, and scores whose R with the exact ones is measured and recorded.  [default: exact]",
 )
 @click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Finished scores that differ in the corpus only: documents that are in there are not scored again.",
+)
+@click.option(
     "--shard",
     metavar="I/N",
     help="Score only piece I of N of the corpus, I from 1: its documents in a row. influence merge joins the pieces.",
@@ -60,6 +66,7 @@ def score(
     dtype: Any,
     device: str | None,
     revision: str | None,
+    reuse: Path | None,
     shard: str | None,
     dry_run: bool,
     **settings: Any,
@@ -80,7 +87,9 @@ def score(
     from influence.models.load import load_model
     from influence.store.factors import open_factors
     from influence.store.pieces import parse_shard
+    from influence.store.scores import open_scores
 
+    earlier = open_scores(reuse) if reuse else None
     piece = parse_shard(shard) if shard else None
     asked = read_queries(queries)
     factors = None if hessian == "identity" else open_factors(hessian)
@@ -95,8 +104,19 @@ def score(
         click.echo(plan.text())
         return
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
-    scores = run(loaded, factors, asked, documents, out, query_model=tuned, shard=piece, **settings)
-    click.echo(scores.manifest["provenance"]["summary"])
+    scores = run(
+        loaded, factors, asked, documents, out, query_model=tuned, shard=piece, reuse=earlier, **settings
+    )
+    made = scores.manifest["provenance"]
+    click.echo(made["summary"])
+    if "reused" in made:
+        click.echo(f"{made['reused']:,} documents were scored already: {made['reused_from']}")
+    if "compression" in made:
+        cut = made["compression"]
+        click.echo(
+            f"Queries compressed to {cut['numbers']:.1%} of their numbers; R with exact scores, over "
+            f"{cut['documents']} documents: mean {cut['r_mean']}, least {cut['r_least']}"
+        )
     click.echo(f"Scores of {len(scores.queries)} queries × {len(scores.documents):,} documents: {out}")
     if piece:
         click.echo(f"Next, once all {piece.count} pieces are done: influence merge PIECE… --out RUN")

@@ -23,6 +23,7 @@ from influence.engine.passes import Budget, backward, describe_documents, run_bl
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
+from influence.engine.reuse import Reused, reusable
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.models.layers import TrackedLayer, find_layers
@@ -51,6 +52,7 @@ def score(
     query_model: LanguageModel | None = None,
     other_checkpoint: bool = False,
     shard: Shard | None = None,
+    reuse: Scores | None = None,
     batch_tokens: int | None = None,
     **settings: Any,
 ) -> Scores:
@@ -67,6 +69,7 @@ def score(
         out: Folder of the score store.
         other_checkpoint: The Hessian may be of another checkpoint of the model.
         shard: Score this piece of the corpus only; `influence.engine.merge.merge` joins the pieces.
+        reuse: Scores of an earlier run that differs in the corpus only: documents that it scored are not scored again.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         settings: Fields of `influence.config.ScoreConfig`.
 
@@ -131,7 +134,10 @@ def score(
             model, layers, gradients, factors, config.damping, config.query_error, table, budget
         )
         how["compression"] = asdict(compression)
-    Scan(folder, model, layers, table, prepared, budget).run()
+    known = reusable(table, reuse, manifest["config"]) if reuse else None
+    if known:
+        how |= {"reused": len(known.here), "reused_from": str(known.scores.folder)}
+    Scan(folder, model, layers, table, prepared, budget, known).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
         "summary": report.sentence(config.max_length),
@@ -204,12 +210,16 @@ class Scan:
     table: DocumentTable
     queries: QueryProducts
     budget: Budget
+    known: Reused | None = None
 
     def run(self) -> None:
         """Score all blocks that are not stored yet, then join them."""
         (self.folder / "blocks").mkdir(exist_ok=True)
         lengths = self.table.lengths
-        plan = blocks(lengths) if len(lengths) else []  # a piece of a corpus may hold no text
+        new = np.arange(len(lengths))
+        if self.known:
+            new = np.setdiff1d(new, self.known.here)
+        plan = [new[block] for block in blocks(lengths[new])] if len(new) else []
         run_blocks(
             [int(lengths[block].sum()) for block in plan],
             int(lengths.max(initial=1)),
@@ -273,6 +283,11 @@ class Scan:
             allocate_arrays(part, shapes)
             joined = map_arrays(part, "r+")
             joined["query_nll"][:] = self.queries.nll.cpu().numpy()
+            if self.known:
+                here, there = self.known.here, self.known.there
+                for row, values in enumerate(self.known.scores.dot):
+                    joined["dot"][row, here] = values[there]
+                joined["gradient_norm"][here] = self.known.scores.gradient_norm[there]
             for number, columns in enumerate(plan):
                 block = map_arrays(self._block(number))
                 if len(block["dot"]) != n_queries or not np.array_equal(block["column"], columns):
