@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,14 +87,33 @@ def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end: the Trainer writes `trainer_state.json` last."""
+    """The newest checkpoint that is whole: the Trainer writes `trainer_state.json` last."""
     whole = []
     for state in folder.glob("checkpoint-*/trainer_state.json"):
         try:
-            whole.append((int(json.loads(state.read_text(encoding="utf-8"))["global_step"]), state.parent))
+            step = int(json.loads(state.read_text(encoding="utf-8"))["global_step"])
         except (ValueError, KeyError):
             continue  # cut off while it was written: the one before it is whole
+        if all(_readable(path) for path in state.parent.iterdir()):
+            whole.append((step, state.parent))
     return max(whole)[1] if whole else None
+
+
+def _readable(path: Path) -> bool:
+    """Whether a file of a checkpoint is as long as it says, and what torch wrote has its own checksums."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.suffix in (".pt", ".pth"):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile
+        if path.suffix == ".safetensors":
+            safe_open(path, framework="np")
+    except (OSError, zipfile.BadZipFile, SafetensorError):
+        warnings.warn(f"{path} is damaged: training goes on without this checkpoint.", stacklevel=2)
+        return False
+    return True
 
 
 def mean_loss(model: PreTrainedModel, rows: Sequence[Row], pad: int) -> float:

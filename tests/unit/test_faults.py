@@ -4,6 +4,7 @@ corpus that changes. The result is that of an undisturbed run, or a refusal that
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
@@ -27,10 +29,11 @@ from influence.engine.index import build_index
 from influence.engine.score import score
 from influence.errors import StoreError
 from influence.store.artefact import claim, finish
-from influence.store.factors import Factors, open_factors
+from influence.store.factors import Factors, open_factors, save_tensors
 from influence.store.index import open_index
 from influence.store.journal import JOURNAL
 from influence.store.scores import open_scores
+from influence.train.loop import last_checkpoint
 from influence.types import Document
 
 MODEL = tiny_model("llama", num_hidden_layers=1)
@@ -41,7 +44,9 @@ QUERIES = random_queries(2)
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "truncated": lambda data: data[:-7],
-    "one bit": lambda data: data[:-5] + bytes([data[-5] ^ 4]) + data[-4:],
+    "one bit": lambda data: (
+        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :]
+    ),
     "header": lambda data: bytes([data[0] ^ 1]) + data[1:],
     "garbage": lambda data: b"\xff" * len(data),
 }
@@ -278,3 +283,24 @@ def test_a_corpus_that_changes_while_it_is_read(kind: type[MemoryCorpus], tmp_pa
         with pytest.raises(StoreError, match="changed while it was read"):
             run()
         assert not (tmp_path / name / "documents.arrow").exists()
+
+
+# -- checkpoints of a training
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
+@pytest.mark.filterwarnings("ignore:.*training goes on without this checkpoint")
+def test_training_goes_on_from_a_checkpoint_that_is_whole(tmp_path: Path, file: str, damage: str) -> None:
+    if file == "model.safetensors" and damage == "one bit":
+        pytest.skip("safetensors has no checksum")
+    for step in (5, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        torch.save({"x": torch.arange(100)}, folder / "optimizer.pt")
+        save_tensors(folder / "model.safetensors", {"x": torch.arange(100)})
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    path = tmp_path / "checkpoint-10" / file
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
