@@ -103,8 +103,8 @@ def internalization(scale: str, out: Path, seeds: int | None) -> None:
     "--scale",
     required=True,
     metavar="smoke|laptop",
-    help="smoke: every step once, in half a minute, a model that knows next to nothing. laptop: one core, about 40 "
-    "minutes; last letters, coin flip, multiplication.",
+    help="smoke: every step once, in half a minute, a model that knows next to nothing. laptop: one core, hours; "
+    "last letters, coin flip, multiplication.",
 )
 @_OUT
 @click.option("--seeds", type=click.IntRange(1), help="How often all is made.  [default: the scale's own]")

@@ -54,7 +54,7 @@ def main(seed: Path, inputs: int, samples: int) -> None:
     """Sample a seed's base model through a server that works and through one that fails."""
     (task,) = (task for task in SCALES["laptop"].tasks if task.name == "coin-flip")
     asked = questions(task, int(seed.name.removeprefix("seed-")))
-    system = named_system("rar2", Prompts(seed / "prompts"))
+    system = named_system("rar2", Prompts(seed / "asked" / "words" / "prompts"))
     plan = Plan(samples=samples, sampling=Sampling(max_tokens=40, temperature=1.0))
     server = OpenAIServer(Served(load_model(seed / "base" / "words")))
     server.slow = 0.2

@@ -27,7 +27,7 @@ def test_a_whole_run_killed_once(tmp_path: Path, program: Server) -> None:
     finished = program.run(*command)
     assert finished.exit_code == 0, finished.stderr
     assert [path.stat().st_mtime_ns for path in kept] == before
-    assert "seed 1 of 1, step 1 of 5: base model of words (done)" in finished.stderr
+    assert "seed 1 of 1, step 1 of 6: base model of words (done)" in finished.stderr
     results = json.loads((out / "results.json").read_text())
     assert results["seeds"] == 1
     assert results["parameters"] < 10_000_000

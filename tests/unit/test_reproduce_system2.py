@@ -26,7 +26,7 @@ from influence.reproduce.system2.text import (
 )
 from influence.reproduce.system2.vocabulary import tokenizer
 from influence.train.distill.internalisers.settings import TuneSettings
-from influence.train.distill.names import DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
+from influence.train.distill.names import AS_LONG, DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
 from influence.train.internalize.sequences import tokenize_task
 
 LAPTOP = SCALES["laptop"]
@@ -39,28 +39,30 @@ def small(task: TaskScale) -> TaskScale:
 @pytest.mark.parametrize("task", [small(task) for task in LAPTOP.tasks], ids=lambda task: task.name)
 def test_the_text_reads_as_the_prompts_ask(task: TaskScale) -> None:
     asked = questions(task, 0)
-    words = tokenizer()
+    words = tokenizer(task.base.numbers)
     prompts = [
         form.split("$rephrased")[0].split("$input")[0] for form in (REPHRASE, ANSWER, *WORDINGS.values())
     ]
-    text = examples(text_cases(task, LAPTOP, 0), np.random.default_rng(0), task.worked)
+    told = examples(text_cases(task, 0), np.random.default_rng(0), task.base.numbers)
     held_out = {item.input for split in asked.splits.values() for item in split}
-    for one in text:
+    for one in told:
         assert any(one.prompt.strip().startswith(start) for start in prompts)
         whole, prompt = words(one.prompt + one.completion)["input_ids"], words(one.prompt)["input_ids"]
         assert whole[: len(prompt)] == prompt, "no token spans prompt and completion"
-        assert words.decode(whole) == one.prompt + one.completion
+        text = one.prompt + one.completion
+        assert words.decode(whole) == (text.replace(" ", "") if task.base.numbers else text)
         assert words.unk_token_id not in whole
         assert not any(question in one.prompt for question in held_out)
     for item in asked.items("test"):
         assert words.unk_token_id not in words(item.input)["input_ids"]
-    assert text_cases(task, LAPTOP, 0) == text_cases(task, LAPTOP, 0)
+    assert text_cases(task, 0) == text_cases(task, 0)
 
 
 def test_a_whole_solution_is_what_the_first_stage_writes(tmp_path: Path) -> None:
     case = multiplication_case("2 1 * 4 3||8 4 0 + 0 6 3 0 #### 8 0 4 0", 0.0, np.random.default_rng(0))
+    assert (case.input, case.rephrased, case.answer) == ("21*43", "840,630", "8040")
     lines = [one for one in examples([case] * 50, np.random.default_rng(0), True) if "#" in one.completion]
-    words = tokenizer()
+    words = tokenizer(numbers=True)
     asked = WORDINGS["as tuned"].replace("$input", case.input)
     task = Task("own", tmp_path, None)
     stage = tokenize_task([ChainExample(asked, case.rephrased, case.answer)], task, words)
@@ -86,19 +88,19 @@ def test_an_answer_follows_its_rephrasing_and_haste_depends_on_the_wording() -> 
 
 
 @pytest.mark.parametrize("digits", [2, 3])
-def test_products_of_digits_add_up(digits: int) -> None:
+def test_products_add_up_to_the_answer(digits: int) -> None:
     lines = b"".join(Multiplication(digits=digits, train=50, valid=1, test=1).splits()["train"][1])
     for line in lines.decode().splitlines():
+        first, second = (int(number[::-1]) for number in line.replace(" ", "").split("||")[0].split("*"))
         for slip in (0.0, 1.0):
             case = multiplication_case(line, slip, np.random.default_rng(0))
-            total = sum(
-                10**place * int(product[::-1])
-                for place, same in enumerate(case.rephrased.split(","))
-                for product in same.partition("=")[0].split("+")
+            products = [int(product[::-1]) for product in case.rephrased.split(",")]
+            assert sum(10**place * product for place, product in enumerate(products)) == int(
+                case.answer[::-1]
             )
-            assert str(total)[::-1].ljust(2 * digits, "0")[: 2 * digits] == case.answer
-            first, second = (int(number[::-1]) for number in case.input.split("*"))
-            assert slip or total == first * second
+            assert len(case.answer) == 2 * digits
+            assert all(product % first == 0 for product in products)
+            assert (int(case.answer[::-1]) == first * second) == (slip == 0)
 
 
 def answers(right: dict[str, float], n: int = 200) -> pd.DataFrame:
@@ -141,7 +143,10 @@ def test_effects_do_not_appear_where_numbers_are_unlike() -> None:
 
 def test_a_failure_and_what_mends_it() -> None:
     task = dataclasses.replace(MULTIPLICATION, ways=(TuneSettings(way="stepwise"),))
-    seeds = [answers({SYSTEM_1: 0.0, SYSTEM_2: 0.95, DISTILLED: 0.1, STEPWISE: 0.9}) for _ in range(3)]
+    seeds = [
+        answers({SYSTEM_1: 0.0, SYSTEM_2: 0.95, DISTILLED: 0.1, STEPWISE: 0.9, AS_LONG: 0.2})
+        for _ in range(3)
+    ]
     assert (effects_table(task, seeds)["appears"] == "yes").all()
     said = verdicts_table(task, seeds).set_index("internaliser")["verdicts"].to_dict()
     assert said["answer-only"] == "failed, failed, failed"
@@ -166,6 +171,6 @@ def test_the_page_has_every_table() -> None:
 
 def test_models_are_small_and_settings_possible() -> None:
     for scale in SCALES.values():
-        assert scale.shape.width % scale.shape.heads == 0
         for task in scale.tasks:
+            assert task.base.shape.width % task.base.shape.heads == 0
             assert len({way.way for way in (task.tune, *task.ways)}) == 1 + len(task.ways)

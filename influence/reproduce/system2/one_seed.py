@@ -7,6 +7,7 @@ killed process left them.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from influence.generate.request import Sampling
 from influence.models.load import LanguageModel, load_model
 from influence.report.distillation import write_results
 from influence.reproduce.steps import Step
-from influence.reproduce.system2.scales import Scale, TaskScale
+from influence.reproduce.system2.scales import Base, Scale, TaskScale
 from influence.reproduce.system2.tasks import questions, text_cases, write_prompts
 from influence.reproduce.system2.text import examples
 from influence.reproduce.system2.vocabulary import tokenizer
@@ -33,12 +34,13 @@ from influence.train.distill.internalisers.answering import load_generator
 from influence.train.distill.internalisers.internalise import internalise
 from influence.train.distill.internalisers.settings import TuneSettings
 from influence.train.distill.lessons import read_lessons
-from influence.train.distill.names import CONTEXT, STEPWISE
+from influence.train.distill.names import AS_LONG, CONTEXT, STEPWISE
 from influence.train.distill.prompt_files import Prompts
 from influence.train.distill.sample import Plan
 from influence.train.distill.systems import named_system
 from influence.train.distill.wordings import Wordings
 from influence.train.internalize.configs import Shape
+from influence.train.internalize.stages import STAGE_FILE
 from influence.train.sft import sft
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ class OneSeed:
             run, base = self.folder / task.name, self._base(task)
             steps.append(
                 Step(
-                    f"{task.base}, base",
-                    f"base model of {task.base}",
+                    f"{task.base.name}, base",
+                    f"base model of {task.base.name}",
                     base.is_dir,
                     partial(self._train, task.base),
                 )
@@ -90,6 +92,15 @@ class OneSeed:
                         partial(self._way, task, way),
                     )
                 )
+            if any(way.way == "stepwise" for way in task.ways):
+                steps.append(
+                    Step(
+                        f"{task.name}, as long",
+                        f"{task.name}, answers alone for as long",
+                        (run / "answers" / "as-long.parquet").is_file,
+                        partial(self._as_long, task),
+                    )
+                )
             steps.append(
                 Step(
                     "page", f"page of {task.name}", (run / "report.html").is_file, partial(write_results, run)
@@ -102,35 +113,33 @@ class OneSeed:
         return read_answers(self.folder / task.name)
 
     def _base(self, task: TaskScale) -> Path:
-        return self.folder / "base" / task.base
+        return self.folder / "base" / task.base.name
 
-    def _train(self, base: str) -> None:
+    def _train(self, base: Base) -> None:
         """Train a model from scratch on the text of the tasks that share it, mixed."""
         tasks = [task for task in self.scale.tasks if task.base == base]
         rng = np.random.default_rng([self.seed, 70])
         text = [
-            one
-            for task in tasks
-            for one in examples(text_cases(task, self.scale, self.seed), rng, task.worked)
+            one for task in tasks for one in examples(text_cases(task, self.seed), rng, task.base.numbers)
         ]
         text = [text[i] for i in rng.permutation(len(text)).tolist()]
-        words = tokenizer()
-        net = _new_model(self.scale.shape, words, self.seed)
+        words = tokenizer(base.numbers)
+        net = _new_model(base.shape, words, self.seed)
         sft(
             LanguageModel(net, words, "from scratch"),
             text,
             self._base(tasks[0]),
             epochs=1,
-            lr=self.scale.lr,
-            batch_tokens=tasks[0].batch_tokens,
+            lr=base.lr,
+            batch_tokens=base.batch_tokens,
             seed=self.seed,
             dtype="fp32",
         )
 
     def _distil(self, task: TaskScale) -> None:
         base = self._base(task)
-        write_prompts(self.folder)
-        system = named_system("rar2", self._prompts())
+        write_prompts(self._asked(task), task.base.numbers)
+        system = named_system("rar2", self._prompts(task))
         sampling = Sampling(max_tokens=self.scale.rephrased, temperature=1.0, seed=self.seed)
         recipe = Recipe(
             plan=Plan(samples=task.samples, sampling=sampling),
@@ -144,36 +153,56 @@ class OneSeed:
             base,
             self.folder / task.name,
             recipe,
-            self._wordings(),
+            self._wordings(task),
             tell=self._say,
         )
 
     def _way(self, task: TaskScale, way: TuneSettings) -> None:
         """Another internaliser on the pairs that the filter kept; its answers stand beside the others."""
+        self._internalise(task, way, way.way)
+        self._ask(task, way, way.way, WAY_NAMES[way.way])
+
+    def _as_long(self, task: TaskScale) -> None:
+        """Answers alone on as many examples as stepwise removal saw: what time alone does."""
         run = self.folder / task.name
-        tuned = run / "ways" / way.way
+        seen = json.loads((run / "ways" / "stepwise" / STAGE_FILE).read_text(encoding="utf-8"))["examples"]
+        epochs = -(-seen // len(read_lessons(run / "pairs", run / "samples")))
+        longer = dataclasses.replace(task.tune, epochs=epochs)
+        self._internalise(task, longer, "as-long")
+        self._ask(task, longer, "as-long", AS_LONG)
+
+    def _internalise(self, task: TaskScale, settings: TuneSettings, name: str) -> None:
+        run = self.folder / task.name
+        tuned = run / "ways" / name
         if not tuned.exists():
             lessons = read_lessons(run / "pairs", run / "samples")
             tuned.parent.mkdir(exist_ok=True)
-            settings = dataclasses.replace(way, seed=self.seed)
+            settings = dataclasses.replace(settings, seed=self.seed)
             internalise(self._base(task), lessons, tuned, settings, self._say)
+
+    def _ask(self, task: TaskScale, settings: TuneSettings, name: str, model: str) -> None:
+        run = self.folder / task.name
         test = questions(task, self.seed)
         answers = ask_at_once(
-            WAY_NAMES[way.way],
-            load_generator(tuned, _BATCH),
+            model,
+            load_generator(run / "ways" / name, _BATCH),
             test.items("test"),
             test.kind,
-            self._wordings(),
+            self._wordings(task),
             KeptReplies(run / "replies.jsonl"),
-            4 * way.max_tokens,  # separators and mark of a stage are generated too
+            4 * settings.max_tokens,  # separators and mark of a stage are generated too
         )
-        write_answers(answers, run, way.way)
+        write_answers(answers, run, name)
 
-    def _prompts(self) -> Prompts:
-        return Prompts(self.folder / "prompts")
+    def _asked(self, task: TaskScale) -> Path:
+        """Folder of the prompts and wordings of a base model."""
+        return self.folder / "asked" / task.base.name
 
-    def _wordings(self) -> Wordings:
-        return Wordings(self._prompts(), self.folder / "wordings")
+    def _prompts(self, task: TaskScale) -> Prompts:
+        return Prompts(self._asked(task) / "prompts")
+
+    def _wordings(self, task: TaskScale) -> Wordings:
+        return Wordings(self._prompts(task), self._asked(task) / "wordings")
 
 
 def _new_model(shape: Shape, words: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:

@@ -75,11 +75,14 @@ def tables_of(scale: Scale, every: Sequence[OneSeed]) -> dict[str, pd.DataFrame]
 
 
 def parameters_of(one: OneSeed) -> int:
-    """Parameters of a base model, and of every model made from it."""
+    """Parameters of the largest base model; each has as many as the models made from it."""
     from safetensors import safe_open
 
-    with safe_open(one.folder / "base" / one.scale.tasks[0].base / "model.safetensors", "np") as weights:
-        return sum(int(weights.get_tensor(name).size) for name in weights.keys())  # noqa: SIM118
+    counts = []
+    for base in {task.base.name for task in one.scale.tasks}:
+        with safe_open(one.folder / "base" / base / "model.safetensors", "np") as weights:
+            counts.append(sum(int(weights.get_tensor(name).size) for name in weights.keys()))  # noqa: SIM118
+    return max(counts)
 
 
 def _expected(kinds: Sequence[str], typical: Mapping[str, float]) -> float | None:

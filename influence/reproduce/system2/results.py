@@ -51,7 +51,7 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
         f"The comparison and the controls of {PAPER}, {seeds} seed{'s' * (seeds > 1)}.\n",
         f"```\n{made_by['command']}\n```\n",
         f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
-        f"{made_by['parameters']:,} parameters; {made_by['hours']:.2f} hours.\n",
+        f"at most {made_by['parameters']:,} parameters; {made_by['hours']:.2f} hours.\n",
         f"{_HOW}\n\n{UNCERTAINTY}\n\n{RULE}\n",
     ]
     for task in scale.tasks:

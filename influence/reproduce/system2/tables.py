@@ -14,6 +14,7 @@ from influence.reproduce.intervals import RESAMPLES, Statistic, mean_of, over_se
 from influence.reproduce.system2.one_seed import WAY_NAMES
 from influence.reproduce.system2.scales import TaskScale
 from influence.train.distill.names import (
+    AS_LONG,
     AS_TUNED,
     DISTILLED,
     MODELS,
@@ -58,6 +59,10 @@ def effects_of(task: TaskScale) -> list[Effect]:
         if any(way.way == "stepwise" for way in task.ways):
             effects += [
                 Effect("stepwise removal is better than answers alone", _difference(STEPWISE, DISTILLED)),
+                Effect(
+                    "stepwise removal is better than answers alone on as many examples",
+                    _difference(STEPWISE, AS_LONG),
+                ),
                 Effect("stepwise removal closes more than half of the way", _beyond_half(STEPWISE)),
             ]
         return effects

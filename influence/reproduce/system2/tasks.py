@@ -13,10 +13,12 @@ from influence.data.tasks.item import Item
 from influence.data.tasks.last_letter import last_letter
 from influence.data.tasks.task import QuestionTask
 from influence.files import whole_file
-from influence.reproduce.system2.scales import Scale, TaskScale
+from influence.reproduce.system2.scales import TaskScale
 from influence.reproduce.system2.text import (
     ANSWER,
+    ANSWER_WHOLE,
     REPHRASE,
+    REPHRASE_WHOLE,
     WORDINGS,
     Case,
     coin_flip_case,
@@ -27,22 +29,23 @@ from influence.reproduce.system2.text import (
 from influence.train.distill.names import AS_TUNED
 
 _PROMPTS = {"direct": WORDINGS[AS_TUNED], "rar2-rephrase": REPHRASE, "rar2-answer": ANSWER}
+_PROMPTS_WHOLE = {**_PROMPTS, "rar2-rephrase": REPHRASE_WHOLE, "rar2-answer": ANSWER_WHOLE}
 
 
-def text_cases(task: TaskScale, scale: Scale, seed: int) -> list[Case]:
+def text_cases(task: TaskScale, seed: int) -> list[Case]:
     """Cases for the text that the base model reads: of words and names that mean nothing, of problems of its own."""
     rng = np.random.default_rng([seed, 71])
     if task.name == "multiplication":
         lines = _lines(task, seed)["train"][: task.problems]
-        return [multiplication_case(lines[n % len(lines)], scale.slip, rng) for n in range(task.text)]
+        return [multiplication_case(lines[n % len(lines)], task.slip, rng) for n in range(task.text)]
     cases = []
     for _ in range(task.text):
         pair = [made_up_word(rng) for _ in range(2)]
         if task.name == "last-letter":
-            cases.append(last_letter_case(pair, scale.slip, rng))
+            cases.append(last_letter_case(pair, task.slip, rng))
         else:
             flips = [bool(flip) for flip in rng.integers(0, 2, 2)]
-            cases.append(coin_flip_case([name.title() for name in pair], flips, scale.slip, rng))
+            cases.append(coin_flip_case([name.title() for name in pair], flips, task.slip, rng))
     return cases
 
 
@@ -75,10 +78,15 @@ def _lines(task: TaskScale, seed: int) -> dict[Split, list[str]]:
     return {split: b"".join(lines).decode().splitlines() for split, (_, lines) in maker.splits().items()}
 
 
-def write_prompts(folder: Path) -> None:
-    """Write the prompts of System 1 and 2, and the wordings, as files that a distillation takes."""
+def write_prompts(folder: Path, whole: bool) -> None:
+    """Write the prompts of System 1 and 2, and the wordings, as files that a distillation takes.
+
+    Args:
+        whole: The model's text has whole solutions.
+    """
+    prompts = _PROMPTS_WHOLE if whole else _PROMPTS
     worded = {f"wordings/{name}": text for name, text in WORDINGS.items() if name != AS_TUNED}
-    for name, text in {**{f"prompts/{name}": text for name, text in _PROMPTS.items()}, **worded}.items():
+    for name, text in {**{f"prompts/{name}": text for name, text in prompts.items()}, **worded}.items():
         path = folder / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:

@@ -28,9 +28,12 @@ WORDINGS = {
 }
 REPHRASE = "Q: $input\nR:"
 ANSWER = "Q: $input\nR:$rephrased\nA:"
+#: The same of whole solutions, in the form of the first stage of stepwise removal.
+REPHRASE_WHOLE = f" Q: $input\nA:{EOS}"
+ANSWER_WHOLE = f"{REPHRASE_WHOLE} $rephrased{EOS} ####"
 
-#: Shares of rephrasings, answers to them, hasty answers, and of whole solutions where there are some.
-_SHARES, _SHARES_WORKED = (0.4, 0.4, 0.2, 0.0), (0.3, 0.3, 0.15, 0.25)
+#: Shares of rephrasings, answers to them, and hasty answers; and of whole solutions and hasty answers.
+_SHARES, _SHARES_WHOLE = (0.4, 0.4, 0.2), (0.9, 0.1)
 #: Last letter: a hasty answer is right where the first word is at most so long, else it takes the first letters.
 _SHORT = {AS_TUNED: 4, "please": 5, "quick": 3}
 #: Coin flip: a hasty answer looks at the last person only, at the first only, or says no where anyone flips.
@@ -47,25 +50,25 @@ class Case:
     hasty: dict[str, str]
 
 
-def examples(cases: Sequence[Case], rng: np.random.Generator, worked: bool = False) -> list[Example]:
+def examples(cases: Sequence[Case], rng: np.random.Generator, whole: bool = False) -> list[Example]:
     """An example a case: its rephrasing, the answer to that, or a hasty answer in one of the wordings.
 
     Args:
-        worked: Some are whole solutions, as stages of stepwise removal write them before anything is removed.
+        whole: Rephrasing and answer are one example, a whole solution.
     """
+    shares = _SHARES_WHOLE if whole else _SHARES
     found = []
     for case in cases:
-        kind = rng.choice(4, p=_SHARES_WORKED if worked else _SHARES)
+        kind = int(rng.choice(len(shares), p=shares))
         wording = list(WORDINGS)[int(rng.integers(len(WORDINGS)))]
-        asked = _filled(WORDINGS[AS_TUNED], case)
-        found.append(
-            (
-                Example(_filled(REPHRASE, case), case.rephrased),
-                Example(_filled(ANSWER, case), case.answer),
-                Example(_filled(WORDINGS[wording], case), case.hasty[wording]),
-                Example(f" {asked}{EOS}", f" {case.rephrased}{EOS} #### {case.answer}"),
-            )[kind]
-        )
+        hasty = Example(_filled(WORDINGS[wording], case), case.hasty[wording])
+        if whole:
+            solution = f" {case.rephrased}{EOS} #### {case.answer}"
+            kinds = [Example(_filled(REPHRASE_WHOLE, case), solution), hasty]
+        else:
+            rephrasing = Example(_filled(REPHRASE, case), case.rephrased)
+            kinds = [rephrasing, Example(_filled(ANSWER, case), case.answer), hasty]
+        found.append(kinds[kind])
     return found
 
 
@@ -122,37 +125,26 @@ def coin_flip_case(
 
 
 def multiplication_case(line: str, slip: float, rng: np.random.Generator) -> Case:
-    """A line of `Multiplication`: numbers from their last digit on; the rephrasing has the products of all digits.
+    """A line of `Multiplication`: numbers from their last digit on; the rephrasing multiplies by one digit at a time.
 
-    Each product is two digits, the lower one first; those that count as much stand side by side, with their sum. A
-    hasty answer takes the products of digits in the same place only.
+    It has the first number times each digit of the second, one product after the other, and takes a wrong digit where
+    it slips; the answer is their sum. A hasty answer takes the products of digits in the same place only.
     """
-    problem, _, rest = line.replace(" ", "").partition("||")
-    first, second = ([int(digit) for digit in number] for number in problem.split("*"))
-    answer = rest.partition("####")[2]
-    products = [
-        [a * second[k - i] for i, a in enumerate(first) if 0 <= k - i < len(second)]
-        for k in range(len(first) + len(second) - 1)
-    ]
+    first, second = line.replace(" ", "").partition("||")[0].split("*")
+    seen = [int(digit) for digit in second]
     if rng.random() < slip:
-        place = products[int(rng.integers(len(products)))]
-        place[int(rng.integers(len(place)))] = int(rng.integers(82))
-        answer = _from_last(sum(10**k * sum(place) for k, place in enumerate(products)), len(answer))
-    hasty = "".join(_from_last(a * b, 2) for a, b in zip(first, second, strict=True))
+        place = int(rng.integers(len(seen)))
+        seen[place] = (seen[place] + int(rng.integers(1, 10))) % 10
+    products = [int(first[::-1]) * digit for digit in seen]
+    hasty = "".join(_from_last(int(a) * int(b), 2) for a, b in zip(first, second, strict=True))
     return Case(
-        problem,
-        ",".join(_column(place) for place in products),
-        answer,
+        f"{first}*{second}",
+        ",".join(_from_last(product, len(first) + 1) for product in products),
+        _from_last(sum(10**k * product for k, product in enumerate(products)), len(first) + len(second)),
         dict.fromkeys(WORDINGS, hasty),
     )
 
 
-def _column(products: Sequence[int]) -> str:
-    """Products that count as much, and their sum where there are several."""
-    shown = "+".join(_from_last(product, 2) for product in products)
-    return shown if len(products) == 1 else f"{shown}={_from_last(sum(products), 3)}"
-
-
 def _from_last(number: int, digits: int) -> str:
-    """So many digits of a number, the last one first."""
-    return f"{number:0{digits}}"[::-1][:digits]
+    """A number in so many digits, the last one first."""
+    return f"{number:0{digits}}"[::-1]

@@ -10,7 +10,10 @@ NO_FILTER, SELF, GOLD = "no filter", "System 1 distilled", "gold labels"
 #: The other internalisers, where they were run on the same pairs.
 STEPWISE, CONTEXT = "distilled, stepwise", "distilled, context"
 
-MODELS = (SYSTEM_1, ONE_SAMPLE, SYSTEM_2, DISTILLED, STEPWISE, CONTEXT, NO_FILTER, SELF, GOLD)
+#: Answers alone again, on as many examples as stepwise removal saw.
+AS_LONG = "distilled, as long"
+
+MODELS = (SYSTEM_1, ONE_SAMPLE, SYSTEM_2, DISTILLED, STEPWISE, CONTEXT, AS_LONG, NO_FILTER, SELF, GOLD)
 
 #: The wording of the question that pairs were made with.
 AS_TUNED = "as tuned"
