@@ -77,7 +77,9 @@ def _wanted(context: click.Context) -> bool:
     _refuse(
         context, _INSTEAD, "does not go with --checkpoints, which have their own (--hessian-from shares one)"
     )
-    _refuse(context, ("dry_run", "query_error", "reuse"), "is for one --model, not for --checkpoints")
+    _refuse(
+        context, ("dry_run", "query_error", "reuse", "shard"), "is for one --model, not for --checkpoints"
+    )
     if (given["queries"] is None) == (given["task"] is None):
         raise click.UsageError("With --checkpoints give either --queries or --task.", context)
     if given["task"] is None:

@@ -131,7 +131,10 @@ def _provenance(pieces: Sequence[Piece], report: TokenReport, max_length: int) -
     shared = {
         key: made[0][key] for key in ("model_name", "query_model_name", "corpus_name", "hessian_folder")
     }
-    parts = ("command", "commit", "version", "machine", "device", "finished", "seconds")
+    parts = (
+        *("command", "commit", "version", "machine", "device", "finished", "seconds"),
+        *("compression", "reused", "reused_from"),
+    )
     return provenance(
         sum(record["seconds"] for record in made),
         **shared,
@@ -140,7 +143,11 @@ def _provenance(pieces: Sequence[Piece], report: TokenReport, max_length: int) -
         batch_tokens=min(record["batch_tokens"] for record in made),
         device=", ".join(sorted({record["device"] for record in made})),
         pieces=[
-            {"first": piece.rows.start, "end": piece.rows.stop, **{key: record[key] for key in parts}}
+            {
+                "first": piece.rows.start,
+                "end": piece.rows.stop,
+                **{key: record[key] for key in parts if key in record},
+            }
             for piece, record in zip(pieces, made, strict=True)
         ],
     )
