@@ -58,8 +58,6 @@ def _query(record: dict[str, Any]) -> Query:
     texts += [*keywords, *gold, *(text for step in steps for text in (step.text, *step.keywords))]
     if not all(isinstance(text, str) for text in texts) or record["correct"] not in (True, False, None):
         raise ValueError("a field of another type")
-    for text in texts:
-        text.encode()
     return Query(**{**record, "steps": steps, "keywords": keywords, "gold": gold})
 
 
