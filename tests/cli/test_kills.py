@@ -9,7 +9,7 @@ from kills import kill
 from program import Server
 
 
-@pytest.mark.parametrize("job", ["fit", "score", "index", "complete"])
+@pytest.mark.parametrize("job", ["fit", "score", "complete"])
 def test_a_job_killed_at_random_leaves_what_an_undisturbed_one_leaves(
     program: Server, given: Path, tmp_path: Path, job: str
 ) -> None:

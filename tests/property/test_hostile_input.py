@@ -62,7 +62,7 @@ Value = st.recursive(
     max_leaves=6,
 )
 Bytes = st.binary(max_size=60)
-Quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+Quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

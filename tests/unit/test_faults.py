@@ -174,7 +174,7 @@ def test_a_run_without_its_journal_starts_again(jobs: dict[str, Job], tmp_path: 
         assert contents(out) == contents(job.undisturbed)
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", ["truncated", "one bit"])
 @pytest.mark.parametrize("name", ["fit", "score", "index"])
 def test_a_damaged_file_of_a_finished_run_is_refused(
     jobs: dict[str, Job], tmp_path: Path, name: str, damage: str
