@@ -70,15 +70,17 @@ def compress_queries(
             )
             cut: dict[int, LowRank] = {}
             for rows_B, p_BOI in gradients.rotated(index, found, damping):
-                exact_DQ[:, rows_B] += _rotated_products(p_BOI, sample[index], q_S, q_A)
+                if len(columns):
+                    exact_DQ[:, rows_B] += _rotated_products(p_BOI, sample[index], q_S, q_A)
                 for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
                     cut[row] = compress(p_OI[None], roots, q_S, q_A, error)
             gradients.tokens[index].clear()
             queries = _joined([cut[row] for row in sorted(cut)], model.dtype)
             products.layers.append(LowRankProducts(queries))
-            workspace = products.workspace(model.dtype)
-            products.layers[index].add(sample[index], workspace, cut_DQ, ignored_D)
-            sample[index].clear()
+            if len(columns):  # a piece of a corpus may hold no text
+                workspace = products.workspace(model.dtype)
+                products.layers[index].add(sample[index], workspace, cut_DQ, ignored_D)
+                sample[index].clear()
             bar.update()
     return products, _compression(products, layers, error, exact_DQ, cut_DQ)
 

@@ -12,7 +12,7 @@ import torch
 from dense_world import MAX_LENGTH, World
 from hypothesis import given
 from hypothesis import strategies as st
-from texts import random_queries
+from texts import MemoryCorpus, random_queries
 from torch import Tensor
 
 from influence.curvature.low_rank import (
@@ -32,6 +32,8 @@ from influence.engine.products import DenseProducts, LowRankProducts, QueryProdu
 from influence.engine.score import score
 from influence.errors import InputError
 from influence.store.factors import Factors
+from influence.store.pieces import Shard
+from influence.types import Document
 
 OUTPUTS, INPUTS, QUERIES = 9, 6, 5
 
@@ -154,3 +156,12 @@ def test_a_compressed_run_says_how_well_it_agrees(dense: World, factors: Factors
 def test_without_a_hessian_there_is_no_metric(dense: World, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="metric of a Hessian"):
         score(dense.model, None, random_queries(2), dense.corpus, tmp_path / "run", query_error=0.1)
+
+
+def test_a_piece_without_text_is_compressed_too(dense: World, factors: Factors, tmp_path: Path) -> None:
+    empty = MemoryCorpus([Document("a", "")])
+    scores = score(
+        dense.model, factors, random_queries(2), empty, tmp_path / "run", shard=Shard(1, 1), query_error=0.1
+    )
+    assert scores.dot.shape == (2, 0)
+    assert scores.manifest["provenance"]["compression"]["r_mean"] is None
