@@ -12,6 +12,7 @@ from torch import Tensor
 from influence.curvature.low_rank import LowRank, compress, document_roots
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.engine.batching import Columns, batches, pad
+from influence.engine.memory import return_freed_memory
 from influence.engine.passes import Budget, backward, describe_documents, progress
 from influence.engine.precondition import QueryGradients
 from influence.engine.products import LowRankProducts, QueryProducts, TokenPair
@@ -75,6 +76,7 @@ def compress_queries(
                 for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
                     cut[row] = compress(p_OI[None], roots, q_S, q_A, error)
             gradients.tokens[index].clear()
+            return_freed_memory()
             queries = _joined([cut[row] for row in sorted(cut)], model.dtype)
             products.layers.append(LowRankProducts(queries))
             if len(columns):  # a piece of a corpus may hold no text

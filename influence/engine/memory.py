@@ -1,8 +1,10 @@
-"""The most memory that a piece of work takes."""
+"""The most memory that a piece of work takes, and giving back what is free."""
 
 from __future__ import annotations
 
+import ctypes
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -29,3 +31,9 @@ class PeakMemory:
             host = int(found[1]) * 1024 if found else None
         device = torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
         return host, device
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library can (glibc): it keeps it otherwise."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -13,6 +13,7 @@ from influence.curvature.ekfac import inverse_eigenvalues
 from influence.curvature.statistics import gradient_stacks, rotated_gradient_stacks
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, length_order, pad
+from influence.engine.memory import return_freed_memory
 from influence.engine.passes import Budget, backward, is_out_of_memory, progress
 from influence.engine.products import DenseProducts, QueryProducts
 from influence.models.layers import TrackedLayer
@@ -161,5 +162,6 @@ def precondition_queries(
                 p_QOI = queries.preconditioned(index, factors.layer(layer.name), damping)
             gradients.append(p_QOI.to(dtype))
             queries.tokens[index].clear()
+            return_freed_memory()
             bar.update()
     return PreconditionedQueries(gradients, queries.nll)

@@ -15,7 +15,7 @@ from influence.curvature.low_rank import LowRank, low_rank_products, squared_nor
 TokenPair = tuple[Tensor, Tensor]
 
 #: Elements of the workspace in which gradients are formed; a single gradient may be larger.
-_WORKSPACE_ELEMENTS = 1 << 24
+_WORKSPACE_ELEMENTS = 1 << 23
 #: Queries of low rank that are made dense at a time.
 _STACK = 8
 

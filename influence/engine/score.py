@@ -39,7 +39,7 @@ from influence.store.scores import ARRAYS, Scores, open_scores, write_query_reco
 from influence.types import Query
 
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
-_BATCHES_A_PRODUCT = 4
+_BATCHES_A_PRODUCT = 2
 
 
 def score(

@@ -2,6 +2,7 @@
 
     python tests/bench/run.py                                            # lengths drawn log-normally, cap 512
     python tests/bench/run.py --corpus docs.jsonl --tokenizer MODEL      # your own text
+    python tests/bench/run.py --width 768 --mlp 3072 --blocks 2          # as wide as GPT-2 small
 
 Each round runs every contender in a process of its own, one after the other (A B C, A B C), on one thread. The unit
 is forward + full backward of a document in length-sorted batches, without an optimizer, in the same round. Times are
@@ -26,9 +27,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("plain step", "influence fit", "kronfluence fit", "influence score", "kronfluence score")
+CONTENDERS = (
+    "plain step",
+    "influence fit",
+    "kronfluence fit",
+    "influence score",
+    "kronfluence score",
+    "influence score in bfloat16",
+)
 QUERIES = 80
-BATCH = 8  # documents a batch of kronfluence and of the plain step; ours is a budget of BATCH × 512 tokens
+BATCH = 8  # documents a batch of kronfluence and of the plain step; ours is a budget of tokens
 
 
 def main() -> None:
@@ -40,6 +48,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--corpus", help="Any corpus the program reads; needs --tokenizer.")
     parser.add_argument("--tokenizer", help="A model folder whose tokenizer to use.")
+    parser.add_argument("--width", type=int, default=384, help="Of the model.")
+    parser.add_argument("--mlp", type=int, default=1024, help="Width of its MLPs, which are tracked.")
+    parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -83,7 +94,14 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
         rows = [generator.integers(1, vocabulary, length).tolist() for length in lengths]
     queries = [generator.integers(1, vocabulary, 100).tolist() for _ in range(QUERIES)]
     (folder / "tokens.json").write_text(
-        json.dumps({"rows": rows, "queries": queries, "vocabulary": vocabulary})
+        json.dumps(
+            {
+                "rows": rows,
+                "queries": queries,
+                "vocabulary": vocabulary,
+                "model": [options.width, options.mlp, options.blocks],
+            }
+        )
     )
 
 
@@ -112,12 +130,13 @@ def run_one(contender: str, folder: Path) -> dict[str, float]:
     torch.set_num_threads(1)
     data = json.loads((folder / "tokens.json").read_text())
     torch.manual_seed(0)
+    width, mlp, blocks = data["model"]
     config = LlamaConfig(
         vocab_size=data["vocabulary"],
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=4,
-        num_attention_heads=6,
+        hidden_size=width,
+        intermediate_size=mlp,
+        num_hidden_layers=blocks,
+        num_attention_heads=width // 64,
         tie_word_embeddings=True,
     )
     model = LanguageModel(LlamaForCausalLM(config).eval(), None)  # type: ignore[arg-type]
@@ -127,6 +146,7 @@ def run_one(contender: str, folder: Path) -> dict[str, float]:
         "kronfluence fit": kronfluence_fit,
         "influence score": our_score,
         "kronfluence score": kronfluence_score,
+        "influence score in bfloat16": our_score_in_bfloat16,
     }[contender]
     result: dict[str, float] = work(model, data, folder)
     result["documents"] = len(data["rows"])
@@ -192,7 +212,13 @@ def our_fit(model: Any, data: Any, folder: Path) -> dict[str, float]:
     return result
 
 
-def our_score(model: Any, data: Any, folder: Path) -> dict[str, float]:
+def our_score_in_bfloat16(model: Any, data: Any, folder: Path) -> dict[str, float]:
+    """The same with the model, the gradients and their products in bfloat16; sums and preconditioning in float32."""
+    model.model.bfloat16()
+    return our_score(model, data, folder, "ours-bfloat16.npy")
+
+
+def our_score(model: Any, data: Any, folder: Path, result: str = "ours.npy") -> dict[str, float]:
     """Query gradients, preconditioning, and one scan, with our factors."""
     import numpy as np
 
@@ -218,7 +244,7 @@ def our_score(model: Any, data: Any, folder: Path) -> dict[str, float]:
 
     query_seconds = seconds(prepare_queries)
     scan_seconds = seconds(Scan(folder / "scan", model, layers, table, held[0], budget).run)
-    np.save(folder / "ours.npy", map_arrays(folder / "scan" / "scores.safetensors")["dot"])
+    np.save(folder / result, map_arrays(folder / "scan" / "scores.safetensors")["dot"])
     return {"queries": query_seconds, "scan": scan_seconds}
 
 
@@ -310,11 +336,13 @@ def print_tables(rounds: list[dict[str, dict[str, float]]], folder: Path) -> Non
 
     data = json.loads((folder / "tokens.json").read_text())
     lengths = [len(row) for row in data["rows"]]
+    width, mlp, blocks = data["model"]
     print(
         f"{platform.machine()}, {platform.python_version()}, torch {torch.__version__}, one thread, float32"
     )
     print(
-        f"Llama-like, 4 layers × 384, MLP 1024 tracked; {len(lengths)} documents of {statistics.mean(lengths):.0f} "
+        "Llama-like, {2} layers × {0}, MLP {1} tracked; ".format(*data["model"])
+        + f"{len(lengths)} documents of {statistics.mean(lengths):.0f} "
         f"tokens on average (max {max(lengths)}), {QUERIES} queries of 100 tokens; {len(rounds)} rounds\n"
     )
     step = [round_["plain step"]["step"] for round_ in rounds]
@@ -335,17 +363,32 @@ def print_tables(rounds: list[dict[str, dict[str, float]]], folder: Path) -> Non
             columns.append([t / s for t, s in zip(taken, step, strict=True)])
         pairs = [a / b for a, b in zip(*columns, strict=True)]
         print(f"| {label} | " + " | ".join(map(spread, (*columns, pairs))) + " |")
+    low = [r["influence score in bfloat16"] for r in rounds]
+    for label, part, scale in (
+        ("query gradient + preconditioning in bfloat16", "queries", len(lengths) / QUERIES),
+        ("**score in bfloat16**, steps a document", "scan", 1),
+    ):
+        print(
+            f"| {label} | {spread([r[part] * scale / s for r, s in zip(low, step, strict=True)])} | – | – |"
+        )
     for work in ("fit", "score"):
         ours, peer = ([r[f"{p} {work}"]["memory"] for r in rounds] for p in ("influence", "kronfluence"))
         print(
             f"| peak memory of the {work}, MB | {statistics.median(ours):,.0f} | {statistics.median(peer):,.0f} "
             f"| {statistics.median(ours) / statistics.median(peer):.2f} |"
         )
+    print(
+        f"| peak memory of the score in bfloat16, MB | {statistics.median(r['memory'] for r in low):,.0f} | – | – |"
+    )
     ours, peer = np.load(folder / "ours.npy"), np.load(folder / "peer.npy")
+    lower = np.load(folder / "ours-bfloat16.npy")
     order = sorted(range(len(data["queries"])), key=lambda i: len(data["queries"][i]), reverse=True)
     correlation = [float(np.corrcoef(ours[q], peer[row])[0, 1]) for row, q in enumerate(order)]
     print(f"\nagreement of the scores, Pearson R a query: mean {statistics.mean(correlation):.7f}, ", end="")
     print(f"minimum {min(correlation):.7f}")
+    correlation = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(ours, lower, strict=True)]
+    print(f"of ours in bfloat16 with ours in float32: mean {statistics.mean(correlation):.5f}, ", end="")
+    print(f"minimum {min(correlation):.5f}")
 
 
 def spread(values: list[float]) -> str:
