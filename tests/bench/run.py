@@ -341,9 +341,9 @@ def print_tables(rounds: list[dict[str, dict[str, float]]], folder: Path) -> Non
         f"{platform.machine()}, {platform.python_version()}, torch {torch.__version__}, one thread, float32"
     )
     print(
-        "Llama-like, {2} layers × {0}, MLP {1} tracked; ".format(*data["model"])
-        + f"{len(lengths)} documents of {statistics.mean(lengths):.0f} "
-        f"tokens on average (max {max(lengths)}), {QUERIES} queries of 100 tokens; {len(rounds)} rounds\n"
+        f"Llama-like, {blocks} layers × {width}, MLP {mlp} tracked; {len(lengths)} documents of "
+        f"{statistics.mean(lengths):.0f} tokens on average (max {max(lengths)}), {QUERIES} queries of 100 tokens; "
+        f"{len(rounds)} rounds\n"
     )
     step = [round_["plain step"]["step"] for round_ in rounds]
     print(f"plain step: {1000 * statistics.median(step) / len(lengths):.1f} ms a document, ", end="")
