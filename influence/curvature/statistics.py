@@ -13,6 +13,8 @@ from torch import Tensor
 
 #: Elements of one stack of document gradients `[b, O, I]`; bounds memory when documents are many and short.
 GRADIENT_STACK_ELEMENTS = 1 << 24
+#: Rows of a covariance that are added at a time.
+_COVARIANCE_BLOCK = 128
 
 
 def augment(a_BTI: Tensor, has_bias: bool) -> Tensor:
@@ -22,16 +24,20 @@ def augment(a_BTI: Tensor, has_bias: bool) -> Tensor:
     return torch.cat([a_BTI, a_BTI.new_ones(*a_BTI.shape[:2], 1)], dim=-1)
 
 
-def activation_covariance(a_BTI: Tensor, mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """`Σ a aᵀ` over real tokens, `[I, I]`."""
-    a_NI = a_BTI[mask_BT].to(dtype)
-    return a_NI.mT @ a_NI
+def add_covariance(total_NN: Tensor, x_BTN: Tensor, mask_BT: Tensor) -> None:
+    """Add `Σ x xᵀ` over real tokens, of activations or pseudo-gradients, to the upper triangle of `total [N, N]`.
+
+    Rows of blocks from the diagonal on: little more than half the products. What lies below it is for `symmetric`.
+    """
+    x_KN = x_BTN[mask_BT].to(total_NN.dtype)
+    for start in range(0, len(total_NN), _COVARIANCE_BLOCK):
+        rows = slice(start, start + _COVARIANCE_BLOCK)
+        total_NN[rows, start:].addmm_(x_KN[:, rows].mT, x_KN[:, start:])
 
 
-def gradient_covariance(s_BTO: Tensor, mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """`Σ s sᵀ` over real tokens, `[O, O]`."""
-    s_NO = s_BTO[mask_BT].to(dtype)
-    return s_NO.mT @ s_NO
+def symmetric(upper_NN: Tensor) -> Tensor:
+    """The symmetric matrix of an upper triangle; what is below it does not count."""
+    return upper_NN.triu() + upper_NN.triu(1).mT
 
 
 def document_gradients(s_BTO: Tensor, a_BTI: Tensor) -> Tensor:

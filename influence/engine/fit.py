@@ -18,10 +18,10 @@ from torch import Tensor
 from influence.config import FitConfig
 from influence.curvature.eigen import eigenbasis
 from influence.curvature.statistics import (
-    activation_covariance,
-    gradient_covariance,
+    add_covariance,
     sample_labels,
     squared_rotated_gradients,
+    symmetric,
 )
 from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad, usual_batch_tokens
 from influence.engine.passes import Budget, Labels, backward, describe_documents, progress, run_blocks
@@ -162,15 +162,14 @@ class Fit:
             sums[f"gradient_covariance/{layer.name}"] = self._zeros(outputs, outputs)
 
         def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, batch: TokenBatch) -> None:
-            mask = batch.mask_BT
-            sums[f"activation_covariance/{layer.name}"] += activation_covariance(a_BTI, mask, self.dtype)
-            sums[f"gradient_covariance/{layer.name}"] += gradient_covariance(s_BTO, mask, self.dtype)
+            add_covariance(sums[f"activation_covariance/{layer.name}"], a_BTI, batch.mask_BT)
+            add_covariance(sums[f"gradient_covariance/{layer.name}"], s_BTO, batch.mask_BT)
 
         self._accumulate("covariances", 1, sums, reduce)
         tokens = torch.tensor([int(self.table.lengths.sum())])
         for kind in ("activation", "gradient"):
             name = f"{kind}_covariance"
-            self._store(name, {layer.name: sums[f"{name}/{layer.name}"] for layer in self.layers})
+            self._store(name, {layer.name: symmetric(sums[f"{name}/{layer.name}"]) for layer in self.layers})
             self._store(f"num_{name}_processed", {layer.name: tokens.clone() for layer in self.layers})
         self._state("covariances").unlink(missing_ok=True)
 

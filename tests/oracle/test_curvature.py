@@ -11,7 +11,7 @@ from dense_world import World, dense_covariances
 from influence.curvature import statistics
 from influence.curvature.dense import ekfac_matrix, fisher, kfac_matrix, solve
 from influence.curvature.ekfac import damping, precondition
-from influence.curvature.statistics import squared_rotated_gradients
+from influence.curvature.statistics import add_covariance, squared_rotated_gradients, symmetric
 from influence.store.factors import Factors, load_tensors
 
 
@@ -116,3 +116,17 @@ def test_both_ways_of_rotating_and_any_stack_size_agree(
         found_OI = squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, torch.float64)
         torch.testing.assert_close(found_OI, expected_OI, rtol=1e-10, atol=1e-10)
     assert rotated == [rotates_tokens] * 3
+
+
+@pytest.mark.parametrize("width", [5, 128, 300])
+def test_a_covariance_from_its_upper_blocks_is_the_whole_one(width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x_BTN = torch.randn(3, 4, width, generator=generator, dtype=torch.float64)
+    mask_BT = torch.tensor(
+        [[True, True, True, True], [True, True, False, False], [True, False, False, False]]
+    )
+    total = torch.zeros(width, width, dtype=torch.float64)
+    for _ in range(2):
+        add_covariance(total, x_BTN, mask_BT)
+    x_KN = x_BTN[mask_BT]
+    torch.testing.assert_close(symmetric(total), 2 * x_KN.mT @ x_KN)
