@@ -8,6 +8,7 @@ For every rank and layer each query is cut to its leading singular pairs, and me
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,10 +23,12 @@ from influence.engine.batching import pad
 from influence.engine.passes import Budget, backward
 from influence.engine.precondition import query_gradients
 from influence.engine.score import matching_layers
-from influence.models.load import load_model
+from influence.models.layers import TrackedLayer
+from influence.models.load import LanguageModel, load_model
 from influence.store.factors import open_factors
 
 RANKS = (4, 8, 16, 32, 64)
+METRICS = ("plain", "documents' metric")
 
 
 def main() -> None:
@@ -43,7 +46,8 @@ def main() -> None:
     queries = read_queries(options.queries)[: options.most_queries]
     gradients = query_gradients(model, layers, queries, 512, Budget(1 << 10))
     tokens = sampled_tokens(model, layers, options.corpus, options.documents)
-    exact_QD, cut = 0.0, {}
+    exact_QD = torch.zeros(len(queries), sum(len(a_BTI) for a_BTI, _ in tokens[0]))
+    cut = {(name, rank): torch.zeros_like(exact_QD) for name in METRICS for rank in RANKS}
     for index, layer in enumerate(layers):
         found = factors.layer(layer.name)
         q_S, q_A = found.gradient_eigenvectors, found.activation_eigenvectors
@@ -51,25 +55,23 @@ def main() -> None:
         p_QOI = torch.empty(len(queries), *layer.shape)
         for rows_B, p_BOI in gradients.rotated(index, found, 0.1):
             p_QOI[rows_B] = p_BOI
-        exact_QD = exact_QD + p_QOI.flatten(1) @ g_DOI.flatten(1).mT
-        metrics = {
-            "documents' metric": document_roots(*factors.token_eigenvalues(layer.name)),
-            "plain": plain_roots(*layer.shape),
-        }
-        for name, roots in metrics.items():
+        exact_QD += p_QOI.flatten(1) @ g_DOI.flatten(1).mT
+        both = plain_roots(*layer.shape), document_roots(*factors.token_eigenvalues(layer.name))
+        for name, roots in zip(METRICS, both, strict=True):
             root_S, root_A = roots.outputs.float()[:, None], roots.inputs.float()
             u, values, vh = torch.linalg.svd(root_S * p_QOI * root_A, full_matrices=False)
             for rank in RANKS:
                 kept_QOI = (u[..., :rank] * values[:, None, :rank]) @ vh[:, :rank] / root_S / root_A
-                dot_QD = kept_QOI.flatten(1) @ g_DOI.flatten(1).mT
-                cut[name, rank] = cut.get((name, rank), 0.0) + dot_QD
+                cut[name, rank] += kept_QOI.flatten(1) @ g_DOI.flatten(1).mT
     print(f"{len(layers)} layers, {len(queries)} queries, {exact_QD.shape[1]} documents; R mean / least\n")
     print("| | " + " | ".join(f"rank {rank}" for rank in RANKS) + " |\n|---|" + "---|" * len(RANKS))
-    for name in ("plain", "documents' metric"):
+    for name in METRICS:
         print(f"| {name} | " + " | ".join(agreement(exact_QD, cut[name, rank]) for rank in RANKS) + " |")
 
 
-def sampled_tokens(model, layers, corpus: str, count: int) -> list[list[tuple[Tensor, Tensor]]]:
+def sampled_tokens(
+    model: LanguageModel, layers: Sequence[TrackedLayer], corpus: str, count: int
+) -> list[list[tuple[Tensor, Tensor]]]:
     """`(a_BTI, s_BTO)` of documents drawn from the corpus, one a batch, for each layer."""
     documents = list(read_corpus(corpus))
     drawn = np.random.default_rng(0).permutation(len(documents))[:count]
