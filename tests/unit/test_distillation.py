@@ -30,7 +30,7 @@ from influence.train.distill.distillation import Recipe, distil
 from influence.train.distill.evaluate import Answer, of_traces
 from influence.train.distill.internalisers.settings import TuneSettings
 from influence.train.distill.lessons import before_answer, read_lessons
-from influence.train.distill.names import CONTEXT, MODELS, STEPWISE
+from influence.train.distill.names import AS_LONG, CONTEXT, MODELS, STEPWISE
 from influence.train.distill.prompt_files import Prompts
 from influence.train.distill.sample import Plan
 from influence.train.distill.systems import named_system
@@ -64,7 +64,7 @@ def test_from_unlabelled_inputs_to_tables(base: Path, tmp_path: Path) -> None:
     assert (summary["filter"]["kept"], summary["filter"]["target_accuracy"]) == (8, 1.0)
     answers = read_answers(tmp_path / "run")
     table = measures(answers).set_index("model")
-    assert list(table.index) == [name for name in MODELS if name not in (STEPWISE, CONTEXT)]
+    assert list(table.index) == [name for name in MODELS if name not in (STEPWISE, CONTEXT, AS_LONG)]
     accuracy = table["accuracy"].to_dict()
     assert (accuracy["System 1"], accuracy["System 2"]) == (0, 1)
     assert accuracy["System 2, one sample"] < 1
