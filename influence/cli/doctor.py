@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from influence.cli.options import device_options
+from influence.cli.options import device_options, layers_option
 
 
 @click.command("doctor")
@@ -14,13 +14,7 @@ from influence.cli.options import device_options
 @click.option("--corpus", help="Take documents from here.  [default: random tokens]")
 @click.option("--documents", default=8, show_default=True, type=click.IntRange(2), help="So many of them.")
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8))
-@click.option(
-    "--layers",
-    multiple=True,
-    default=("mlp",),
-    show_default=True,
-    help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
-)
+@layers_option
 @device_options
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 def doctor(

@@ -11,6 +11,7 @@ from influence.cli.options import (
     compute_options,
     corpus_options,
     dry_run_option,
+    layers_option,
     out_option,
     taken_fields,
     text_options,
@@ -21,13 +22,7 @@ from influence.cli.options import (
 @click.argument("model")
 @corpus_options
 @out_option
-@click.option(
-    "--layers",
-    multiple=True,
-    default=("mlp",),
-    show_default=True,
-    help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
-)
+@layers_option
 @text_options
 @click.option(
     "--documents",

@@ -79,6 +79,17 @@ def compute_options(command: Command) -> Command:
     return command
 
 
+def layers_option(command: Command) -> Command:
+    """`--layers`."""
+    return click.option(
+        "--layers",
+        multiple=True,
+        default=("mlp",),
+        show_default=True,
+        help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
+    )(command)
+
+
 def dry_run_option(command: Command) -> Command:
     """`--dry-run`."""
     return click.option(

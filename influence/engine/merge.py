@@ -7,24 +7,20 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from influence.data.tokens import TokenReport
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.provenance import provenance
 from influence.store.artefact import (
-    allocate_arrays,
     claim,
     differences,
     finish,
     flush_arrays,
-    map_arrays,
     write_json,
 )
 from influence.store.documents import REPORT, join_documents
 from influence.store.pieces import Piece, open_piece
-from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 
 
 def merge(pieces: Sequence[str | Path], out: str | Path) -> Scores:
@@ -99,15 +95,8 @@ def _sum(reports: Sequence[dict[str, int]]) -> TokenReport:
 def _join_arrays(folder: Path, pieces: Sequence[Scores]) -> None:
     first = pieces[0]
     documents = sum(len(piece.documents) for piece in pieces)
-    kind = "F64" if first.dot.dtype == np.float64 else "F32"
-    shapes = {
-        "dot": ((len(first.queries), documents), kind),
-        "gradient_norm": ((documents,), kind),
-        "query_nll": ((len(first.queries),), kind),
-    }
     with whole_file(folder / ARRAYS) as part:
-        allocate_arrays(part, shapes)
-        joined = map_arrays(part, "r+")
+        joined = allocate_scores(part, len(first.queries), documents, first.dot.dtype)
         joined["query_nll"][:] = first.query_nll
         start = 0
         for piece in pieces:

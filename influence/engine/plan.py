@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from influence.config import FitConfig, ScoreConfig
-from influence.curvature.eigen import eigenbasis
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import usual_batch_tokens
 from influence.engine.fit import Fit
@@ -35,8 +33,6 @@ _DRAWN = 1000
 _BATCHES = 16
 #: Queries of the two rehearsals of a score, between and beyond which time and memory are taken as straight lines.
 _FEW, _MORE = 4, 16
-#: Eigendecompositions up to this size are timed, larger ones by the cube of their size.
-_TIMED_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ def plan_fit(
         for path in drawn.folder.glob("*covariance*"):
             path.unlink()
         covariances = _seconds(fit.covariances)
-        fit.eigenbases()
+        eigenbases = _seconds(fit.eigenbases)  # of all layers, as in the run
         eigenvalues = _seconds(fit.corrected_eigenvalues)
         host, device = peak.read()
     share = min(1.0, config.documents / drawn.documents)
@@ -101,7 +97,7 @@ def plan_fit(
         passes=2,
         seconds={
             "covariances": covariances * tokens / drawn.rehearsed,
-            "eigenbases": sum(_eigen_seconds(sides)),
+            "eigenbases": eigenbases,
             "eigenvalues": eigenvalues * tokens / drawn.rehearsed,
         },
         host=host,
@@ -233,15 +229,6 @@ def _draw(corpus: Corpus) -> tuple[int, list[Document]]:
             kept[place] = document
     generator.shuffle(kept)
     return count, kept
-
-
-def _eigen_seconds(sides: Sequence[int]) -> list[float]:
-    """Seconds of the eigendecomposition of each side, each size timed once."""
-    known: dict[int, float] = {}
-    for size in sorted({min(side, _TIMED_SIZE) for side in sides}):
-        matrix = torch.randn(size, 2 * size, dtype=torch.float64)
-        known[size] = _seconds(partial(eigenbasis, matrix @ matrix.mT, 1))
-    return [known[min(side, _TIMED_SIZE)] * max(1, side / _TIMED_SIZE) ** 3 for side in sides]
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -29,13 +29,13 @@ from influence.files import whole_file
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import allocate_arrays, claim, finish, flush_arrays, map_arrays, write_arrays
+from influence.store.artefact import claim, finish, flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
 from influence.store.journal import intact
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
-from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 from influence.types import Query
 
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
@@ -272,17 +272,10 @@ class Scan:
 
     def _join(self, plan: list[Columns]) -> None:
         """One file of the blocks, columns back in document order."""
-        n_queries, n_documents = len(self.queries.nll), len(self.table)
-        kind = "F64" if self.queries.nll.dtype == torch.float64 else "F32"
-        shapes = {
-            "dot": ((n_queries, n_documents), kind),
-            "gradient_norm": ((n_documents,), kind),
-            "query_nll": ((n_queries,), kind),
-        }
+        nll_Q = self.queries.nll.cpu().numpy()
         with whole_file(self.folder / ARRAYS) as part:
-            allocate_arrays(part, shapes)
-            joined = map_arrays(part, "r+")
-            joined["query_nll"][:] = self.queries.nll.cpu().numpy()
+            joined = allocate_scores(part, len(nll_Q), len(self.table), nll_Q.dtype)
+            joined["query_nll"][:] = nll_Q
             if self.known:
                 here, there = self.known.here, self.known.there
                 for row, values in enumerate(self.known.scores.dot):
@@ -290,7 +283,7 @@ class Scan:
                 joined["gradient_norm"][here] = self.known.scores.gradient_norm[there]
             for number, columns in enumerate(plan):
                 block = map_arrays(self._block(number))
-                if len(block["dot"]) != n_queries or not np.array_equal(block["column"], columns):
+                if len(block["dot"]) != len(nll_Q) or not np.array_equal(block["column"], columns):
                     raise StoreError(
                         f"{self._block(number)} is not a block of this run.",
                         fix="Delete it and run the command again.",

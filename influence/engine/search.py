@@ -32,7 +32,7 @@ from influence.store.documents import FILE, DocumentTable, write_documents
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, open_index
 from influence.store.journal import intact
-from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 from influence.types import Document, Query
 
 _RESCORED = "rescored"
@@ -234,16 +234,8 @@ def _write_partial(
     folder: Path, scored: dict[str, npt.NDArray[Any]], columns: npt.NDArray[np.int64], documents: int
 ) -> None:
     """The arrays of a score store of all documents, NaN where none was computed."""
-    queries = len(scored["query_nll"])
-    kind = "F64" if scored["dot"].dtype == np.float64 else "F32"
-    shapes = {
-        "dot": ((queries, documents), kind),
-        "gradient_norm": ((documents,), kind),
-        "query_nll": ((queries,), kind),
-    }
     with whole_file(folder / ARRAYS) as part:
-        allocate_arrays(part, shapes)
-        arrays = map_arrays(part, "r+")
+        arrays = allocate_scores(part, len(scored["query_nll"]), documents, scored["dot"].dtype)
         arrays["query_nll"][:] = scored["query_nll"]
         for name in ("dot", "gradient_norm"):
             arrays[name][:] = np.nan

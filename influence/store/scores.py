@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
-from influence.store.artefact import map_arrays, open_complete, write_json
+from influence.store.artefact import allocate_arrays, map_arrays, open_complete, write_json
 from influence.store.documents import DocumentTable
 from influence.types import Query, Reading, Step
 
@@ -36,6 +36,20 @@ QUERIES = "queries.json"
 def write_query_records(folder: Path, queries: Sequence[Query]) -> None:
     """Store the queries of a run beside its scores."""
     write_json(folder / QUERIES, [asdict(query) for query in queries])
+
+
+def allocate_scores(
+    part: Path, queries: int, documents: int, dtype: npt.DTypeLike
+) -> dict[str, npt.NDArray[Any]]:
+    """A file of `dot`, `gradient_norm` and `query_nll`, zeros that are mapped to be filled; float64 or else float32."""
+    kind = "F64" if np.dtype(dtype) == np.float64 else "F32"
+    shapes = {
+        "dot": ((queries, documents), kind),
+        "gradient_norm": ((documents,), kind),
+        "query_nll": ((queries,), kind),
+    }
+    allocate_arrays(part, shapes)
+    return map_arrays(part, "r+")
 
 
 def _read_query_records(folder: Path) -> tuple[Query, ...]:

@@ -46,7 +46,7 @@ SCORE_STEPS = [
     (score_module, "precondition_queries"),
     (score_module, "backward"),
     (score_module, "write_arrays"),
-    (score_module, "allocate_arrays"),
+    (score_module, "allocate_scores"),
     (score_module, "map_arrays"),
     (score_module, "finish"),
 ]

@@ -89,7 +89,7 @@ def jobs(factors: Factors, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "score": (
             lambda out: score(MODEL, factors, QUERIES, CORPUS, out, batch_tokens=30),
             score_module,
-            "allocate_arrays",
+            "allocate_scores",
         ),
         "index": (
             lambda out: build_index(MODEL, factors, CORPUS, out, batch_tokens=30, bytes=4096),
@@ -155,7 +155,7 @@ def test_blocks_of_another_run_are_not_used(factors: Factors, jobs: dict[str, Jo
     out, other = tmp_path / "run", tmp_path / "other"
     shutil.copytree(jobs["score"].stopped, out)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_module, "allocate_arrays", None)
+        patch.setattr(score_module, "allocate_scores", None)
         with pytest.raises(TypeError):
             score(MODEL, factors, QUERIES[::-1], CORPUS, other, batch_tokens=30)
     shutil.copy(other / "blocks" / "000000.safetensors", out / "blocks" / "000000.safetensors")

@@ -264,6 +264,7 @@ SEARCH_STEPS = [
     (search_module, "write_query_records"),
     (search_module, "query_gradients"),
     (search_module, "allocate_arrays"),
+    (search_module, "allocate_scores"),
     (search_module, "write_documents"),
     (search_module, "choose"),
     (search_module, "map_arrays"),
