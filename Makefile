@@ -44,7 +44,7 @@ $(DEMO)/queries.jsonl: | $(DEMO)/corpus
 # -- for developers
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

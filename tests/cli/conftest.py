@@ -1,52 +1,19 @@
-"""A tiny model, a corpus and queries on disk, and the program to run on them."""
+"""What commands need, made once, and the program to run them on."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
+from inputs import Inputs, write_model_corpus_queries
 from kills import write_inputs
 from program import Server
-from texts import random_documents, random_queries
-from tiny import tiny_model
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a user has before the first command."""
-
-    model: Path
-    corpus: Path
-    queries: Path
-
-    def fit(self, out: Path) -> list[str]:
-        return ["fit-hessian", str(self.model), "--corpus", str(self.corpus), "--out", str(out), *SMALL]
-
-    def score(self, hessian: Path, out: Path) -> list[str]:
-        run = ["score", "--queries", self.queries, "--model", self.model, "--hessian", hessian]
-        return [str(part) for part in (*run, "--corpus", self.corpus, "--out", out, *SMALL)]
-
-
-#: Small batches: a run long enough to be killed in its middle.
-SMALL = ("--batch-tokens", "150", "--device", "cpu")
 
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    folder = tmp_path_factory.mktemp("inputs")
-    model = tiny_model("llama")
-    model.model.save_pretrained(folder / "model")
-    model.tokenizer.save_pretrained(folder / "model")
-    rows = [
-        {"id": d.id, "text": d.text, "source": d.source}
-        for d in random_documents(200, seed=4, shortest=5, longest=30)
-    ]
-    for name, records in (("corpus", rows), ("queries", [asdict(query) for query in random_queries(3)])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    return Inputs(folder / "model", folder / "corpus.jsonl", folder / "queries.jsonl")
+    return write_model_corpus_queries(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Inputs
+from inputs import Inputs
 from program import Result, Server
 
 from influence.store.scores import open_scores

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Inputs
+from inputs import Inputs
 from program import Result, Server
 
 from influence.cli.main import COMMANDS

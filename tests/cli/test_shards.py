@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Inputs
+from inputs import Inputs
 from program import Server
 
 from influence.store.scores import open_scores

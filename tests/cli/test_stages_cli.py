@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import Inputs
+from inputs import Inputs
 from program import Server
 from tiny import tiny_model
 
