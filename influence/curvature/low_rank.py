@@ -67,22 +67,23 @@ def _floored(values: Tensor) -> Tensor:
     return values.clamp(min=_FLOOR * float(values.mean()))
 
 
-def compress(p_QOI: Tensor, roots: Roots, q_S: Tensor, q_A: Tensor, error: float) -> LowRank:
-    """The least rank of each query that loses at most `error` of `‖M‖²`.
+def compress(p_OI: Tensor, roots: Roots, q_S: Tensor, q_A: Tensor, error: float) -> tuple[Tensor, Tensor]:
+    """`left [R, O]` and `right [R, I]` of one query, of the least rank that loses at most `error` of `‖M‖²`.
 
     Args:
-        p_QOI: `P'`, preconditioned gradients in the eigenbases.
+        p_OI: `P'`, a preconditioned gradient in the eigenbases.
         q_S, q_A: Eigenvectors in columns.
         error: Share of the squared norm, between 0 and 1; the scores' R is then about `√(1 − error)`.
     """
-    root_S, root_A = roots.outputs.to(p_QOI), roots.inputs.to(p_QOI)
-    lefts, rights, ranks = [], [], []
-    for p_OI in p_QOI:
-        u_RO, v_RI = leading_pairs(root_S[:, None] * p_OI * root_A, error)
-        lefts.append((u_RO / root_S) @ q_S.mT)
-        rights.append((v_RI / root_A) @ q_A.mT)
-        ranks.append(len(u_RO))
-    return LowRank(torch.cat(lefts), torch.cat(rights), tuple(ranks))
+    root_S, root_A = roots.outputs.to(p_OI), roots.inputs.to(p_OI)
+    u_RO, v_RI = leading_pairs(root_S[:, None] * p_OI * root_A, error)
+    return (u_RO / root_S) @ q_S.mT, (v_RI / root_A) @ q_A.mT
+
+
+def joined(pairs: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype) -> LowRank:
+    """The queries that `compress` cut one by one, in this order."""
+    lefts, rights = zip(*pairs, strict=True)
+    return LowRank(torch.cat(lefts).to(dtype), torch.cat(rights).to(dtype), tuple(map(len, lefts)))
 
 
 def leading_pairs(m_OI: Tensor, error: float) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from influence.curvature.low_rank import LowRank, compress, document_roots
+from influence.curvature.low_rank import compress, document_roots, joined
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.engine.batching import Columns, batches, pad
 from influence.engine.memory import return_freed_memory
@@ -69,15 +69,15 @@ def compress_queries(
             q_S, q_A = (
                 q.to(gradients.nll) for q in (found.gradient_eigenvectors, found.activation_eigenvectors)
             )
-            cut: dict[int, LowRank] = {}
+            cut: dict[int, tuple[Tensor, Tensor]] = {}
             for rows_B, p_BOI in gradients.rotated(index, found, damping):
                 if len(columns):
                     exact_DQ[:, rows_B] += _rotated_products(p_BOI, sample[index], q_S, q_A)
                 for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
-                    cut[row] = compress(p_OI[None], roots, q_S, q_A, error)
+                    cut[row] = compress(p_OI, roots, q_S, q_A, error)
             gradients.tokens[index].clear()
             return_freed_memory()
-            queries = _joined([cut[row] for row in sorted(cut)], model.dtype)
+            queries = joined([cut[row] for row in sorted(cut)], model.dtype)
             products.layers.append(LowRankProducts(queries))
             if len(columns):  # a piece of a corpus may hold no text
                 workspace = products.workspace(model.dtype)
@@ -124,15 +124,6 @@ def _rotated_products(p_QOI: Tensor, sample: Sequence[TokenPair], q_S: Tensor, q
         for _, g_BOI in rotated_gradient_stacks(s_BTO.to(p_QOI), a_BTI.to(p_QOI), q_S, q_A)
     ]
     return torch.cat(parts)
-
-
-def _joined(queries: Sequence[LowRank], dtype: torch.dtype) -> LowRank:
-    """One record of queries that were compressed one by one."""
-    return LowRank(
-        torch.cat([query.left for query in queries]).to(dtype),
-        torch.cat([query.right for query in queries]).to(dtype),
-        tuple(rank for query in queries for rank in query.ranks),
-    )
 
 
 def _compression(

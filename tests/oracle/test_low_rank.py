@@ -20,6 +20,7 @@ from influence.curvature.low_rank import (
     Roots,
     compress,
     document_roots,
+    joined,
     leading_pairs,
     low_rank_products,
     plain_roots,
@@ -50,7 +51,8 @@ def basis(size: int, seed: int) -> Tensor:
 def cut(error: float, roots: Roots | None = None) -> tuple[Tensor, LowRank]:
     """`P` of some queries, dense and compressed."""
     p_QOI, q_S, q_A = numbers(QUERIES, OUTPUTS, INPUTS, seed=1), basis(OUTPUTS, 2), basis(INPUTS, 3)
-    found = compress(p_QOI, roots or plain_roots(OUTPUTS, INPUTS), q_S, q_A, error)
+    roots = roots or plain_roots(OUTPUTS, INPUTS)
+    found = joined([compress(p_OI, roots, q_S, q_A, error) for p_OI in p_QOI], torch.float64)
     return q_S @ p_QOI @ q_A.mT, found
 
 
