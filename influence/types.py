@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from influence.blocks import Eigenvectors
+
 Group = Literal["reasoning", "factual", "control"]
 Reading = Literal["dot", "per_nat", "normed"]
 
@@ -68,9 +70,10 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class LayerFactors:
     """EK-FAC of one tracked layer: `activation_eigenvectors [I, I]`, `gradient_eigenvectors [O, O]` (columns),
-    and the corrected eigenvalues `lam [O, I]`, a mean over documents.
+    and the corrected eigenvalues `lam [O, I]`, a mean over documents. Of covariances in blocks, eigenvectors are
+    `influence.blocks.BlockDiagonal`.
     """
 
-    activation_eigenvectors: Tensor
-    gradient_eigenvectors: Tensor
+    activation_eigenvectors: Eigenvectors
+    gradient_eigenvectors: Eigenvectors
     lam: Tensor

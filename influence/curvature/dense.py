@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from influence.blocks import dense
 from influence.types import LayerFactors
 
 
@@ -47,5 +48,5 @@ def kfac_matrix(activation_covariance: Tensor, gradient_covariance: Tensor, toke
 
 def ekfac_matrix(factors: LayerFactors) -> Tensor:
     """EK-FAC of one layer as a dense matrix, `[O·I, O·I]`."""
-    basis: Tensor = torch.kron(factors.gradient_eigenvectors, factors.activation_eigenvectors)
+    basis: Tensor = torch.kron(dense(factors.gradient_eigenvectors), dense(factors.activation_eigenvectors))
     return basis @ torch.diag(factors.lam.flatten()) @ basis.mT

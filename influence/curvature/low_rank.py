@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from influence.blocks import Eigenvectors
+
 #: Eigenvalues below this part of their mean count as that much: a root must not be divided by zero.
 _FLOOR = 1e-6
 _FIRST_RANK = 16
@@ -67,7 +69,9 @@ def _floored(values: Tensor) -> Tensor:
     return values.clamp(min=_FLOOR * float(values.mean()))
 
 
-def compress(p_OI: Tensor, roots: Roots, q_S: Tensor, q_A: Tensor, error: float) -> tuple[Tensor, Tensor]:
+def compress(
+    p_OI: Tensor, roots: Roots, q_S: Eigenvectors, q_A: Eigenvectors, error: float
+) -> tuple[Tensor, Tensor]:
     """`left [R, O]` and `right [R, I]` of one query, of the least rank that loses at most `error` of `‖M‖²`.
 
     Args:

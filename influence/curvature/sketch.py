@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from influence.blocks import Eigenvectors
 from influence.curvature.ekfac import damping
 from influence.curvature.statistics import gradient_stacks
 from influence.types import LayerFactors
@@ -49,8 +50,8 @@ class Metric:
         weight_OI: Expected contribution of each eigen-coordinate to a score, `(lam / (lam + damping))²`.
     """
 
-    q_S: Tensor
-    q_A: Tensor
+    q_S: Eigenvectors
+    q_A: Eigenvectors
     root_S: Tensor
     root_A: Tensor
     inverse_OI: Tensor

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from influence.blocks import Eigenvectors
+
 #: Elements of one stack of document gradients `[b, O, I]`; bounds memory when documents are many and short.
 GRADIENT_STACK_ELEMENTS = 1 << 24
 #: Rows of a covariance that are added at a time.
@@ -54,7 +56,7 @@ def gradient_stacks(s_BTO: Tensor, a_BTI: Tensor) -> Iterator[tuple[slice, Tenso
 
 
 def rotated_gradient_stacks(
-    s_BTO: Tensor, a_BTI: Tensor, q_S: Tensor, q_A: Tensor
+    s_BTO: Tensor, a_BTI: Tensor, q_S: Eigenvectors, q_A: Eigenvectors
 ) -> Iterator[tuple[slice, Tensor]]:
     """`Q_Sᵀ G Q_A` of each document in stacks of bounded memory: `(rows of the batch, [B, O, I])`.
 
@@ -69,7 +71,7 @@ def rotated_gradient_stacks(
 
 
 def squared_rotated_gradients(
-    s_BTO: Tensor, a_BTI: Tensor, q_S: Tensor, q_A: Tensor, dtype: torch.dtype
+    s_BTO: Tensor, a_BTI: Tensor, q_S: Eigenvectors, q_A: Eigenvectors, dtype: torch.dtype
 ) -> Tensor:
     """`Σ_documents (Q_Sᵀ G Q_A)²`, elementwise: `[O, I]`, the sum behind the corrected eigenvalues.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from influence.blocks import Eigenvectors
 from influence.curvature.low_rank import compress, document_roots, joined
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.engine.batching import Columns, batches, pad
@@ -116,7 +117,9 @@ def _tokens(
     return tokens
 
 
-def _rotated_products(p_QOI: Tensor, sample: Sequence[TokenPair], q_S: Tensor, q_A: Tensor) -> Tensor:
+def _rotated_products(
+    p_QOI: Tensor, sample: Sequence[TokenPair], q_S: Eigenvectors, q_A: Eigenvectors
+) -> Tensor:
     """`<P', Q_Sᵀ G_d Q_A>`, which is `<P, G_d>`, of the sampled documents, `[D, Q]`."""
     parts = [
         g_BOI.flatten(1) @ p_QOI.flatten(1).mT

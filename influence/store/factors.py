@@ -9,11 +9,14 @@ One safetensors file per tensor name, each mapping layer name -> tensor:
     lambda_matrix  Σ (Q_Sᵀ G Q_A)² [O, I]     num_lambda_processed                 documents [1]
 
 A folder of factors that kronfluence wrote (`factors_NAME`) opens here, and ours opens there.
+
+Of covariances in blocks, each block of a layer's covariance, eigenvectors and eigenvalues is a tensor of its own,
+`LAYER/0`, `LAYER/1`, …; kronfluence does not know these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from influence.blocks import Eigenvectors, block_diagonal, block_suffixes
 from influence.errors import StoreError
 from influence.files import whole_file
 from influence.store.artefact import open_complete, read_manifest, write_json
@@ -60,6 +64,15 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise StoreError(f"{path} cannot be read.", have=str(error), fix="Fit the Hessian again.") from error
 
 
+def load_matrices(path: Path, suffixes: Sequence[str], device: torch.device) -> dict[str, Eigenvectors]:
+    """The matrix of each layer from a whole file in which its blocks have these suffixes."""
+    tensors = load_tensors(path)
+    layers = [name.removesuffix(suffixes[0]) for name in tensors if name.endswith(suffixes[0])]
+    return {
+        layer: block_diagonal([tensors[layer + suffix].to(device) for suffix in suffixes]) for layer in layers
+    }
+
+
 def write_kronfluence_arguments(folder: Path, empirical: bool) -> None:
     """The file by which kronfluence recognises a folder of factors."""
     write_json(folder / "factor_arguments.json", {"strategy": "ekfac", "use_empirical_fisher": empirical})
@@ -92,6 +105,12 @@ class Factors:
         """What a score store records of the Hessian it used."""
         return self.manifest["config"] if self.manifest else {"kronfluence": str(self.folder.resolve())}
 
+    @property
+    def covariance_blocks(self) -> int:
+        """Blocks of each covariance."""
+        count: int = self.manifest["config"].get("covariance_blocks", 1) if self.manifest else 1
+        return count
+
     def layer(self, name: str) -> LayerFactors:
         """The factors of one layer; `lam` is a mean over documents.
 
@@ -104,7 +123,9 @@ class Factors:
                 f"{name} has no curvature in {self.folder}: its gradient was zero on every document of the fit.",
                 fix="Fit the Hessian again, leaving it out of --layers.",
             )
-        q_A, q_S = self._tensor("activation_eigenvectors", name), self._tensor("gradient_eigenvectors", name)
+        q_A, q_S = (
+            block_diagonal(self._blocks(f"{kind}_eigenvectors", name)) for kind in ("activation", "gradient")
+        )
         outputs, inputs = lam.shape if lam.ndim == 2 else (0, 0)
         if q_A.shape != (inputs, inputs) or q_S.shape != (outputs, outputs):
             raise StoreError(
@@ -116,13 +137,19 @@ class Factors:
 
     def token_eigenvalues(self, name: str) -> tuple[Tensor, Tensor]:
         """Eigenvalues of the covariances of one layer, over tokens: of `S [O]` and of `A [I]`."""
-        return self._tensor("gradient_eigenvalues", name), self._tensor("activation_eigenvalues", name)
+        e_S, e_A = (
+            torch.cat(self._blocks(f"{kind}_eigenvalues", name)) for kind in ("gradient", "activation")
+        )
+        return e_S, e_A
 
     def shape(self, name: str) -> tuple[int, int]:
         """Shape of the gradient matrix of a layer, `(O, I)`."""
         with self._open("lambda_matrix") as file:
             outputs, inputs = file.get_slice(name).get_shape()
         return outputs, inputs
+
+    def _blocks(self, kind: str, name: str) -> list[Tensor]:
+        return [self._tensor(kind, name + suffix) for suffix in block_suffixes(self.covariance_blocks)]
 
     def _tensor(self, kind: str, name: str) -> Tensor:
         with self._open(kind) as file:
