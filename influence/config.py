@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from influence.errors import InputError
 
@@ -16,8 +17,9 @@ class FitConfig:
         max_length: Most tokens of a document.
         windows: Cut longer documents into windows instead of truncating them.
         documents: Fit on at most this many documents, drawn uniformly.
+        covariance_tokens: Share of the tokens that the covariances are summed over, drawn at random.
         empirical: Use the corpus's own labels (empirical Fisher) instead of labels sampled from the model.
-        seed: Of the draw of documents and of labels.
+        seed: Of the draw of documents, of tokens and of labels.
         backend: Who computes the fit: `influence` or `kronfluence`.
     """
 
@@ -25,6 +27,7 @@ class FitConfig:
     max_length: int = 512
     windows: bool = False
     documents: int = 100_000
+    covariance_tokens: float = 1.0
     empirical: bool = False
     seed: int = 0
     backend: str = "influence"
@@ -34,6 +37,22 @@ class FitConfig:
         _positive("documents", self.documents)
         if self.backend not in ("influence", "kronfluence"):
             raise InputError(f"There is no backend {self.backend!r}.", fix="Use influence or kronfluence.")
+        if not 0 < self.covariance_tokens <= 1:
+            raise InputError(
+                "covariance_tokens is a share, above 0 and at most 1.", have=str(self.covariance_tokens)
+            )
+        if self.covariance_tokens < 1 and self.backend != "influence":
+            raise InputError(
+                "kronfluence sums covariances over all tokens.",
+                fix="Leave out --covariance-tokens, or --backend kronfluence.",
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What a manifest records. A setting that is younger than some fits is absent where it does as they did."""
+        settings = asdict(self)
+        if self.covariance_tokens == 1:
+            del settings["covariance_tokens"]
+        return settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

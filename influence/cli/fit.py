@@ -31,10 +31,21 @@ from influence.cli.options import (
     help="Fit on at most this many documents, drawn uniformly.",
 )
 @click.option(
+    "--covariance-tokens",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the tokens that the covariances are summed over, drawn at random: less time, more noise.",
+)
+@click.option(
     "--empirical", is_flag=True, help="Use the corpus's own labels instead of labels sampled from the model."
 )
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of documents and labels drawn."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of documents, tokens and labels drawn.",
 )
 @click.option(
     "--backend", type=click.Choice(["influence", "kronfluence"]), default="influence", show_default=True

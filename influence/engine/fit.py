@@ -6,11 +6,11 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -24,9 +24,10 @@ from influence.curvature.statistics import (
     symmetric,
 )
 from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad, usual_batch_tokens
+from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.engine.passes import Budget, Labels, backward, describe_documents, progress, run_blocks
 from influence.engine.prepare import Corpus, survey, tokenised_documents
-from influence.errors import ComputeError
+from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
@@ -74,7 +75,7 @@ def fit_hessian(
     layers = find_layers(model.model, config.layers)
     found = survey(corpus)
     identity = {
-        **asdict(config),
+        **config.identity(),
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
@@ -145,6 +146,18 @@ class Fit:
         """Sums are kept in fp32 at least."""
         return torch.promote_types(self.model.dtype, torch.float32)
 
+    @property
+    def _draws(self) -> Draws:
+        return Draws(self.table, self.config.seed)
+
+    @cached_property
+    def _covariance_tokens(self) -> int:
+        """How many tokens the covariances are summed over."""
+        drawn = self._draws.count(self.config.covariance_tokens, COVARIANCE_TOKENS)
+        if not drawn:
+            raise InputError("No token was drawn for the covariances.", fix="Raise --covariance-tokens.")
+        return drawn
+
     def _missing(self, names: Sequence[str]) -> bool:
         return not all(intact(self.folder / f"{name}.safetensors") for name in names)
 
@@ -152,7 +165,7 @@ class Fit:
         save_tensors(self.folder / f"{name}.safetensors", tensors)
 
     def covariances(self) -> None:
-        """Pass 1: `Σ a aᵀ` and `Σ s sᵀ` over tokens."""
+        """Pass 1: `Σ a aᵀ` and `Σ s sᵀ` over tokens, all or those drawn."""
         if not self._missing(COVARIANCES):
             return
         sums = {}
@@ -165,8 +178,8 @@ class Fit:
             add_covariance(sums[f"activation_covariance/{layer.name}"], a_BTI, batch.mask_BT)
             add_covariance(sums[f"gradient_covariance/{layer.name}"], s_BTO, batch.mask_BT)
 
-        self._accumulate("covariances", 1, sums, reduce)
-        tokens = torch.tensor([int(self.table.lengths.sum())])
+        tokens = torch.tensor([self._covariance_tokens])
+        self._accumulate("covariances", COVARIANCE_LABELS, sums, reduce)
         for kind in ("activation", "gradient"):
             name = f"{kind}_covariance"
             self._store(name, {layer.name: symmetric(sums[f"{name}/{layer.name}"]) for layer in self.layers})
@@ -177,7 +190,7 @@ class Fit:
         """Eigendecomposition of both covariances of each layer, in float64; a finished layer survives a kill."""
         if not self._missing(EIGEN):
             return
-        tokens = int(self.table.lengths.sum())
+        tokens = self._covariance_tokens
         parts = [self.folder / f"eigen-{index}.state.safetensors" for index in range(len(self.layers))]
         covariances = {
             kind: load_tensors(self.folder / f"{kind}_covariance.safetensors")
@@ -216,7 +229,7 @@ class Fit:
             q_S, q_A = bases["gradient"][layer.name], bases["activation"][layer.name]
             sums[layer.name] += squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, self.dtype)
 
-        self._accumulate("eigenvalues", 2, sums, reduce)
+        self._accumulate("eigenvalues", EIGENVALUE_LABELS, sums, reduce)
         dead = [name for name, tensor in sums.items() if not tensor.any()]
         if dead:
             raise ComputeError(
@@ -270,6 +283,9 @@ class Fit:
 
     def _run_batch(self, title: str, stream: int, columns: Columns, reduce: _BatchReducer) -> None:
         batch = pad([self.table.tokens(c) for c in columns], self.model.device)
+        if stream == COVARIANCE_LABELS and self.config.covariance_tokens < 1:
+            drawn_BT = self._draws.batch(columns, batch, COVARIANCE_TOKENS) < self.config.covariance_tokens
+            batch = replace(batch, mask_BT=batch.mask_BT & drawn_BT)
 
         def consume(index: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
             reduce(self.layers[index], a_BTI, s_BTO, batch)
@@ -279,16 +295,10 @@ class Fit:
         backward(self.model, self.layers, batch, consume, labels=labels, what=f"pass “{title}”, {names}")
 
     def _sampled(self, columns: Columns, batch: TokenBatch, stream: int) -> Labels:
-        """Labels from the model itself. Each document has its own random numbers, whatever batch it is in."""
-        uniform_BT = np.zeros(batch.input_ids.shape)
-        for row, (column, name) in enumerate(zip(columns, self.table.take("id", columns), strict=True)):
-            identity = hashlib.blake2b(name.encode(), digest_size=8).digest()
-            key = [self.config.seed * 4 + stream, int.from_bytes(identity, "little")]
-            length = int(self.table.lengths[column])
-            uniform_BT[row, :length] = np.random.Generator(np.random.Philox(key=key)).random(length)
-        uniform = torch.from_numpy(uniform_BT).to(batch.input_ids.device)
+        """Labels from the model itself."""
+        uniform_BT = self._draws.batch(columns, batch, stream)
 
         def labels(logits_BTV: Tensor) -> Tensor:
-            return torch.roll(sample_labels(logits_BTV, uniform), 1, dims=1)
+            return torch.roll(sample_labels(logits_BTV, uniform_BT), 1, dims=1)
 
         return labels
