@@ -18,6 +18,7 @@ class FitConfig:
         windows: Cut longer documents into windows instead of truncating them.
         documents: Fit on at most this many documents, drawn uniformly.
         covariance_tokens: Share of the tokens that the covariances are summed over, drawn at random.
+        covariance_blocks: Blocks on the diagonal of each covariance that are kept; 1 keeps it whole.
         empirical: Use the corpus's own labels (empirical Fisher) instead of labels sampled from the model.
         seed: Of the draw of documents, of tokens and of labels.
         backend: Who computes the fit: `influence` or `kronfluence`.
@@ -28,6 +29,7 @@ class FitConfig:
     windows: bool = False
     documents: int = 100_000
     covariance_tokens: float = 1.0
+    covariance_blocks: int = 1
     empirical: bool = False
     seed: int = 0
     backend: str = "influence"
@@ -35,6 +37,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         _positive("max_length", self.max_length)
         _positive("documents", self.documents)
+        _positive("covariance_blocks", self.covariance_blocks)
         if self.backend not in ("influence", "kronfluence"):
             raise InputError(f"There is no backend {self.backend!r}.", fix="Use influence or kronfluence.")
         if not 0 < self.covariance_tokens <= 1:
@@ -47,11 +50,18 @@ class FitConfig:
                 fix="Leave out --covariance-tokens, or --backend kronfluence.",
             )
 
+        if self.covariance_blocks > 1 and self.backend != "influence":
+            raise InputError(
+                "kronfluence keeps whole covariances.",
+                fix="Leave out --covariance-blocks, or --backend kronfluence.",
+            )
+
     def identity(self) -> dict[str, Any]:
         """What a manifest records. A setting that is younger than some fits is absent where it does as they did."""
         settings = asdict(self)
-        if self.covariance_tokens == 1:
-            del settings["covariance_tokens"]
+        for name in ("covariance_tokens", "covariance_blocks"):
+            if settings[name] == 1:
+                del settings[name]
         return settings
 
 

@@ -38,6 +38,13 @@ from influence.cli.options import (
     help="Share of the tokens that the covariances are summed over, drawn at random: less time, more noise.",
 )
 @click.option(
+    "--covariance-blocks",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Keep so many blocks on the diagonal of each covariance: less memory and time, coarser.",
+)
+@click.option(
     "--empirical", is_flag=True, help="Use the corpus's own labels instead of labels sampled from the model."
 )
 @click.option(

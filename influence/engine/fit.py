@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from influence.blocks import block_sizes, block_suffixes
 from influence.config import FitConfig
 from influence.curvature.eigen import eigenbasis
 from influence.curvature.statistics import (
@@ -39,6 +41,7 @@ from influence.store.factors import (
     EIGEN,
     LAMBDA,
     Factors,
+    load_matrices,
     load_tensors,
     open_factors,
     save_tensors,
@@ -107,7 +110,8 @@ def fit_hessian(
         fit.covariances()
         fit.eigenbases()
         fit.corrected_eigenvalues()
-    write_kronfluence_arguments(folder, config.empirical)
+    if config.covariance_blocks == 1:  # kronfluence knows whole covariances only
+        write_kronfluence_arguments(folder, config.empirical)
     facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
     tokens = {
         "summary": report.sentence(config.max_length),
@@ -168,21 +172,26 @@ class Fit:
         """Pass 1: `Σ a aᵀ` and `Σ s sᵀ` over tokens, all or those drawn."""
         if not self._missing(COVARIANCES):
             return
-        sums = {}
-        for layer in self.layers:
-            outputs, inputs = layer.shape
-            sums[f"activation_covariance/{layer.name}"] = self._zeros(inputs, inputs)
-            sums[f"gradient_covariance/{layer.name}"] = self._zeros(outputs, outputs)
+        suffixes = self._suffixes
+        sums = {
+            f"{kind}_covariance/{layer.name}{suffix}": self._zeros(width, width)
+            for layer in self.layers
+            for kind, size in zip(("gradient", "activation"), layer.shape, strict=True)
+            for suffix, width in zip(suffixes, block_sizes(size, len(suffixes)), strict=True)
+        }
 
         def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, batch: TokenBatch) -> None:
-            add_covariance(sums[f"activation_covariance/{layer.name}"], a_BTI, batch.mask_BT)
-            add_covariance(sums[f"gradient_covariance/{layer.name}"], s_BTO, batch.mask_BT)
+            for kind, x_BTN in (("activation", a_BTI), ("gradient", s_BTO)):
+                totals = [sums[f"{kind}_covariance/{layer.name}{suffix}"] for suffix in suffixes]
+                for total_NN, part_BTN in zip(totals, x_BTN.split([len(t) for t in totals], 2), strict=True):
+                    add_covariance(total_NN, part_BTN, batch.mask_BT)
 
         tokens = torch.tensor([self._covariance_tokens])
         self._accumulate("covariances", COVARIANCE_LABELS, sums, reduce)
         for kind in ("activation", "gradient"):
             name = f"{kind}_covariance"
-            self._store(name, {layer.name: symmetric(sums[f"{name}/{layer.name}"]) for layer in self.layers})
+            names = [layer.name + suffix for layer in self.layers for suffix in suffixes]
+            self._store(name, {n: symmetric(sums[f"{name}/{n}"]) for n in names})
             self._store(f"num_{name}_processed", {layer.name: tokens.clone() for layer in self.layers})
         self._state("covariances").unlink(missing_ok=True)
 
@@ -200,15 +209,18 @@ class Fit:
             for layer, part in zip(self.layers, parts, strict=True):
                 if not intact(part):
                     result = {}
-                    for kind, covariance in covariances.items():
-                        values, vectors = eigenbasis(covariance[layer.name].to(self.model.device), tokens)
-                        result[f"{kind}_eigenvalues"] = values.to(self.dtype)
-                        result[f"{kind}_eigenvectors"] = vectors.to(self.dtype)
+                    for kind, suffix in itertools.product(covariances, self._suffixes):
+                        covariance = covariances[kind][layer.name + suffix].to(self.model.device)
+                        values, vectors = eigenbasis(covariance, tokens)
+                        result[f"{kind}_eigenvalues{suffix}"] = values.to(self.dtype)
+                        result[f"{kind}_eigenvectors{suffix}"] = vectors.to(self.dtype)
                     save_tensors(part, result)
                 bar.update()
-        results = [load_tensors(part) for part in parts]
+        results = [(layer.name, load_tensors(part)) for layer, part in zip(self.layers, parts, strict=True)]
         for name in EIGEN:
-            self._store(name, {layer.name: r[name] for layer, r in zip(self.layers, results, strict=True)})
+            self._store(
+                name, {layer + s: found[name + s] for layer, found in results for s in self._suffixes}
+            )
         for part in parts:
             part.unlink()
 
@@ -217,10 +229,9 @@ class Fit:
         if not self._missing(LAMBDA):
             return
         bases = {
-            kind: {
-                name: tensor.to(self.model.device)
-                for name, tensor in load_tensors(self.folder / f"{kind}_eigenvectors.safetensors").items()
-            }
+            kind: load_matrices(
+                self.folder / f"{kind}_eigenvectors.safetensors", self._suffixes, self.model.device
+            )
             for kind in ("activation", "gradient")
         }
         sums = {layer.name: self._zeros(*layer.shape) for layer in self.layers}
@@ -241,6 +252,10 @@ class Fit:
         count = torch.tensor([len(self.table)])
         self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})
         self._state("eigenvalues").unlink(missing_ok=True)
+
+    @property
+    def _suffixes(self) -> list[str]:
+        return block_suffixes(self.config.covariance_blocks)
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, dtype=self.dtype, device=self.model.device)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from influence.blocks import block_sizes
 from influence.config import FitConfig, ScoreConfig
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import usual_batch_tokens
@@ -89,7 +90,12 @@ def plan_fit(
         host, device = peak.read()
     share = min(1.0, config.documents / drawn.documents)
     tokens = drawn.tokens * share
-    sides = [side for layer in layers for side in layer.shape]
+    sides = [
+        size
+        for layer in layers
+        for side in layer.shape
+        for size in block_sizes(side, config.covariance_blocks)
+    ]
     pairs = sum(outputs * inputs for outputs, inputs in (layer.shape for layer in layers))
     return Plan(
         documents=round(drawn.documents * share),
