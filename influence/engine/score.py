@@ -24,7 +24,7 @@ from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
 from influence.engine.reuse import Reused, reusable
-from influence.errors import InputError, StoreError
+from influence.errors import InputError, ModelError, StoreError
 from influence.files import whole_file
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
@@ -161,7 +161,7 @@ def _tidy(folder: Path) -> None:
 def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:
     """The layers of `model` that `factors` covers (without: the MLPs); StoreError where name or shape differ."""
     if factors is None:
-        return find_layers(model.model)
+        return _mlps(model)
     present = dict(model.model.named_modules())
     missing = [name for name in factors.layers if name not in present]
     if missing:
@@ -189,6 +189,18 @@ def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool 
         )
     elif factors.manifest["config"]["model"] != model.fingerprint and not other_checkpoint:
         raise StoreError(
+def _mlps(model: LanguageModel) -> list[TrackedLayer]:
+    try:
+        return find_layers(model.model)
+    except ModelError as error:  # its advice is for those who choose layers
+        raise ModelError(
+            f"Without a Hessian the MLPs are scored. {error.message.removeprefix('--layers mlp: ')}",
+            have=error.have,
+            fix="A Hessian chooses the layers: fit one with influence fit-hessian --layers, and score with it. "
+            f"{error.fix}",
+        ) from error
+
+
             f"The Hessian in {factors.folder} is of another model than {model.name}.",
             have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
             fix="Score with the model it was fitted on (--query-model is for the tuned one), or fit again.",

@@ -182,6 +182,19 @@ def test_quantised_weights_are_refused_by_name() -> None:
         find_layers(model)
 
 
+def test_without_a_hessian_the_way_out_is_to_fit_one(
+    experts: tuple[str, PreTrainedModel], tmp_path: Path
+) -> None:
+    name, experts_model = experts
+    model = LanguageModel(experts_model, character_tokenizer())
+    corpus = MemoryCorpus(random_documents(2))
+    with pytest.raises(ModelError, match=rf"^Without a Hessian the MLPs are scored\. {name} holds") as caught:
+        score(model, None, random_queries(1), corpus, tmp_path / "scores")
+    assert "influence fit-hessian --layers, and score with it" in str(caught.value.fix)
+    assert "--layers '*.self_attn.*'" in str(caught.value.fix)
+    assert not (tmp_path / "scores").exists()
+
+
 def test_other_layers_of_a_model_of_experts_are_scored_whatever_the_batches(
     experts: tuple[str, PreTrainedModel], tmp_path: Path
 ) -> None:
