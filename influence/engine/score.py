@@ -181,14 +181,6 @@ def matching_layers(factors: Factors | None, model: LanguageModel) -> list[Track
     return layers
 
 
-def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool = False) -> None:
-    if factors.manifest is None:
-        warnings.warn(
-            f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
-            stacklevel=3,
-        )
-    elif factors.manifest["config"]["model"] != model.fingerprint and not other_checkpoint:
-        raise StoreError(
 def _mlps(model: LanguageModel) -> list[TrackedLayer]:
     try:
         return find_layers(model.model)
@@ -201,6 +193,14 @@ def _mlps(model: LanguageModel) -> list[TrackedLayer]:
         ) from error
 
 
+def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool = False) -> None:
+    if factors.manifest is None:
+        warnings.warn(
+            f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
+            stacklevel=3,
+        )
+    elif factors.manifest["config"]["model"] != model.fingerprint and not other_checkpoint:
+        raise StoreError(
             f"The Hessian in {factors.folder} is of another model than {model.name}.",
             have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
             fix="Score with the model it was fitted on (--query-model is for the tuned one), or fit again.",
