@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -83,16 +82,17 @@ def heavy(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return ordinary(tmp_path_factory.mktemp("heavy"), 80, 4_000, 20_000)
 
 
-def seconds_until_ready(browser: Any, path: Path, slower: int) -> float:
-    context = browser.new_context()
-    page = context.new_page()
-    context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
-    started = time.monotonic()
-    page.goto(path.as_uri(), wait_until="commit")
-    page.wait_for_selector("body[data-ready='1']")
-    spent = time.monotonic() - started
-    context.close()
-    return spent
+def cpu_seconds(protocol: Any) -> float:
+    """What the page's main thread has computed so far: other work on the machine does not count."""
+    metrics = protocol.send("Performance.getMetrics")["metrics"]
+    return float({m["name"]: m["value"] for m in metrics}["TaskDuration"])
+
+
+def counting(page: Any) -> Any:
+    """A session whose `cpu_seconds` count."""
+    protocol = page.context.new_cdp_session(page)
+    protocol.send("Performance.enable", {"timeDomain": "threadTicks"})
+    return protocol
 
 
 def test_2_a_report_of_full_size_fits_uncut(heavy: Made) -> None:
@@ -101,20 +101,20 @@ def test_2_a_report_of_full_size_fits_uncut(heavy: Made) -> None:
     assert "Cut, to stay under" not in heavy.page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("slower", "limit"), [(1, 1.5), (4, 3.0)])
-def test_2_ready(browser: Any, heavy: Made, slower: int, limit: float) -> None:
-    times = []
-    for _ in range(5):
-        times.append(seconds_until_ready(browser, heavy.page, slower))
-        if times[-1] < limit:
-            break
-    assert min(times) < limit, times
+def test_2_ready(browser: Any, heavy: Made) -> None:
+    """Within 1.5 seconds, and within 3 on a machine that is four times slower."""
+    context = browser.new_context()
+    page = context.new_page()
+    protocol = counting(page)
+    page.goto(heavy.page.as_uri(), wait_until="commit")
+    page.wait_for_selector("body[data-ready='1']")
+    assert 0 < cpu_seconds(protocol) < 3.0 / 4
+    context.close()
 
 
 def test_2_elements_memory_and_the_next_query(visit: Any, heavy: Made) -> None:
     page = visit(heavy.page)
-    protocol = page.context.new_cdp_session(page)
-    protocol.send("Performance.enable")
+    protocol = counting(page)
 
     def heap() -> float:
         protocol.send("HeapProfiler.collectGarbage")
@@ -124,19 +124,19 @@ def test_2_elements_memory_and_the_next_query(visit: Any, heavy: Made) -> None:
     assert page.evaluate("document.querySelectorAll('*').length") < 20_000
     assert heap() < 100e6
     go(page, "#/q/q010")
-    spent = page.evaluate(
-        """async () => { const times = [];
-             for (let n = 11; n < 21; n++) { const t = performance.now();
+    before = cpu_seconds(protocol)
+    page.evaluate(
+        """async () => {
+             for (let n = 11; n < 21; n++) {
                const drawn = new Promise((done, late) => { setTimeout(() => late(Error('no next query')), 3000);
                  addEventListener('hashchange', done, {once: true}) });
                document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'n', bubbles: true})); await drawn;
-               document.body.offsetHeight; times.push(performance.now() - t);
+               document.body.offsetHeight;
                if (document.querySelector('#app h2 code').textContent !== 'q0' + n) throw Error('not shown: ' + n);
                if (document.querySelectorAll('#app .documents tbody tr').length < 50) throw Error('no table');
-             } return times }"""
+             } }"""
     )
-    assert len(spent) == 10
-    assert min(spent) < 100, spent
+    assert 0 < cpu_seconds(protocol) - before < 10 * 0.1
     for view in every_view(page, heavy):
         go(page, view)
     assert heap() < 100e6
