@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from influence.data.tokens import bos_ids, encode
 from influence.engine.batching import BATCH_TOKENS
+from influence.engine.matching import matching_layers
 from influence.engine.passes import Budget, progress
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
-from influence.engine.score import matching_layers
 from influence.engine.tokens import token_scores
 from influence.errors import InputError, StoreError
 from influence.models.load import LanguageModel

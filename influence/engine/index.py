@@ -17,11 +17,10 @@ from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
+from influence.engine.matching import matching_layers, require_same_model
 from influence.engine.passes import Budget, backward, progress, run_blocks
 from influence.engine.prepare import Corpus, survey, tokenised_documents
 from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
-from influence.engine.score import _check_model as check_model
-from influence.engine.score import matching_layers
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer
@@ -117,7 +116,7 @@ def build_index(
     if queries is not None and config.kind != "data":
         raise InputError(f"Queries have no effect on a {config.kind} sketch.", fix="Use kind data.")
     if factors is not None:
-        check_model(factors, model)
+        require_same_model(factors, model)
     layers = matching_layers(factors, model)
     found = survey(corpus)
     identity = {

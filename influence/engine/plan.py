@@ -17,11 +17,12 @@ from influence.config import FitConfig, ScoreConfig
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import usual_batch_tokens
 from influence.engine.fit import Fit
+from influence.engine.matching import matching_layers
 from influence.engine.memory import PeakMemory
 from influence.engine.passes import Budget
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus
-from influence.engine.score import Scan, matching_layers
+from influence.engine.score import Scan
 from influence.errors import InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from influence.errors import StoreError
 from influence.store.artefact import differences
-from influence.store.documents import DocumentTable
+from influence.store.documents import FILE, DocumentTable
 from influence.store.scores import Scores
+from influence.types import Document
 
 Columns = npt.NDArray[np.int64]
 
@@ -39,15 +40,9 @@ def reusable(table: DocumentTable, earlier: Scores, config: Mapping[str, Any]) -
         config: Of the run that is to be made.
 
     Raises:
-        StoreError: the earlier run has other queries, another model or Hessian, or other settings.
+        StoreError: see `require_same_but_corpus`.
     """
-    changed = differences(*(_but_corpus(record) for record in (earlier.manifest["config"], config)))
-    if changed:
-        raise StoreError(
-            f"The scores in {earlier.folder} cannot be used again: they were made otherwise.",
-            have="; ".join(changed),
-            fix="Score with the same queries, model, Hessian and settings, or without --reuse.",
-        )
+    require_same_but_corpus(earlier, config)
     ours, theirs = _digests(table), _digests(earlier.documents)
     _, here, there = np.intersect1d(ours, theirs, return_indices=True)
     known = np.isfinite(earlier.gradient_norm[there])  # a search of an index leaves some out
@@ -57,6 +52,60 @@ def reusable(table: DocumentTable, earlier: Scores, config: Mapping[str, Any]) -
     ]
     kept = known & np.array(same, bool)
     return Reused(earlier, here[kept], there[kept])
+
+
+def require_same_but_corpus(earlier: Scores, config: Mapping[str, Any]) -> None:
+    """StoreError where the earlier run has other queries, another model or Hessian, or other settings."""
+    changed = differences(*(_but_corpus(record) for record in (earlier.manifest["config"], config)))
+    if changed:
+        raise StoreError(
+            f"The scores in {earlier.folder} cannot be used again: they were made otherwise.",
+            have="; ".join(changed),
+            fix="Score with the same queries, model, Hessian and settings, or without --reuse.",
+        )
+
+
+class Scored:
+    """Documents that an earlier run scored, told by id and text, before anything is tokenised."""
+
+    def __init__(self, earlier: Scores, max_length: int) -> None:
+        self._scores, self._table, self._max_length = earlier, earlier.documents, max_length
+        hashes_D = np.fromiter((hash(name) for name in self._table.ids), np.int64, len(self._table))
+        self._order = np.argsort(hashes_D)
+        self._hashes = hashes_D[self._order]
+
+    def rows(self, document: Document) -> list[int]:
+        """Where it is in the earlier run: one row, or one for each of its windows; none if it is new or changed."""
+        whole = self._row(document.id)
+        rows = [whole] if whole is not None else self._windows(document.id)
+        stored = "".join(self._table.text(row) for row in rows)
+        same = document.text.startswith(stored)
+        return rows if rows and same and (len(stored) == len(document.text) or self._cut(rows)) else []
+
+    def _windows(self, name: str) -> list[int]:
+        rows: list[int] = []
+        while (row := self._row(f"{name}#{len(rows)}")) is not None:
+            rows.append(row)
+        return rows
+
+    def _row(self, name: str) -> int | None:
+        place = int(np.searchsorted(self._hashes, hash(name)))
+        if place == len(self._hashes) or self._hashes[place] != hash(name):
+            return None
+        row = int(self._order[place])
+        return row if np.isfinite(self._scores.gradient_norm[row]) else None
+
+    def _cut(self, rows: Sequence[int]) -> bool:
+        return int(self._table.lengths[rows[-1]]) == self._max_length
+
+    def tokens(self, rows: Sequence[int]) -> int:
+        """Of these documents."""
+        return int(self._table.lengths[np.asarray(rows, np.int64)].sum())
+
+    def bytes(self, rows: Sequence[int]) -> float:
+        """That they take in the store, about."""
+        size = (self._table.folder / FILE).stat().st_size
+        return size * self.tokens(rows) / max(1, int(self._table.lengths.sum()))
 
 
 def _but_corpus(config: Mapping[str, Any]) -> dict[str, Any]:

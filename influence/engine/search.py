@@ -17,10 +17,11 @@ import numpy.typing as npt
 from influence.curvature.sketch import LayerSketch
 from influence.data.tokens import bos_ids, encode
 from influence.engine.batching import usual_batch_tokens
+from influence.engine.matching import matching_layers
 from influence.engine.passes import Budget, progress
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.projections import read_projections
-from influence.engine.score import Scan, matching_layers
+from influence.engine.score import Scan
 from influence.engine.sketching import Sketcher
 from influence.errors import InputError
 from influence.files import whole_file

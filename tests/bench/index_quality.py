@@ -31,10 +31,11 @@ from influence.data.queries import read_queries
 from influence.data.tokens import encode_query
 from influence.engine.batching import BATCH_TOKENS, Columns, batches, length_order, pad
 from influence.engine.fit import fit_hessian
+from influence.engine.matching import matching_layers
 from influence.engine.passes import Budget, backward, progress
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.projections import choose_projections
-from influence.engine.score import matching_layers, score
+from influence.engine.score import score
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.models.load import LanguageModel, load_model
 from influence.store.documents import DocumentTable

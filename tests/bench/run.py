@@ -223,9 +223,10 @@ def our_score(model: Any, data: Any, folder: Path, result: str = "ours.npy") -> 
     import numpy as np
 
     from influence.engine.batching import BATCH_TOKENS
+    from influence.engine.matching import matching_layers
     from influence.engine.passes import Budget
     from influence.engine.precondition import completion_gradients, precondition_queries
-    from influence.engine.score import Scan, matching_layers
+    from influence.engine.score import Scan
     from influence.store.artefact import map_arrays
     from influence.store.factors import open_factors
 

@@ -25,8 +25,9 @@ from influence.analysis.tables import ANALYSES
 from influence.engine.decompose import decompose
 from influence.engine.fit import fit_hessian
 from influence.engine.index import build_index
+from influence.engine.matching import matching_layers
 from influence.engine.projections import read_projections
-from influence.engine.score import matching_layers, score
+from influence.engine.score import score
 from influence.engine.search import choose, search_index
 from influence.errors import ComputeError, InfluenceError, InputError, StoreError
 from influence.report.pages import report
