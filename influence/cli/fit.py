@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,10 @@ from influence.cli.options import (
     taken_fields,
     text_options,
 )
+from influence.cli.torchrun import shared_by_processes
+
+if TYPE_CHECKING:
+    from influence.engine.distributed import World
 
 
 @click.command("fit-hessian")
@@ -59,14 +63,15 @@ from influence.cli.options import (
 )
 @dry_run_option
 @compute_options
+@shared_by_processes
 def fit_hessian(
     model: str,
     corpus: str,
     out: Path,
     dtype: Any,
-    device: str | None,
     revision: str | None,
     dry_run: bool,
+    world: World,
     **settings: Any,
 ) -> None:
     """Fit the EK-FAC Hessian of MODEL, a local folder or a hub name, on a corpus.
@@ -79,7 +84,7 @@ def fit_hessian(
     from influence.models.load import load_model
 
     documents = read_corpus(corpus, **taken_fields(settings))
-    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
     if dry_run:
         from influence.config import FitConfig
         from influence.engine.plan import plan_fit
@@ -87,7 +92,7 @@ def fit_hessian(
         batch_tokens = settings.pop("batch_tokens")
         click.echo(plan_fit(loaded, documents, FitConfig(**settings), batch_tokens).text())
         return
-    factors = fit(loaded, documents, out=out, **settings)
+    factors = fit(loaded, documents, out=out, world=world, **settings)
     assert factors.manifest is not None
     click.echo(f"{factors.manifest['provenance']['summary']}")
     click.echo(f"Hessian of {len(factors.layers)} layers: {out}")

@@ -12,6 +12,7 @@ import click
 
 from influence import __version__
 from influence.cli.plain import plain
+from influence.cli.torchrun import one_voice, require_one_process
 from influence.errors import InfluenceError
 from influence.files import is_full_disk
 
@@ -58,7 +59,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="influence")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Which training documents made this model say that?
 
     \b
@@ -70,6 +72,8 @@ def cli() -> None:
     A score is positive when adding the document is predicted to RAISE log p(completion | prompt),
     negative when it is predicted to lower it.
     """
+    if context.invoked_subcommand not in ("fit-hessian", "score", "index"):
+        require_one_process(f"influence {context.invoked_subcommand}")
 
 
 def main() -> None:
@@ -78,7 +82,8 @@ def main() -> None:
     # before torch is imported: waiting threads of libgomp spin, which takes a busy machine's speed (docs/log.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        cli(standalone_mode=False)
+        with one_voice():
+            cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:

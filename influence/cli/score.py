@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,10 @@ from influence.cli.options import (
 )
 from influence.cli.plain import plain
 from influence.cli.score_checkpoints import checkpoint_options
+from influence.cli.torchrun import shared_by_processes
+
+if TYPE_CHECKING:
+    from influence.engine.distributed import World
 
 
 @click.command("score")
@@ -56,6 +60,7 @@ from influence.cli.score_checkpoints import checkpoint_options
 @text_options
 @dry_run_option
 @compute_options
+@shared_by_processes
 def score(
     queries: str,
     model: str,
@@ -64,11 +69,11 @@ def score(
     corpus: str,
     out: Path,
     dtype: Any,
-    device: str | None,
     revision: str | None,
     reuse: Path | None,
     shard: str | None,
     dry_run: bool,
+    world: World,
     **settings: Any,
 ) -> None:
     """Score every document of a corpus against all queries, in one scan.
@@ -94,7 +99,7 @@ def score(
     asked = read_queries(queries)
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
-    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
     if dry_run:
         from influence.config import ScoreConfig
         from influence.engine.plan import plan_score
@@ -103,9 +108,18 @@ def score(
         plan = plan_score(loaded, factors, asked, documents, ScoreConfig(**settings), batch_tokens)
         click.echo(plan.text())
         return
-    tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
+    tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
     scores = run(
-        loaded, factors, asked, documents, out, query_model=tuned, shard=piece, reuse=earlier, **settings
+        loaded,
+        factors,
+        asked,
+        documents,
+        out,
+        query_model=tuned,
+        shard=piece,
+        reuse=earlier,
+        world=world,
+        **settings,
     )
     made = scores.manifest["provenance"]
     click.echo(made["summary"])

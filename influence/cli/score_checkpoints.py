@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from influence.cli.torchrun import require_one_process
+
 Command = Callable[..., Any]
 
 #: Options of `influence score` that say what the checkpoints say themselves.
@@ -78,7 +80,9 @@ def _wanted(context: click.Context) -> bool:
         context, _INSTEAD, "does not go with --checkpoints, which have their own (--hessian-from shares one)"
     )
     _refuse(
-        context, ("dry_run", "query_error", "reuse", "shard"), "is for one --model, not for --checkpoints"
+        context,
+        ("dry_run", "query_error", "reuse", "shard", "fsdp"),
+        "is for one --model, not for --checkpoints",
     )
     if (given["queries"] is None) == (given["task"] is None):
         raise click.UsageError("With --checkpoints give either --queries or --task.", context)
@@ -95,6 +99,7 @@ def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
 
 def _score(given: Mapping[str, Any]) -> None:
     """Score, and print what came out, a line a stage."""
+    require_one_process("--checkpoints")
     from influence.cli.options import taken_fields
     from influence.data.chains.task import read_task
     from influence.data.corpus import read_corpus

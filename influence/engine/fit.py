@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from influence.blocks import block_sizes, block_suffixes
@@ -25,15 +24,16 @@ from influence.curvature.statistics import (
     squared_rotated_gradients,
     symmetric,
 )
-from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad, usual_batch_tokens
+from influence.engine.batching import Columns, TokenBatch, pad, usual_batch_tokens
+from influence.engine.distributed import World, shares_of_missing
 from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
-from influence.engine.passes import Budget, Labels, backward, describe_documents, progress, run_blocks
-from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.engine.passes import Budget, Labels, backward, describe_documents, progress
+from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
+from influence.engine.sums import idle_pass, sum_over_documents
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish
 from influence.store.documents import FILE as DOCUMENTS
 from influence.store.documents import DocumentTable
 from influence.store.factors import (
@@ -49,6 +49,7 @@ from influence.store.factors import (
 )
 from influence.store.journal import intact
 
+_ALONE = World()
 #: A reducer that also sees the batch: `(layer, a_BTI, s_BTO, batch)`.
 _BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, TokenBatch], None]
 
@@ -59,6 +60,7 @@ def fit_hessian(
     *,
     out: str | Path | None = None,
     batch_tokens: int | None = None,
+    world: World = _ALONE,
     **settings: Any,
 ) -> Factors:
     """Fit the EK-FAC Hessian of a model on a corpus, resuming a fit that was killed.
@@ -66,6 +68,7 @@ def fit_hessian(
     Args:
         out: Folder of the result; default `runs/hessian-HASH`, the hash being that of all settings.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
+        world: Processes that share the documents: `influence.processes`.
         settings: Fields of `influence.config.FitConfig`.
 
     Raises:
@@ -76,7 +79,9 @@ def fit_hessian(
     started = time.monotonic()
     config = FitConfig(**settings)
     layers = find_layers(model.model, config.layers)
-    found = survey(corpus)
+    if config.backend == "kronfluence" and world.size > 1:
+        raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
+    found = survey(corpus, world)
     identity = {
         **config.identity(),
         "layers": [layer.name for layer in layers],
@@ -86,9 +91,9 @@ def fit_hessian(
         "corpus": found.fingerprint,
     }
     folder = Path(out) if out is not None else Path("runs") / f"hessian-{_hash(identity)}"
-    manifest = claim(folder, "hessian", identity)
+    manifest = claim_together(folder, "hessian", identity, world)
     if manifest["status"] == "complete":
-        _tidy(folder)
+        _tidy(folder, world)
         return open_factors(folder)
     table, report = tokenised_documents(
         folder,
@@ -99,9 +104,10 @@ def fit_hessian(
         config.windows,
         draw=config.documents,
         seed=config.seed,
+        world=world,
     )
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
-    fit = Fit(folder, model, layers, table, config, budget)
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
+    fit = Fit(folder, model, layers, table, config, budget, world)
     if config.backend == "kronfluence":
         from influence.engine.kronfluence_fit import fit_with_kronfluence
 
@@ -110,7 +116,7 @@ def fit_hessian(
         fit.covariances()
         fit.eigenbases()
         fit.corrected_eigenvalues()
-    if config.covariance_blocks == 1:  # kronfluence knows whole covariances only
+    if world.first and config.covariance_blocks == 1:  # kronfluence knows whole covariances only
         write_kronfluence_arguments(folder, config.empirical)
     facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
     tokens = {
@@ -119,13 +125,16 @@ def fit_hessian(
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
     }
-    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens), leaving=(DOCUMENTS,))
-    _tidy(folder)
+    made = provenance(time.monotonic() - started, **facts, **tokens)
+    finish_together(folder, manifest, made, world, leaving=(DOCUMENTS,))
+    _tidy(folder, world)
     return open_factors(folder)
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, world: World) -> None:
     """Remove what only a resumed run needs, also when a kill came between a result and its clean-up."""
+    if not world.first:
+        return
     for path in (folder / DOCUMENTS, *folder.glob("*.state.safetensors"), *folder.glob("*.part")):
         path.unlink(missing_ok=True)
 
@@ -144,6 +153,7 @@ class Fit:
     table: DocumentTable
     config: FitConfig
     budget: Budget
+    world: World = _ALONE
 
     @property
     def dtype(self) -> torch.dtype:
@@ -163,10 +173,14 @@ class Fit:
         return drawn
 
     def _missing(self, names: Sequence[str]) -> bool:
-        return not all(intact(self.folder / f"{name}.safetensors") for name in names)
+        stored = self.world.first and all(intact(self._path(name)) for name in names)
+        return not self.world.broadcast(stored)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
 
     def _store(self, name: str, tensors: dict[str, Tensor]) -> None:
-        save_tensors(self.folder / f"{name}.safetensors", tensors)
+        save_tensors(self._path(name), tensors)
 
     def covariances(self) -> None:
         """Pass 1: `Σ a aᵀ` and `Σ s sᵀ` over tokens, all or those drawn."""
@@ -188,12 +202,13 @@ class Fit:
 
         tokens = torch.tensor([self._covariance_tokens])
         self._accumulate("covariances", COVARIANCE_LABELS, sums, reduce)
-        for kind in ("activation", "gradient"):
-            name = f"{kind}_covariance"
-            names = [layer.name + suffix for layer in self.layers for suffix in suffixes]
-            self._store(name, {n: symmetric(sums[f"{name}/{n}"]) for n in names})
-            self._store(f"num_{name}_processed", {layer.name: tokens.clone() for layer in self.layers})
-        self._state("covariances").unlink(missing_ok=True)
+        if self.world.first:
+            for name in ("activation_covariance", "gradient_covariance"):
+                names = [layer.name + suffix for layer in self.layers for suffix in suffixes]
+                self._store(name, {n: symmetric(sums[f"{name}/{n}"]) for n in names})
+                self._store(f"num_{name}_processed", {layer.name: tokens.clone() for layer in self.layers})
+            self._state("covariances").unlink(missing_ok=True)
+        self.world.barrier(*map(self._path, COVARIANCES))
 
     def eigenbases(self) -> None:
         """Eigendecomposition of both covariances of each layer, in float64; a finished layer survives a kill."""
@@ -205,24 +220,26 @@ class Fit:
             kind: load_tensors(self.folder / f"{kind}_covariance.safetensors")
             for kind in ("activation", "gradient")
         }
-        with progress("eigenbases", len(self.layers), unit="layer") as bar:
-            for layer, part in zip(self.layers, parts, strict=True):
-                if not intact(part):
-                    result = {}
-                    for kind, suffix in itertools.product(covariances, self._suffixes):
-                        covariance = covariances[kind][layer.name + suffix].to(self.model.device)
-                        values, vectors = eigenbasis(covariance, tokens)
-                        result[f"{kind}_eigenvalues{suffix}"] = values.to(self.dtype)
-                        result[f"{kind}_eigenvectors{suffix}"] = vectors.to(self.dtype)
-                    save_tensors(part, result)
+        costs = [sum(size**3 for size in layer.shape) for layer in self.layers]
+        own = shares_of_missing(parts, costs, self.world)[self.world.rank]
+        with progress("eigenbases", len(own), unit="layer") as bar:
+            for index in own:
+                result = {}
+                for kind, suffix in itertools.product(covariances, self._suffixes):
+                    covariance = covariances[kind][self.layers[index].name + suffix].to(self.model.device)
+                    values, vectors = eigenbasis(covariance, tokens)
+                    result[f"{kind}_eigenvalues{suffix}"] = values.to(self.dtype)
+                    result[f"{kind}_eigenvectors{suffix}"] = vectors.to(self.dtype)
+                save_tensors(parts[index], result)
                 bar.update()
-        results = [(layer.name, load_tensors(part)) for layer, part in zip(self.layers, parts, strict=True)]
-        for name in EIGEN:
-            self._store(
-                name, {layer + s: found[name + s] for layer, found in results for s in self._suffixes}
-            )
-        for part in parts:
-            part.unlink()
+        self.world.barrier(*parts)
+        if self.world.first:
+            results = [(layer.name, load_tensors(p)) for layer, p in zip(self.layers, parts, strict=True)]
+            for name in EIGEN:
+                self._store(name, {n + s: found[name + s] for n, found in results for s in self._suffixes})
+            for part in parts:
+                part.unlink()
+        self.world.barrier(*map(self._path, EIGEN))
 
     def corrected_eigenvalues(self) -> None:
         """Pass 2: `Σ (Q_Sᵀ G Q_A)²` over documents."""
@@ -242,16 +259,18 @@ class Fit:
 
         self._accumulate("eigenvalues", EIGENVALUE_LABELS, sums, reduce)
         dead = [name for name, tensor in sums.items() if not tensor.any()]
-        if dead:
+        if dead and self.world.first:
             raise ComputeError(
                 f"{dead[0]} has no curvature: its gradient is zero on every document.",
                 have=f"{len(dead)} such layers of {len(sums)}",
                 fix="Leave it out of --layers.",
             )
-        self._store("lambda_matrix", sums)
-        count = torch.tensor([len(self.table)])
-        self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})
-        self._state("eigenvalues").unlink(missing_ok=True)
+        if self.world.first:
+            count = torch.tensor([len(self.table)])
+            self._store("lambda_matrix", sums)
+            self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})
+            self._state("eigenvalues").unlink(missing_ok=True)
+        self.world.barrier(*map(self._path, LAMBDA))
 
     @property
     def _suffixes(self) -> list[str]:
@@ -265,35 +284,15 @@ class Fit:
 
     def _accumulate(self, title: str, stream: int, sums: dict[str, Tensor], reduce: _BatchReducer) -> None:
         """Run all documents through `reduce`, storing `sums` each minute."""
-        lengths = self.table.lengths
-        plan = blocks(lengths)
-
-        def restore() -> int:
-            for tensor in sums.values():
-                tensor.zero_()
-            if not intact(self._state(title)):
-                return 0
-            with safe_open(self._state(title), framework="pt") as file:
-                for name, tensor in sums.items():
-                    tensor.copy_(file.get_tensor(name))
-                return int(file.metadata()["position"])
-
-        def save(position: int) -> None:
-            save_tensors(self._state(title), sums, {"position": str(position)})
-
-        def run(block: int, tick: Callable[[float], Any]) -> None:
-            for columns in batches(plan[block], lengths, self.budget.batch_tokens):
-                self._run_batch(title, stream, columns, reduce)
-                tick(int(lengths[columns].sum()))
-
-        run_blocks(
-            [int(lengths[block].sum()) for block in plan],
-            int(lengths.max()),
+        sum_over_documents(
+            title,
+            self._state(title),
+            sums,
+            self.table.lengths,
             self.budget,
-            restore=restore,
-            run=run,
-            save=save,
-            title=title,
+            self.world,
+            run=lambda columns: self._run_batch(title, stream, columns, reduce),
+            idle=lambda: idle_pass(self.model, self.layers, self.table),
         )
 
     def _run_batch(self, title: str, stream: int, columns: Columns, reduce: _BatchReducer) -> None:

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from influence.curvature.statistics import augment
 from influence.engine.batching import TokenBatch
+from influence.engine.distributed import World
 from influence.errors import ComputeError
 from influence.models.capture import capture
 from influence.models.layers import TrackedLayer
@@ -27,6 +29,7 @@ Reducer = Callable[[int, Tensor, Tensor], None]
 Labels = Callable[[Tensor], Tensor]
 
 _SECONDS_BETWEEN_SAVES = 60.0
+_ALONE = World()
 
 
 def backward(
@@ -71,7 +74,10 @@ def _not_finite(
     forward_L, backward_L = (~finite_L2).unbind(1)
     index = int(forward_L.nonzero()[0] if forward_L.any() else backward_L.nonzero()[-1])
     where = "going into" if forward_L.any() else "coming back to"
-    broken = [name for name, p in model.model.named_parameters() if not torch.isfinite(p).all()]
+    weights = [
+        (name, p.to_local() if isinstance(p, DTensor) else p) for name, p in model.model.named_parameters()
+    ]
+    broken = [name for name, p in weights if not torch.isfinite(p).all()]
     return ComputeError(
         f"A value that is not finite appeared {where} layer {layers[index].name}, in {what}.",
         have=f"weights that are not finite: {', '.join(broken[:3])}" if broken else None,
@@ -87,14 +93,25 @@ def describe_documents(ids: npt.NDArray[np.object_]) -> str:
 
 
 class Budget:
-    """Padded tokens of a batch; halves each time memory runs out."""
+    """Padded tokens of a batch; halves each time memory runs out.
 
-    def __init__(self, batch_tokens: int) -> None:
+    Args:
+        lockstep: Processes must make the same number of batches, so none may halve by itself.
+    """
+
+    def __init__(self, batch_tokens: int, lockstep: bool = False) -> None:
         self.batch_tokens = batch_tokens
         self.halvings = 0
+        self._lockstep = lockstep
 
     def shrink(self, longest: int, error: BaseException) -> None:
         """Halve; ComputeError once a batch was a single document already."""
+        if self._lockstep:
+            raise ComputeError(
+                f"Not enough memory for batches of {self.batch_tokens} tokens.",
+                have=str(error).partition("\n")[0] or type(error).__name__,
+                fix="Lower --batch-tokens: with --fsdp batches do not shrink by themselves.",
+            ) from error
         if self.batch_tokens <= longest:
             raise ComputeError(
                 f"Not enough memory for a single document of {longest} tokens.",
@@ -117,25 +134,28 @@ def run_blocks(
     longest: int,
     budget: Budget,
     *,
-    restore: Callable[[], int],
     run: Callable[[int, Callable[[float], Any]], Any],
-    save: Callable[[int], None] | None,
     title: str,
+    restore: Callable[[], int] = lambda: 0,
+    save: Callable[[int], None] | None = None,
+    world: World = _ALONE,
 ) -> None:
     """Run all blocks, resuming where `restore` says, going back there with half the budget when memory runs out.
 
     Args:
         sizes: Tokens of each block, for the progress bar: documents come longest first, so their rate misleads.
-        restore: Bring the state back to what is stored and return the number of finished blocks.
         run: Run one block, calling the function it is given with the tokens of each batch done.
+        restore: Bring the state back to what is stored and return the number of finished blocks.
         save: Store the state after so many blocks; called each minute and at the end. None: `run` stores by itself.
+        world: Processes that take so many blocks at a time between them, `run` this one's part of all from the number
+            it is given; they `save` together, and none of them `restore`s but by itself.
     """
-    position = restore()
+    position = met = restore()
     saved = time.monotonic()
     with progress(title, sum(sizes), sum(sizes[:position]), unit="tok") as bar:
         while position < len(sizes):
             try:
-                run(position, bar.update)
+                run(position, lambda tokens: bar.update(tokens * world.size))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -143,12 +163,15 @@ def run_blocks(
                 error.__traceback__ = None  # it holds the tensors that filled the memory
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
-                position = restore()
+                position = restore() if save else position
                 bar.n = sum(sizes[:position])
                 bar.set_postfix_str(f"out of memory: batches of {budget.batch_tokens} tokens")
                 continue
-            position += 1
-            if save and (position == len(sizes) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
+            position = min(position + world.size, len(sizes))
+            if save is None or position <= met:  # the others do not go back when memory runs out here
+                continue
+            met = position
+            if world.broadcast(position == len(sizes) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
                 save(position)
                 saved = time.monotonic()
 

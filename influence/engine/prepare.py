@@ -13,12 +13,15 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from influence.data.tokens import TokenReport, encode_documents
+from influence.engine.distributed import World
 from influence.engine.passes import progress
-from influence.errors import StoreError
-from influence.store.artefact import write_json
+from influence.errors import ModelError, StoreError
+from influence.store.artefact import claim, differences, finish, write_json
 from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
-from influence.store.journal import intact
+from influence.store.journal import close_journal, intact, keep_journal
 from influence.types import Document
+
+_ALONE = World()
 
 
 class Corpus(Protocol):
@@ -57,13 +60,51 @@ class _Surveyor:
         return Survey(self._documents, self._digest.hexdigest())
 
 
-def survey(corpus: Corpus) -> Survey:
+def survey(corpus: Corpus, world: World = _ALONE) -> Survey:
     """Stream the corpus once. Also on resume: a corpus that changed under a run must be noticed."""
     surveyor = _Surveyor()
-    with progress("reading corpus", 0) as bar:
-        for _ in surveyor.see(corpus):
-            bar.update()
-    return surveyor.survey()
+    if world.first:
+        with progress("reading corpus", 0) as bar:
+            for _ in surveyor.see(corpus):
+                bar.update()
+    return Survey(**world.broadcast(asdict(surveyor.survey())))
+
+
+def claim_together(folder: Path, kind: str, config: dict[str, Any], world: World) -> dict[str, Any]:
+    """`claim` for all processes: the first claims, the others write down what they will write into the folder.
+
+    Raises:
+        StoreError: as `claim`.
+        ModelError: another process has another model.
+    """
+    manifest = world.broadcast(claim(folder, kind, config) if world.first else {})
+    if world.first:
+        return manifest
+    changed = differences(manifest["config"], json.loads(json.dumps(config)))
+    if changed:
+        raise ModelError(
+            f"Process {world.rank} runs something else than the first.",
+            have="; ".join(changed),
+            fix="Give every machine the same model, Hessian and arguments.",
+        )
+    if manifest["status"] != "complete":
+        keep_journal(folder, world.rank)
+    return manifest
+
+
+def finish_together(
+    folder: Path,
+    manifest: dict[str, Any],
+    provenance: dict[str, Any],
+    world: World,
+    leaving: tuple[str, ...] = (),
+) -> None:
+    """`finish` by the first process, for all."""
+    if world.first:
+        finish(folder, manifest, provenance | {"processes": world.size}, leaving)
+    else:
+        close_journal(folder)
+    world.barrier()
 
 
 def tokenised_documents(
@@ -77,6 +118,7 @@ def tokenised_documents(
     draw: int | None = None,
     seed: int = 0,
     rows: range | None = None,
+    world: World = _ALONE,
 ) -> tuple[DocumentTable, TokenReport]:
     """The documents of a run in `folder`: tokenised now, or found there from before a kill.
 
@@ -84,11 +126,14 @@ def tokenised_documents(
         found: What the survey of the corpus found; StoreError if the corpus is another one by now.
         draw: Keep this many, drawn uniformly without replacement.
         rows: Keep these documents, a piece of the corpus.
+        world: Its first process tokenises.
     """
-    if not (intact(folder / FILE) and intact(folder / REPORT)):
+    if world.first and not (intact(folder / FILE) and intact(folder / REPORT)):
         size, surveyor = found.documents, _Surveyor()
         documents = surveyor.see(corpus)
-        kept = rows if draw is None else drawn_rows(size, draw, seed)
+        kept: Container[int] | None = rows
+        if draw is not None and draw < size:
+            kept = set(np.random.default_rng(seed).choice(size, draw, replace=False).tolist())
         if kept is not None:
             documents = (document for row, document in enumerate(documents) if row in kept)
         report = TokenReport()
@@ -96,15 +141,9 @@ def tokenised_documents(
         with progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
             encoded = encode_documents(_ticked(documents, bar), tokenizer, max_length, windows, report, piece)
             _write(folder, encoded, report, lambda: _require_unchanged(corpus, found, surveyor.survey()))
+    world.barrier(folder / FILE, folder / REPORT)
     report = TokenReport(**json.loads((folder / REPORT).read_text()))
     return DocumentTable(folder), report
-
-
-def drawn_rows(size: int, draw: int, seed: int) -> Container[int] | None:
-    """Rows of a corpus of `size` documents that are drawn uniformly without replacement; None: all of them."""
-    if draw >= size:
-        return None
-    return set(np.random.default_rng(seed).choice(size, draw, replace=False).tolist())
 
 
 def _require_unchanged(corpus: Corpus, before: Survey, now: Survey) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,26 +19,26 @@ from torch import Tensor
 from influence.config import ScoreConfig
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
 from influence.engine.compress import compress_queries
-from influence.engine.matching import checked_layers, run_identity
+from influence.engine.distributed import World, shares_of_missing
 from influence.engine.passes import Budget, backward, describe_documents, run_blocks
 from influence.engine.precondition import precondition_queries, query_gradients
-from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
 from influence.engine.reuse import Reused, reusable
-from influence.errors import StoreError
+from influence.errors import InputError, ModelError, StoreError
 from influence.files import whole_file
-from influence.models.layers import TrackedLayer
+from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, flush_arrays, map_arrays, write_arrays
+from influence.store.artefact import flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
-from influence.store.journal import intact
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 from influence.types import Query
 
+_ALONE = World()
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
 _BATCHES_A_PRODUCT = 2
 
@@ -52,6 +55,7 @@ def score(
     shard: Shard | None = None,
     reuse: Scores | None = None,
     batch_tokens: int | None = None,
+    world: World = _ALONE,
     **settings: Any,
 ) -> Scores:
     """Influence of every document on every query, resuming a run that was killed.
@@ -69,6 +73,7 @@ def score(
         shard: Score this piece of the corpus only; `influence.engine.merge.merge` joins the pieces.
         reuse: Scores of an earlier run that differs in the corpus only: documents that it scored are not scored again.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
+        world: Processes that share the documents: `influence.processes`.
         settings: Fields of `influence.config.ScoreConfig`.
 
     Raises:
@@ -80,23 +85,50 @@ def score(
     config = ScoreConfig(**settings)
     folder = Path(out)
     asked = query_model or model
-    layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
-    found = survey(corpus)
-    identity = run_identity(model, asked, layers, factors, queries, config)
-    identity["corpus"] = found.fingerprint
+    if not queries:
+        raise InputError("There are no queries to score.")
+    if factors is None and config.query_error is not None:
+        raise InputError(
+            "Queries are compressed in the metric of a Hessian, and there is none.",
+            fix="Leave out --query-error, or give a fitted --hessian.",
+        )
+    if factors is not None:
+        _check_model(factors, model, other_checkpoint)
+    layers = matching_layers(factors, model)
+    query_layers = matching_layers(factors, asked)
+    if [(a.name, a.shape) for a in query_layers] != [(b.name, b.shape) for b in layers]:
+        raise InputError(
+            f"{asked.name} has other layers than {model.name}: it cannot give the queries' gradients."
+        )
+    found = survey(corpus, world)
+    identity = {
+        **{name: value for name, value in asdict(config).items() if value is not None},
+        "layers": [layer.name for layer in layers],
+        "model": model.fingerprint,
+        "query_model": asked.fingerprint,
+        "tokenizer": model.tokenizer_fingerprint,
+        "query_tokenizer": asked.tokenizer_fingerprint,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "corpus": found.fingerprint,
+        "queries": hashlib.blake2b(
+            json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
+        ).hexdigest(),
+        "hessian": factors.identity if factors else "identity",
+    }
     rows = shard.rows(found.documents) if shard else None
     if rows is not None:
         identity["piece"] = {"first": rows.start, "end": rows.stop, "of": found.documents}
     opened: Callable[[Path], Scores] = open_scores if rows is None else lambda path: open_piece(path).scores
-    manifest = claim(folder, "scores" if rows is None else PIECE, identity)
+    manifest = claim_together(folder, "scores" if rows is None else PIECE, identity, world)
     if manifest["status"] == "complete":
-        _tidy(folder)
+        _tidy(folder, world)
         return opened(folder)
-    write_query_records(folder, queries)
+    if world.first:
+        write_query_records(folder, queries)
     table, report = tokenised_documents(
-        folder, corpus, found, model.tokenizer, config.max_length, config.windows, rows=rows
+        folder, corpus, found, model.tokenizer, config.max_length, config.windows, rows=rows, world=world
     )
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
     gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
     how: dict[str, Any] = {}
     if config.query_error is None:
@@ -109,7 +141,7 @@ def score(
     known = reusable(table, reuse, manifest["config"]) if reuse else None
     if known:
         how |= {"reused": len(known.here), "reused_from": str(known.scores.folder)}
-    Scan(folder, model, layers, table, prepared, budget, known).run()
+    Scan(folder, model, layers, table, prepared, budget, known, world).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
         "summary": report.sentence(config.max_length),
@@ -118,16 +150,73 @@ def score(
         "device": str(model.device),
     }
     hessian = {"hessian_folder": str(factors.folder) if factors else None}
-    finish(folder, manifest, provenance(time.monotonic() - started, **facts, **tokens, **hessian, **how))
-    _tidy(folder)
+    made = provenance(time.monotonic() - started, **facts, **tokens, **hessian, **how)
+    finish_together(folder, manifest, made, world)
+    _tidy(folder, world)
     return opened(folder)
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, world: World) -> None:
     """Remove what only a resumed run needs, also when a kill came between the result and its clean-up."""
+    if not world.first:
+        return
     shutil.rmtree(folder / "blocks", ignore_errors=True)
     for path in folder.glob("*.part"):
         path.unlink()
+
+
+def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:
+    """The layers of `model` that `factors` covers (without: the MLPs); StoreError where name or shape differ."""
+    if factors is None:
+        return _mlps(model)
+    present = dict(model.model.named_modules())
+    missing = [name for name in factors.layers if name not in present]
+    if missing:
+        raise StoreError(
+            f"The Hessian in {factors.folder} is of another model than {model.name}.",
+            have=f"{missing[0]} is in the Hessian but not in the model",
+            fix="Fit a Hessian of this model: influence fit-hessian.",
+        )
+    layers = find_layers(model.model, factors.layers)
+    for layer in layers:
+        if layer.shape != factors.shape(layer.name):
+            raise StoreError(
+                f"The Hessian in {factors.folder} is of another model than {model.name}.",
+                have=f"{layer.name} is {factors.shape(layer.name)} there and {layer.shape} here",
+                fix="Fit a Hessian of this model: influence fit-hessian.",
+            )
+    return layers
+
+
+def _mlps(model: LanguageModel) -> list[TrackedLayer]:
+    try:
+        return find_layers(model.model)
+    except ModelError as error:  # its advice is for those who choose layers
+        raise ModelError(
+            f"Without a Hessian the MLPs are scored. {error.message.removeprefix('--layers mlp: ')}",
+            have=error.have,
+            fix="A Hessian chooses the layers: fit one with influence fit-hessian --layers, and score with it. "
+            f"{error.fix}",
+        ) from error
+
+
+def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool = False) -> None:
+    if factors.manifest is None:
+        warnings.warn(
+            f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
+            stacklevel=3,
+        )
+    elif factors.manifest["config"]["model"] != model.fingerprint and not other_checkpoint:
+        raise StoreError(
+            f"The Hessian in {factors.folder} is of another model than {model.name}.",
+            have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
+            fix="Score with the model it was fitted on (--query-model is for the tuned one), or fit again.",
+        )
+    elif factors.manifest["config"]["tokenizer"] != model.tokenizer_fingerprint:
+        raise StoreError(
+            f"The Hessian in {factors.folder} was fitted with another tokenizer than that of {model.name}.",
+            fix="Score with the tokenizer it was fitted with, or fit again.",
+        )
 
 
 @dataclass(frozen=True)
@@ -141,25 +230,28 @@ class Scan:
     queries: QueryProducts
     budget: Budget
     known: Reused | None = None
+    world: World = _ALONE
 
     def run(self) -> None:
-        """Score all blocks that are not stored yet, then join them."""
+        """Score all blocks that are not stored yet, dealt out among the processes, then join them."""
         (self.folder / "blocks").mkdir(exist_ok=True)
         lengths = self.table.lengths
         new = np.arange(len(lengths))
         if self.known:
             new = np.setdiff1d(new, self.known.here)
         plan = [new[block] for block in blocks(lengths[new])] if len(new) else []
+        files = [self._block(number) for number in range(len(plan))]
+        own = shares_of_missing(files, [1] * len(files), self.world)[self.world.rank]
         run_blocks(
-            [int(lengths[block].sum()) for block in plan],
+            [int(lengths[plan[number]].sum()) for number in own],
             int(lengths.max(initial=1)),
             self.budget,
-            restore=lambda: next((n for n in range(len(plan)) if not intact(self._block(n))), len(plan)),
-            run=lambda number, tick: self._run_block(number, plan[number], tick),
-            save=None,
-            title="scoring",
+            run=lambda at, tick: self._run_block(own[at], plan[own[at]], tick),
+            title="scoring" if self.world.size == 1 else f"scoring, 1 of {self.world.size} processes",
         )
-        self._join(plan)
+        self.world.barrier(*files)
+        if self.world.first:
+            self._join(plan)
 
     def _block(self, number: int) -> Path:
         return self.folder / "blocks" / f"{number:06d}.safetensors"

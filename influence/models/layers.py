@@ -98,6 +98,11 @@ def _select(
     }
 
 
+def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
+    """The repeated blocks of a model, in its order."""
+    return [model.get_submodule(prefix[:-1]) for prefix in _block_prefixes(model)]
+
+
 def _block_prefixes(model: PreTrainedModel) -> list[str]:
     """Name prefixes of the repeated blocks: the items of every outermost `nn.ModuleList` of equal modules."""
     prefixes: list[str] = []

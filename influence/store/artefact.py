@@ -23,11 +23,11 @@ import numpy.typing as npt
 from influence.errors import StoreError
 from influence.files import whole_file
 from influence.store.journal import (
-    JOURNAL,
     VERIFIED_AT_OPEN,
     close_journal,
     final_checksums,
     keep_journal,
+    remove_journals,
     verify_files,
 )
 from influence.store.lock import drop_lock, take_lock, taken
@@ -120,9 +120,9 @@ def allocate_arrays(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], str]
 
 def flush_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write filled arrays through to the disk."""
-    for array in arrays.values():
-        if isinstance(array, np.memmap):  # one without elements is none
-            array.flush()
+    for name in {str(a.filename) for a in arrays.values() if isinstance(a, np.memmap)}:
+        with Path(name).open("rb") as file:  # `flush` would hold up every thread of the process meanwhile
+            os.fsync(file.fileno())
 
 
 def _named(kind: str) -> str:
@@ -256,8 +256,7 @@ def finish(
 def _let_go(folder: Path) -> None:
     close_journal(folder)
     drop_lock(folder)
-    if (folder / JOURNAL).exists():
-        (folder / JOURNAL).unlink()
+    remove_journals(folder)
 
 
 def verify(folder: Path) -> tuple[int, int]:

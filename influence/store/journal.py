@@ -35,14 +35,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def keep_journal(folder: Path) -> None:
-    """From now on, write down every whole file that this process writes into `folder`."""
+def keep_journal(folder: Path, process: int = 0) -> None:
+    """From now on, write down every whole file that this process writes into `folder`.
+
+    Args:
+        process: Its number among those that write there. The first begins, before the others, and takes over what
+            journals of an earlier run it finds: so lines of this run come after them.
+    """
     folder = folder.resolve()
     close_journal(folder)
-    path = folder / JOURNAL
-    _open[folder] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    if process == 0:
+        _take_over(folder)
+    path = folder / (JOURNAL if process == 0 else f"run.{process}.journal")
+    at_once = os.O_SYNC if process else 0  # the first, maybe on another machine, reads it while it grows
+    _open[folder] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | at_once, 0o666)
     if _record not in files.observers:
         files.observers.append(_record)
+
+
+def _take_over(folder: Path) -> None:
+    for path in _journals(folder)[1:]:
+        with (folder / JOURNAL).open("ab") as file:
+            file.write(b"\n" + path.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+
+
+def _journals(folder: Path) -> list[Path]:
+    """The journals there; that of the first process first."""
+    return [folder / JOURNAL, *sorted(folder.glob("run.*.journal"))]
 
 
 def close_journal(folder: Path) -> None:
@@ -50,6 +72,12 @@ def close_journal(folder: Path) -> None:
     descriptor = _open.pop(folder.resolve(), None)
     if descriptor is not None:
         os.close(descriptor)
+
+
+def remove_journals(folder: Path) -> None:
+    """Once all that stays is in the manifest."""
+    for path in _journals(folder):
+        path.unlink(missing_ok=True)
 
 
 def _record(part: Path, path: Path) -> None:
@@ -66,20 +94,18 @@ def _record(part: Path, path: Path) -> None:
 
 def read_journal(folder: Path) -> dict[str, list[str]]:
     """File -> the checksums of all that was ever written there, the newest last."""
-    path = folder / JOURNAL
-    if not path.exists():
-        return {}
-    facts = path.stat()
-    return _read(path, facts.st_mtime_ns, facts.st_size)
+    stats = [(path, path.stat()) for path in _journals(folder) if path.exists()]
+    return _read(tuple((path, facts.st_mtime_ns, facts.st_size) for path, facts in stats))
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path, changed: int, size: int) -> dict[str, list[str]]:
+def _read(journals: tuple[tuple[Path, int, int], ...]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        digest, _, name = line.partition("  ")
-        if name:
-            found.setdefault(name, []).append(digest)
+    for path, _, _ in journals:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            digest, _, name = line.partition("  ")
+            if name:
+                found.setdefault(name, []).append(digest)
     return found
 
 

@@ -92,11 +92,12 @@ def serve() -> None:
     import influence.engine.index
     import influence.engine.passes
     import influence.engine.score
+    import influence.engine.sums
     from influence.engine.batching import blocks
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test suite in the background has it ignored
     small_blocks = functools.partial(blocks, block_tokens=BLOCK_TOKENS)
-    influence.engine.fit.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.sums.blocks = small_blocks  # type: ignore[assignment]
     influence.engine.score.blocks = small_blocks  # type: ignore[assignment]
     influence.engine.index.blocks = small_blocks  # type: ignore[assignment]
     influence.engine.complete._BATCH = 8

@@ -19,6 +19,7 @@ import influence.engine.fit as fit_module
 import influence.engine.passes as passes_module
 import influence.engine.prepare as prepare_module
 import influence.engine.score as score_module
+import influence.engine.sums as sums_module
 from influence.engine.batching import blocks
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
@@ -34,10 +35,11 @@ FIT_STEPS = [
     (prepare_module, "write_documents"),
     (prepare_module, "write_json"),
     (fit_module, "backward"),
+    (sums_module, "save_tensors"),
     (fit_module, "eigenbasis"),
     (fit_module, "save_tensors"),
     (fit_module, "write_kronfluence_arguments"),
-    (fit_module, "finish"),
+    (fit_module, "finish_together"),
 ]
 SCORE_STEPS = [
     (prepare_module, "write_documents"),
@@ -48,7 +50,7 @@ SCORE_STEPS = [
     (score_module, "write_arrays"),
     (score_module, "allocate_scores"),
     (score_module, "map_arrays"),
-    (score_module, "finish"),
+    (score_module, "finish_together"),
 ]
 
 
@@ -77,7 +79,7 @@ def watched(places: list[tuple[Any, str]], steps: Steps) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in places:
             patch.setattr(module, name, partial(steps, getattr(module, name)))
-        for module in (fit_module, score_module):
+        for module in (sums_module, score_module):
             patch.setattr(module, "blocks", lambda lengths: blocks(lengths, 50))
         patch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
         yield

@@ -22,6 +22,7 @@ import influence.engine.fit as fit_module
 import influence.engine.index as index_module
 import influence.engine.passes as passes_module
 import influence.engine.score as score_module
+import influence.engine.sums as sums_module
 from influence.cli.main import cli
 from influence.engine.batching import blocks
 from influence.engine.fit import fit_hessian
@@ -54,7 +55,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (fit_module, score_module, index_module):
+    for module in (sums_module, score_module, index_module):
         monkeypatch.setattr(module, "blocks", lambda lengths: blocks(lengths, 50))
     monkeypatch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
 
@@ -101,7 +102,7 @@ def jobs(factors: Factors, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     for name, (run, module, last) in runs.items():
         folder = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
-            for blocked in (fit_module, score_module, index_module):
+            for blocked in (sums_module, score_module, index_module):
                 patch.setattr(blocked, "blocks", lambda lengths: blocks(lengths, 50))
             patch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
             run(folder / "undisturbed")

@@ -1,0 +1,73 @@
+"""Commands under torchrun: several processes, one voice."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from influence.errors import InputError
+
+Command = Callable[..., Any]
+
+
+def shared_by_processes(command: Command) -> Command:
+    """Give a command `world`, the processes that torchrun started, in place of `--device`; and the option `--fsdp`.
+
+    The first process alone prints.
+    """
+
+    @functools.wraps(command)
+    def run(*, device: str | None, fsdp: bool, **given: Any) -> None:
+        from influence.engine.distributed import launched, processes
+
+        if given.get("dry_run"):
+            require_one_process("--dry-run")
+        with contextlib.ExitStack() as stack:
+            if launched() and os.environ["RANK"] != "0":
+                nowhere = stack.enter_context(Path(os.devnull).open("w"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
+            command(world=stack.enter_context(processes(device, fsdp=fsdp)), **given)
+
+    return click.option(
+        "--fsdp",
+        is_flag=True,
+        help="Under torchrun: shard the model over the processes (FSDP2), for one that does not fit on a device.",
+    )(run)
+
+
+def require_one_process(what: str) -> None:
+    """InputError where torchrun started more than one."""
+    if "LOCAL_RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(
+            f"{what} runs as one process.",
+            have=f"{os.environ['WORLD_SIZE']} processes of torchrun",
+            fix="Run it without torchrun; fit-hessian, score and index build share their work.",
+        )
+
+
+@contextlib.contextmanager
+def one_voice() -> Iterator[None]:
+    """Of several processes that fail, let the first one print its error and the others end without a word."""
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except BaseException:
+        if not _speaks():
+            os._exit(1)
+        raise
+
+
+def _speaks() -> bool:
+    heartbeat = sys.modules.get("influence.engine.heartbeat")
+    if heartbeat is not None and heartbeat.current is not None:
+        return bool(heartbeat.current.claim_the_word())
+    return "LOCAL_RANK" not in os.environ or os.environ.get("RANK", "0") == "0"
