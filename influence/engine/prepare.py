@@ -131,9 +131,7 @@ def tokenised_documents(
     if world.first and not (intact(folder / FILE) and intact(folder / REPORT)):
         size, surveyor = found.documents, _Surveyor()
         documents = surveyor.see(corpus)
-        kept: Container[int] | None = rows
-        if draw is not None and draw < size:
-            kept = set(np.random.default_rng(seed).choice(size, draw, replace=False).tolist())
+        kept = rows if draw is None else drawn_rows(size, draw, seed)
         if kept is not None:
             documents = (document for row, document in enumerate(documents) if row in kept)
         report = TokenReport()
@@ -144,6 +142,13 @@ def tokenised_documents(
     world.barrier(folder / FILE, folder / REPORT)
     report = TokenReport(**json.loads((folder / REPORT).read_text()))
     return DocumentTable(folder), report
+
+
+def drawn_rows(size: int, draw: int, seed: int) -> Container[int] | None:
+    """Rows of a corpus of `size` documents that are drawn uniformly without replacement; None: all of them."""
+    if draw >= size:
+        return None
+    return set(np.random.default_rng(seed).choice(size, draw, replace=False).tolist())
 
 
 def _require_unchanged(corpus: Corpus, before: Survey, now: Survey) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +17,15 @@ from influence.config import ScoreConfig
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
 from influence.engine.compress import compress_queries
 from influence.engine.distributed import World, shares_of_missing
+from influence.engine.matching import checked_layers, run_identity
 from influence.engine.passes import Budget, backward, describe_documents, run_blocks
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
 from influence.engine.reuse import Reused, reusable
-from influence.errors import InputError, ModelError, StoreError
+from influence.errors import StoreError
 from influence.files import whole_file
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import flush_arrays, map_arrays, write_arrays
@@ -85,36 +83,10 @@ def score(
     config = ScoreConfig(**settings)
     folder = Path(out)
     asked = query_model or model
-    if not queries:
-        raise InputError("There are no queries to score.")
-    if factors is None and config.query_error is not None:
-        raise InputError(
-            "Queries are compressed in the metric of a Hessian, and there is none.",
-            fix="Leave out --query-error, or give a fitted --hessian.",
-        )
-    if factors is not None:
-        _check_model(factors, model, other_checkpoint)
-    layers = matching_layers(factors, model)
-    query_layers = matching_layers(factors, asked)
-    if [(a.name, a.shape) for a in query_layers] != [(b.name, b.shape) for b in layers]:
-        raise InputError(
-            f"{asked.name} has other layers than {model.name}: it cannot give the queries' gradients."
-        )
+    layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
     found = survey(corpus, world)
-    identity = {
-        **{name: value for name, value in asdict(config).items() if value is not None},
-        "layers": [layer.name for layer in layers],
-        "model": model.fingerprint,
-        "query_model": asked.fingerprint,
-        "tokenizer": model.tokenizer_fingerprint,
-        "query_tokenizer": asked.tokenizer_fingerprint,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "corpus": found.fingerprint,
-        "queries": hashlib.blake2b(
-            json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
-        ).hexdigest(),
-        "hessian": factors.identity if factors else "identity",
-    }
+    identity = run_identity(model, asked, layers, factors, queries, config)
+    identity["corpus"] = found.fingerprint
     rows = shard.rows(found.documents) if shard else None
     if rows is not None:
         identity["piece"] = {"first": rows.start, "end": rows.stop, "of": found.documents}
@@ -163,60 +135,6 @@ def _tidy(folder: Path, world: World) -> None:
     shutil.rmtree(folder / "blocks", ignore_errors=True)
     for path in folder.glob("*.part"):
         path.unlink()
-
-
-def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:
-    """The layers of `model` that `factors` covers (without: the MLPs); StoreError where name or shape differ."""
-    if factors is None:
-        return _mlps(model)
-    present = dict(model.model.named_modules())
-    missing = [name for name in factors.layers if name not in present]
-    if missing:
-        raise StoreError(
-            f"The Hessian in {factors.folder} is of another model than {model.name}.",
-            have=f"{missing[0]} is in the Hessian but not in the model",
-            fix="Fit a Hessian of this model: influence fit-hessian.",
-        )
-    layers = find_layers(model.model, factors.layers)
-    for layer in layers:
-        if layer.shape != factors.shape(layer.name):
-            raise StoreError(
-                f"The Hessian in {factors.folder} is of another model than {model.name}.",
-                have=f"{layer.name} is {factors.shape(layer.name)} there and {layer.shape} here",
-                fix="Fit a Hessian of this model: influence fit-hessian.",
-            )
-    return layers
-
-
-def _mlps(model: LanguageModel) -> list[TrackedLayer]:
-    try:
-        return find_layers(model.model)
-    except ModelError as error:  # its advice is for those who choose layers
-        raise ModelError(
-            f"Without a Hessian the MLPs are scored. {error.message.removeprefix('--layers mlp: ')}",
-            have=error.have,
-            fix="A Hessian chooses the layers: fit one with influence fit-hessian --layers, and score with it. "
-            f"{error.fix}",
-        ) from error
-
-
-def _check_model(factors: Factors, model: LanguageModel, other_checkpoint: bool = False) -> None:
-    if factors.manifest is None:
-        warnings.warn(
-            f"{factors.folder} was fitted by kronfluence, which does not record the model: not verified.",
-            stacklevel=3,
-        )
-    elif factors.manifest["config"]["model"] != model.fingerprint and not other_checkpoint:
-        raise StoreError(
-            f"The Hessian in {factors.folder} is of another model than {model.name}.",
-            have=f"fitted on {factors.manifest['provenance'].get('model_name')}",
-            fix="Score with the model it was fitted on (--query-model is for the tuned one), or fit again.",
-        )
-    elif factors.manifest["config"]["tokenizer"] != model.tokenizer_fingerprint:
-        raise StoreError(
-            f"The Hessian in {factors.folder} was fitted with another tokenizer than that of {model.name}.",
-            fix="Score with the tokenizer it was fitted with, or fit again.",
-        )
 
 
 @dataclass(frozen=True)
