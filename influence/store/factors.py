@@ -48,6 +48,8 @@ EIGEN = (
     "gradient_eigenvalues",
 )
 LAMBDA = ("lambda_matrix", "num_lambda_processed")
+#: More than any covariance has.
+_MOST_BLOCKS = 1 << 16
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -108,7 +110,11 @@ class Factors:
     @property
     def covariance_blocks(self) -> int:
         """Blocks of each covariance."""
-        count: int = self.manifest["config"].get("covariance_blocks", 1) if self.manifest else 1
+        count = self.manifest["config"].get("covariance_blocks", 1) if self.manifest else 1
+        if not isinstance(count, int) or not 1 <= count <= _MOST_BLOCKS:
+            raise StoreError(
+                f"The manifest of {self.folder} is damaged.", have=f"covariance_blocks {count!r}"
+            )
         return count
 
     def layer(self, name: str) -> LayerFactors:

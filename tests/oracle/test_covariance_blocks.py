@@ -207,6 +207,11 @@ def test_what_is_refused(fitted: tuple[World, Factors], tmp_path: Path) -> None:
             FitConfig(**asked)
     with pytest.raises(InputError, match="has no 99 blocks"):
         fit(of, tmp_path / "narrow", 99)
+    changed = dict(factors.manifest or {})
+    for count in ("2", 0, 1 << 40, None):
+        changed["config"] = {**changed["config"], "covariance_blocks": count}
+        with pytest.raises(StoreError, match="damaged"):
+            Factors(factors.folder, changed).layer(factors.layers[0])
     bare = tmp_path / "bare"  # what a program that looks for kronfluence's files would see
     shutil.copytree(factors.folder, bare)
     (bare / "manifest.json").unlink()
