@@ -100,27 +100,17 @@ def score(
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
+    shared: dict[str, Any] = {"query_model": tuned, "shard": piece, "reuse": earlier}
     if dry_run:
         from influence.config import ScoreConfig
         from influence.engine.plan import plan_score
 
         batch_tokens = settings.pop("batch_tokens")
-        plan = plan_score(loaded, factors, asked, documents, ScoreConfig(**settings), batch_tokens)
+        plan = plan_score(loaded, factors, asked, documents, ScoreConfig(**settings), batch_tokens, **shared)
         click.echo(plan.text())
         return
-    tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
-    scores = run(
-        loaded,
-        factors,
-        asked,
-        documents,
-        out,
-        query_model=tuned,
-        shard=piece,
-        reuse=earlier,
-        world=world,
-        **settings,
-    )
+    scores = run(loaded, factors, asked, documents, out, **shared, world=world, **settings)
     made = scores.manifest["provenance"]
     click.echo(made["summary"])
     if "reused" in made:

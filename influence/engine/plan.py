@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import random
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from influence.blocks import block_sizes
 from influence.config import FitConfig, ScoreConfig
-from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import usual_batch_tokens
 from influence.engine.fit import Fit
-from influence.engine.matching import matching_layers
+from influence.engine.matching import checked_layers, run_identity
 from influence.engine.memory import PeakMemory
 from influence.engine.passes import Budget
-from influence.engine.precondition import precondition_queries, query_gradients
-from influence.engine.prepare import Corpus
-from influence.engine.score import Scan
+from influence.engine.prepare import Corpus, drawn_rows
+from influence.engine.rehearsal import drawn_documents, seconds
+from influence.engine.rehearsed_queries import QueryRehearsal
+from influence.engine.reuse import Scored, require_same_but_corpus
 from influence.errors import InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
-from influence.store.documents import FILE, DocumentTable, write_documents
 from influence.store.factors import Factors
-from influence.types import Document, Query
-
-#: Documents drawn to count tokens by, and batches of them that go through each pass.
-_DRAWN = 1000
-_BATCHES = 16
-#: Queries of the two rehearsals of a score, between and beyond which time and memory are taken as straight lines.
-_FEW, _MORE = 4, 16
+from influence.store.pieces import Shard
+from influence.store.scores import QUERIES, Scores, write_query_records
+from influence.types import Query
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will take. Bytes; seconds on this machine as busy as it is now.
+    """What a run will take. Bytes; seconds on this machine as busy as it is now, from the moment the model is loaded.
 
     Attributes:
-        documents: Of the corpus that the run uses.
-        tokens: Of all of them, estimated from documents drawn.
-        passes: Over the documents.
+        documents: That the run stores.
+        scored: Of these, what an earlier run scored.
+        tokens: Of all others, estimated from documents drawn.
+        passes: Over them.
         seconds: By part, in the order they come.
         host: Most memory of the process; None where the system does not say.
         device: Most memory on the GPU; None without one.
@@ -52,6 +43,7 @@ class Plan:
     """
 
     documents: int
+    scored: int
     tokens: int
     passes: int
     seconds: dict[str, float]
@@ -63,8 +55,9 @@ class Plan:
         """One line for each."""
         parts = ", ".join(f"{name} {_time(seconds)}" for name, seconds in self.seconds.items())
         memory = {"memory": self.host, "GPU memory": self.device}
+        already = f" ({self.scored:,} scored already)" if self.scored else ""
         lines = [
-            f"documents   {self.documents:,}, about {self.tokens:,} tokens",
+            f"documents   {self.documents:,}{already}, about {self.tokens:,} tokens",
             f"passes      {self.passes}",
             f"time        about {_time(sum(self.seconds.values()))}: {parts}",
             *(f"{name:12}about {size / 1e6:,.0f} MB" for name, size in memory.items() if size),
@@ -76,42 +69,65 @@ class Plan:
 def plan_fit(
     model: LanguageModel, corpus: Corpus, config: FitConfig, batch_tokens: int | None = None
 ) -> Plan:
-    """What `fit_hessian` will take."""
+    """What `fit_hessian` will take.
+
+    Raises:
+        InputError: the backend is another program.
+    """
+    if config.backend != "influence":
+        raise InputError("A dry run rehearses this program's own fit only.", have=f"backend {config.backend}")
     layers = find_layers(model.model, config.layers)
     budget = Budget(batch_tokens or usual_batch_tokens(model.device))
-    with _rehearsed(model, corpus, config.max_length, config.windows, budget) as drawn:
-        fit = Fit(drawn.folder, model, layers, drawn.table, config, budget)
+    with drawn_documents(
+        model,
+        corpus,
+        config.max_length,
+        config.windows,
+        budget.batch_tokens,
+        lambda size: drawn_rows(size, config.documents, config.seed),
+    ) as drawn:
+        more = Fit(drawn.folder, model, layers, drawn.more.table, config, budget)
+        few = replace(more, table=drawn.few.table)
         peak = PeakMemory(model.device)
-        fit.covariances()  # the first pass of a process is slower
-        for path in drawn.folder.glob("*covariance*"):
-            path.unlink()
-        covariances = _seconds(fit.covariances)
-        eigenbases = _seconds(fit.eigenbases)  # of all layers, as in the run
-        eigenvalues = _seconds(fit.corrected_eigenvalues)
+        _timed(few, "covariances")  # the first pass of a process is slower
+        covariances = _timed(few, "covariances"), _timed(more, "covariances", keep=True)
+        eigenbases = seconds(more.eigenbases)  # of all layers, as in the run
+        eigenvalues = _timed(few, "corrected_eigenvalues"), _timed(more, "corrected_eigenvalues")
         host, device = peak.read()
-    share = min(1.0, config.documents / drawn.documents)
-    tokens = drawn.tokens * share
-    sides = [
-        size
-        for layer in layers
-        for side in layer.shape
-        for size in block_sizes(side, config.covariance_blocks)
-    ]
-    pairs = sum(outputs * inputs for outputs, inputs in (layer.shape for layer in layers))
-    return Plan(
-        documents=round(drawn.documents * share),
-        tokens=round(tokens),
-        passes=2,
-        seconds={
-            "covariances": covariances * tokens / drawn.rehearsed,
-            "eigenbases": eigenbases,
-            "eigenvalues": eigenvalues * tokens / drawn.rehearsed,
-        },
-        host=host,
-        device=device,
-        # covariances and eigenbases of both sides, and eigenvalues with what a resumed run needs of them
-        disk=4 * (2 * sum(side**2 for side in sides) + 2 * pairs) + round(drawn.bytes * share),
-    )
+        return Plan(
+            documents=drawn.documents,
+            scored=0,
+            tokens=round(drawn.tokens),
+            passes=2,
+            seconds={
+                "reading": drawn.reading,
+                "covariances": drawn.at_all_tokens(*covariances),
+                "eigenbases": eigenbases,
+                "eigenvalues": drawn.at_all_tokens(*eigenvalues),
+            },
+            host=host,
+            device=device,
+            disk=round(drawn.bytes) + more.dtype.itemsize * _numbers_stored(layers, config.covariance_blocks),
+        )
+
+
+def _timed(fit: Fit, stage: str, keep: bool = False) -> float:
+    """Seconds of a stage of a fit, whose result then goes."""
+    before = set(fit.folder.iterdir())
+    taken = seconds(getattr(fit, stage))
+    for path in () if keep else set(fit.folder.iterdir()) - before:
+        path.unlink()
+    return taken
+
+
+def _numbers_stored(layers: Sequence[TrackedLayer], blocks: int) -> int:
+    """Numbers in the folder of a fit when it is largest."""
+    widths = [width for layer in layers for side in layer.shape for width in block_sizes(side, blocks)]
+    covariances, eigenvalues = sum(width**2 for width in widths), sum(widths)
+    lam = sum(outputs * inputs for outputs, inputs in (layer.shape for layer in layers))
+    joining = 3 * covariances + 2 * eigenvalues  # the eigenbases of all layers, and before that of each
+    ending = 2 * covariances + eigenvalues + 2 * lam
+    return max(joining, ending)
 
 
 def plan_score(
@@ -121,129 +137,51 @@ def plan_score(
     corpus: Corpus,
     config: ScoreConfig,
     batch_tokens: int | None = None,
+    *,
+    query_model: LanguageModel | None = None,
+    other_checkpoint: bool = False,
+    shard: Shard | None = None,
+    reuse: Scores | None = None,
 ) -> Plan:
-    """What `score` will take, exact queries assumed."""
-    layers = matching_layers(factors, model)
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
-    with _rehearsed(model, corpus, config.max_length, config.windows, budget) as drawn:
-        runs = [
-            _Scored.of(model, layers, factors, list(queries[:count]), drawn, config, budget)
-            for count in (_FEW, _FEW, _MORE)  # the first is slower, and not counted
-        ][1:]
-    asked = [min(count, len(queries)) for count in (_FEW, _MORE)]
-
-    def at_all(values: Sequence[float]) -> float:
-        """On the straight line through the two rehearsals."""
-        slope = (values[1] - values[0]) / (asked[1] - asked[0]) if asked[1] > asked[0] else 0.0
-        return values[1] + max(slope, 0.0) * (len(queries) - asked[1])
-
-    hosts, devices = ([getattr(run, name) for run in runs] for name in ("host", "device"))
-    return Plan(
-        documents=drawn.documents,
-        tokens=round(drawn.tokens),
-        passes=1,
-        seconds={
-            "queries": at_all([run.queries for run in runs]),
-            "scan": at_all([run.scan for run in runs]) * drawn.tokens / drawn.rehearsed,
-        },
-        host=None if None in hosts else round(at_all(hosts)),
-        device=None if None in devices else round(at_all(devices)),
-        disk=round(drawn.bytes) + 2 * 4 * (len(queries) + 1) * drawn.documents,  # in blocks, and joined
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """Seconds and most bytes of a rehearsed score."""
-
-    queries: float
-    scan: float
-    host: int | None
-    device: int | None
-
-    @staticmethod
-    def of(
-        model: LanguageModel,
-        layers: Sequence[TrackedLayer],
-        factors: Factors | None,
-        queries: Sequence[Query],
-        drawn: _Drawn,
-        config: ScoreConfig,
-        budget: Budget,
-    ) -> _Scored:
-        """Score the drawn documents against these queries."""
-        peak = PeakMemory(model.device)
-        started = time.perf_counter()
-        gradients = query_gradients(model, layers, queries, config.max_length, budget)
-        prepared = precondition_queries(gradients, layers, factors, config.damping, model.dtype)
-        queries_seconds = time.perf_counter() - started
-        with tempfile.TemporaryDirectory() as name:
-            scan = Scan(Path(name), model, layers, drawn.table, prepared.products(), budget)
-            scan_seconds = _seconds(scan.run)
-        return _Scored(queries_seconds, scan_seconds, *peak.read())
+    """What `score` will take, with the same arguments; what it refuses is refused."""
+    asked = query_model or model
+    layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
+    if reuse:
+        identity = run_identity(model, asked, layers, factors, queries, config)
+        piece = {"piece": f"{shard.number}/{shard.count}"} if shard else {}
+        require_same_but_corpus(reuse, identity | piece)
+    budget, cuda = Budget(batch_tokens or usual_batch_tokens(model.device)), model.device.type == "cuda"
+    with drawn_documents(
+        model,
+        corpus,
+        config.max_length,
+        config.windows,
+        budget.batch_tokens,
+        lambda size: shard.rows(size) if shard else None,
+        Scored(reuse, config.max_length) if reuse else None,
+    ) as drawn:
+        rehearsal = QueryRehearsal(model, asked, layers, query_layers, queries, factors, config, budget)
+        preparing, scanning, peaks = rehearsal.run(drawn)
+        write_query_records(drawn.folder, queries)
+        value = torch.promote_types(model.dtype, torch.float32).itemsize
+        rows = value * (len(queries) + 1)
+        blocks = (rows + 8) * (drawn.documents - drawn.scored)
+        joined = rows * drawn.documents + value * len(queries)
+        return Plan(
+            documents=drawn.documents,
+            scored=drawn.scored,
+            tokens=round(drawn.tokens),
+            passes=1,
+            seconds={"reading": drawn.reading, "queries": preparing, "scan": scanning},
+            host=_most([peak.host for peak in peaks], [0 if cuda else peak.growth for peak in peaks]),
+            device=_most([peak.device for peak in peaks], [peak.growth for peak in peaks]),
+            disk=round(drawn.bytes) + blocks + joined + (drawn.folder / QUERIES).stat().st_size,
+        )
 
 
-@dataclass(slots=True)
-class _Drawn:
-    """Documents drawn from a corpus.
-
-    Attributes:
-        documents, tokens, bytes: Of the whole corpus as a run would store it; tokens and bytes estimated.
-        table: Some of those drawn, for the rehearsal, of `rehearsed` tokens.
-    """
-
-    folder: Path
-    documents: int
-    tokens: float = 0.0
-    bytes: float = 0.0
-    rehearsed: int = 0
-    table: DocumentTable = field(init=False)
-
-
-@contextmanager
-def _rehearsed(
-    model: LanguageModel, corpus: Corpus, max_length: int, windows: bool, budget: Budget
-) -> Iterator[_Drawn]:
-    """Documents drawn from the corpus in a folder that is removed afterwards."""
-    documents, rows = _draw(corpus)
-    encoded = list(encode_documents(iter(rows), model.tokenizer, max_length, windows, TokenReport()))
-    if not encoded:
-        raise InputError(f"None of {len(rows)} documents drawn from {corpus.name} has a text.")
-    each = documents / len(rows)
-    with tempfile.TemporaryDirectory() as name:
-        drawn = _Drawn(Path(name), documents, tokens=each * sum(len(tokens) for _, tokens in encoded))
-        write_documents(drawn.folder, iter(encoded))
-        drawn.bytes = each * (drawn.folder / FILE).stat().st_size
-        taken: list[tuple[Document, list[int]]] = []
-        while drawn.rehearsed < _BATCHES * budget.batch_tokens and len(taken) < len(encoded):
-            taken.append(encoded[len(taken)])
-            drawn.rehearsed += len(taken[-1][1])
-        write_documents(drawn.folder, iter(taken))
-        drawn.table = DocumentTable(drawn.folder)
-        yield drawn
-
-
-def _draw(corpus: Corpus) -> tuple[int, list[Document]]:
-    """How many documents there are, and some of them in random order (reservoir sampling)."""
-    generator = random.Random(0)
-    count = 0
-    kept: list[Document] = []
-    for document in corpus:
-        count += 1
-        if len(kept) < _DRAWN:
-            kept.append(document)
-        elif (place := generator.randrange(count)) < _DRAWN:
-            kept[place] = document
-    generator.shuffle(kept)
-    return count, kept
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+def _most(measured: Sequence[int | None], growth: Sequence[int]) -> int | None:
+    known = [size + more for size, more in zip(measured, growth, strict=True) if size is not None]
+    return max(known, default=None)
 
 
 def _time(seconds: float) -> str:

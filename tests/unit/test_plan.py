@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +13,145 @@ from click.testing import CliRunner
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence import files
 from influence.cli.main import cli
 from influence.config import FitConfig, ScoreConfig
 from influence.data.queries import write_queries
-from influence.engine import plan
+from influence.engine import rehearsal
 from influence.engine.fit import fit_hessian
 from influence.engine.plan import Plan, plan_fit, plan_score
 from influence.engine.score import score
+from influence.errors import InputError, StoreError
+from influence.store.pieces import Shard
+from influence.types import Document
 
 
-def size(folder: Path) -> int:
-    """Bytes of what grows with the run: a manifest is a few kilobytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in (".arrow", ".safetensors"))
+@contextmanager
+def largest(folder: Path) -> Iterator[list[int]]:
+    """Most bytes in a folder, looked at whenever a file of it is about to appear."""
+    found = [0]
+
+    def look(_part: Path, _path: Path) -> None:
+        files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+        found[0] = max(found[0], sum(path.stat().st_size for path in files))
+
+    files.observers.append(look)
+    try:
+        yield found
+    finally:
+        files.observers.remove(look)
 
 
-@pytest.mark.parametrize(("documents", "width", "queries"), [(40, 64, 3), (300, 96, 20)])
+#: Documents, width, MLP width, queries, dtype, settings of both.
+SHAPES: list[tuple[int, int, int, int, torch.dtype, dict[str, Any]]] = [
+    (600, 16, 24, 3, torch.float32, {}),
+    (300, 96, 96, 60, torch.float32, {}),
+    (160, 96, 200, 20, torch.bfloat16, {"windows": True}),
+    (500, 24, 24, 70, torch.bfloat16, {"documents": 300, "seed": 3, "covariance_blocks": 3}),
+    (150, 64, 160, 20, torch.float32, {"query_error": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("documents", "width", "mlp", "queries", "dtype", "settings"), SHAPES)
 def test_documents_tokens_and_disk_are_those_of_the_run(
-    documents: int, width: int, queries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    documents: int,
+    width: int,
+    mlp: int,
+    queries: int,
+    dtype: torch.dtype,
+    settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan, "_DRAWN", 100)  # of 300 documents, some are drawn
-    model = tiny_model("llama", dtype=torch.float32, intermediate_size=width, hidden_size=width)
-    corpus, asked = MemoryCorpus(random_documents(documents)), random_queries(queries)
-    settings: dict[str, Any] = {"max_length": 24}
-    fit_planned = plan_fit(model, corpus, FitConfig(**settings))
-    factors = fit_hessian(model, corpus, out=tmp_path / "fit", **settings)
-    score_planned = plan_score(model, factors, asked, corpus, ScoreConfig(**settings))
-    scores = score(model, factors, asked, corpus, tmp_path / "scores", **settings)
-    for planned in (fit_planned, score_planned):
-        assert planned.documents == documents
-        assert planned.tokens == pytest.approx(int(scores.documents.lengths.sum()), rel=0.1)
+    monkeypatch.setattr(rehearsal, "_DRAWN", 100)  # not all
+    model = tiny_model("llama", dtype=dtype, intermediate_size=mlp, hidden_size=width)
+    corpus = MemoryCorpus(random_documents(documents, longest=60))
+    asked = random_queries(queries)
+    both: dict[str, Any] = {"max_length": 24, "windows": settings.get("windows", False)}
+    fitting = {n: v for n, v in settings.items() if n not in ("windows", "query_error")} | both
+    scoring = {n: v for n, v in settings.items() if n == "query_error"} | both
+    fit_planned = plan_fit(model, corpus, FitConfig(**fitting))
+    with largest(tmp_path / "fit") as fit_disk:
+        factors = fit_hessian(model, corpus, out=tmp_path / "fit", **fitting)
+    score_planned = plan_score(model, factors, asked, corpus, ScoreConfig(**scoring))
+    with largest(tmp_path / "scores") as score_disk:
+        scores = score(model, factors, asked, corpus, tmp_path / "scores", **scoring)
+    assert factors.manifest is not None
+    for planned, manifest, disk in (
+        (fit_planned, factors.manifest, fit_disk),
+        (score_planned, scores.manifest, score_disk),
+    ):
+        found = manifest["provenance"]["tokens"]
+        assert planned.documents == pytest.approx(found["documents"], rel=0.01)
+        assert planned.tokens == pytest.approx(found["tokens"], rel=0.01)
+        assert planned.disk == pytest.approx(disk[0], rel=0.01, abs=16e3)  # manifest, journal, headers
         assert all(seconds > 0 for seconds in planned.seconds.values())
         assert planned.host is None or 50e6 < planned.host < 20e9
         assert planned.device is None
-    fitted = size(tmp_path / "fit")  # the documents of a fit are gone by then
-    assert fitted < fit_planned.disk < 1.2 * fitted + size(tmp_path / "scores")
-    blocks = 4 * documents * (queries + 1)
-    assert score_planned.disk == pytest.approx(size(tmp_path / "scores") + blocks, rel=0.2)
 
 
-def test_a_fit_on_some_documents_is_planned_for_these() -> None:
-    model, corpus = tiny_model("llama", dtype=torch.float32), MemoryCorpus(random_documents(60))
-    whole, third = (plan_fit(model, corpus, FitConfig(documents=count)) for count in (1000, 20))
-    assert (whole.documents, third.documents) == (60, 20)
-    assert third.tokens == pytest.approx(whole.tokens / 3, rel=0.01)
+def test_a_piece_and_added_documents_are_planned_as_such(tmp_path: Path) -> None:
+    model, asked = tiny_model("llama"), random_queries(3)
+    documents = random_documents(50, longest=40)
+    changed = Document(documents[7].id, "something else", documents[7].source)
+    corpus = MemoryCorpus([*documents[:7], changed, *documents[8:]])
+    earlier = score(model, None, asked, MemoryCorpus(documents[:40]), tmp_path / "earlier", max_length=24)
+    config = ScoreConfig(max_length=24)
+    for name, how in {"piece": {"shard": Shard(2, 3)}, "added": {"reuse": earlier}}.items():
+        planned = plan_score(model, None, asked, corpus, config, **how)  # type: ignore[arg-type]
+        with largest(tmp_path / name) as disk:
+            scores = score(model, None, asked, corpus, tmp_path / name, max_length=24, **how)  # type: ignore[arg-type]
+        made = scores.manifest["provenance"]
+        assert planned.documents == made["tokens"]["documents"]
+        assert planned.scored == made.get("reused", 0)
+        assert planned.disk == pytest.approx(disk[0], abs=12e3)
+    assert planned.scored == 39
+    new = [len(document.text) for document in [changed, *documents[40:]]]
+    assert planned.tokens == sum(min(length, 24) for length in new)
+
+
+def test_windows_of_added_documents_are_known_by_their_document(tmp_path: Path) -> None:
+    model, asked, documents = tiny_model("llama"), random_queries(2), random_documents(30, longest=90)
+    settings: dict[str, Any] = {"max_length": 20, "windows": True}
+    earlier = score(model, None, asked, MemoryCorpus(documents[:20]), tmp_path / "earlier", **settings)
+    corpus = MemoryCorpus(documents)
+    planned = plan_score(model, None, asked, corpus, ScoreConfig(**settings), reuse=earlier)
+    scores = score(model, None, asked, corpus, tmp_path / "scores", reuse=earlier, **settings)
+    assert planned.scored == scores.manifest["provenance"]["reused"]
+    assert planned.documents == len(scores.documents)
+
+
+def test_nothing_new_and_nothing_to_score(tmp_path: Path) -> None:
+    model, asked = tiny_model("llama"), random_queries(2)
+    corpus = MemoryCorpus(random_documents(9))
+    earlier = score(model, None, asked, corpus, tmp_path / "earlier")
+    planned = plan_score(model, None, asked, corpus, ScoreConfig(), reuse=earlier)
+    assert (planned.documents, planned.scored, planned.tokens, planned.seconds["scan"]) == (9, 9, 0, 0.0)
+    empty = plan_score(
+        model, None, asked, MemoryCorpus([Document("a", "")]), ScoreConfig(), shard=Shard(1, 1)
+    )
+    assert (empty.documents, empty.tokens) == (0, 0)
+
+
+def test_what_the_run_refuses_is_refused(tmp_path: Path) -> None:
+    model, asked, corpus = tiny_model("llama"), random_queries(2), MemoryCorpus(random_documents(9))
+    earlier = score(model, None, asked, corpus, tmp_path / "earlier")
+    for message, error, how in (
+        ("made otherwise", StoreError, {"reuse": earlier, "shard": Shard(1, 2)}),
+        ("cannot be cut", InputError, {"shard": Shard(1, 20)}),
+        ("other layers", InputError, {"query_model": tiny_model("llama", intermediate_size=32)}),
+    ):
+        with pytest.raises(error, match=message):
+            plan_score(model, None, asked, corpus, ScoreConfig(), **how)
+    with pytest.raises(InputError, match="metric of a Hessian"):
+        plan_score(model, None, asked, corpus, ScoreConfig(query_error=0.1))
+    with pytest.raises(InputError, match="own fit"):
+        plan_fit(model, corpus, FitConfig(backend="kronfluence"))
 
 
 def test_a_plan_is_readable() -> None:
     seconds = {"queries": 5.25, "scan": 7200.0}
-    text = Plan(3000, 383_070, 1, seconds, host=int(1.5e9), device=None, disk=int(4e6)).text()
+    text = Plan(3000, 0, 383_070, 1, seconds, host=int(1.5e9), device=None, disk=int(4e6)).text()
     assert text.splitlines() == [
         "documents   3,000, about 383,070 tokens",
         "passes      1",
@@ -66,6 +159,8 @@ def test_a_plan_is_readable() -> None:
         "memory      about 1,500 MB",
         "disk        about 4 MB",
     ]
+    added = Plan(3000, 2900, 12_770, 1, seconds, host=None, device=None, disk=0).text()
+    assert added.splitlines()[0] == "documents   3,000 (2,900 scored already), about 12,770 tokens"
 
 
 def test_the_commands_only_say_so(tmp_path: Path) -> None:
