@@ -79,15 +79,16 @@ class World:
         result: T = json.loads(buffer.numpy().tobytes())
         return result
 
-    def barrier(self, *files: Path) -> None:
-        """Wait for all, and until files of theirs show: a network file system may hide new ones for a while."""
+    def barrier(self, read: Iterable[Path] = ()) -> None:
+        """Wait for all, and for files that this process is to `read`: a network file system hides new ones a while."""
         if self.size == 1:
             return
         with _connected():
             dist.all_reduce(torch.zeros(1))
         deadline = time.monotonic() + _HIDDEN
-        while time.monotonic() < deadline and not all(path.exists() for path in files):
-            time.sleep(0.5)
+        for path in read:
+            while not path.exists() and time.monotonic() < deadline:
+                time.sleep(0.5)
 
     def sum_to_first(self, tensors: Iterable[Tensor]) -> None:
         """Add up in place what all processes hold; the first has the sum, the others zeros to go on from."""

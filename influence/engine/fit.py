@@ -27,9 +27,9 @@ from influence.curvature.statistics import (
 from influence.engine.batching import Columns, TokenBatch, pad, usual_batch_tokens
 from influence.engine.distributed import World, shares_of_missing
 from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
-from influence.engine.passes import Budget, Labels, backward, describe_documents, progress
+from influence.engine.passes import Budget, Labels, backward, describe_documents, idle_pass, progress
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
-from influence.engine.sums import idle_pass, sum_over_documents
+from influence.engine.sums import sum_over_documents
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
@@ -208,7 +208,7 @@ class Fit:
                 self._store(name, {n: symmetric(sums[f"{name}/{n}"]) for n in names})
                 self._store(f"num_{name}_processed", {layer.name: tokens.clone() for layer in self.layers})
             self._state("covariances").unlink(missing_ok=True)
-        self.world.barrier(*map(self._path, COVARIANCES))
+        self.world.barrier(map(self._path, COVARIANCES))
 
     def eigenbases(self) -> None:
         """Eigendecomposition of both covariances of each layer, in float64; a finished layer survives a kill."""
@@ -232,14 +232,14 @@ class Fit:
                     result[f"{kind}_eigenvectors{suffix}"] = vectors.to(self.dtype)
                 save_tensors(parts[index], result)
                 bar.update()
-        self.world.barrier(*parts)
+        self.world.barrier(parts if self.world.first else ())
         if self.world.first:
             results = [(layer.name, load_tensors(p)) for layer, p in zip(self.layers, parts, strict=True)]
             for name in EIGEN:
                 self._store(name, {n + s: found[name + s] for n, found in results for s in self._suffixes})
             for part in parts:
                 part.unlink()
-        self.world.barrier(*map(self._path, EIGEN))
+        self.world.barrier(map(self._path, EIGEN))
 
     def corrected_eigenvalues(self) -> None:
         """Pass 2: `Σ (Q_Sᵀ G Q_A)²` over documents."""
@@ -270,7 +270,7 @@ class Fit:
             self._store("lambda_matrix", sums)
             self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})
             self._state("eigenvalues").unlink(missing_ok=True)
-        self.world.barrier(*map(self._path, LAMBDA))
+        self.world.barrier()
 
     @property
     def _suffixes(self) -> list[str]:

@@ -15,13 +15,14 @@ from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from influence.curvature.statistics import augment
-from influence.engine.batching import TokenBatch
+from influence.engine.batching import TokenBatch, pad
 from influence.engine.distributed import World
 from influence.errors import ComputeError
 from influence.models.capture import capture
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import token_nll
+from influence.store.documents import DocumentTable
 
 #: `(index of the layer, a_BTI with the bias's 1, s_BTO)`.
 Reducer = Callable[[int, Tensor, Tensor], None]
@@ -90,6 +91,19 @@ def _not_finite(
 def describe_documents(ids: npt.NDArray[np.object_]) -> str:
     """A batch in an error message: how many documents, and the first of them."""
     return f"a batch of {len(ids)} documents: {', '.join(map(str, ids[:3]))}{', …' if len(ids) > 3 else ''}"
+
+
+def idle_pass(model: LanguageModel, layers: Sequence[TrackedLayer], table: DocumentTable) -> None:
+    """A pass whose result is dropped. It takes the longest document, so that no layer is without effect."""
+    tokens = table.tokens(int(table.lengths.argmax()))
+    backward(model, layers, pad([tokens], model.device), lambda *_: None, what="a pass that only keeps step")
+
+
+def keep_step(world: World, passes: Callable[[int], int], idle: Callable[[], Any]) -> None:
+    """With FSDP: `idle` as often as this process makes fewer `passes`, by rank, than the one that makes most."""
+    if world.fsdp:
+        for _ in range(max(map(passes, range(world.size))) - passes(world.rank)):
+            idle()
 
 
 class Budget:

@@ -139,7 +139,7 @@ def tokenised_documents(
         with progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
             encoded = encode_documents(_ticked(documents, bar), tokenizer, max_length, windows, report, piece)
             _write(folder, encoded, report, lambda: _require_unchanged(corpus, found, surveyor.survey()))
-    world.barrier(folder / FILE, folder / REPORT)
+    world.barrier((folder / FILE, folder / REPORT))
     report = TokenReport(**json.loads((folder / REPORT).read_text()))
     return DocumentTable(folder), report
 

@@ -18,7 +18,7 @@ from influence.engine.batching import Columns, batches, blocks, pad, usual_batch
 from influence.engine.compress import compress_queries
 from influence.engine.distributed import World, shares_of_missing
 from influence.engine.matching import checked_layers, run_identity
-from influence.engine.passes import Budget, backward, describe_documents, run_blocks
+from influence.engine.passes import Budget, backward, describe_documents, idle_pass, keep_step, run_blocks
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
@@ -159,7 +159,8 @@ class Scan:
             new = np.setdiff1d(new, self.known.here)
         plan = [new[block] for block in blocks(lengths[new])] if len(new) else []
         files = [self._block(number) for number in range(len(plan))]
-        own = shares_of_missing(files, [1] * len(files), self.world)[self.world.rank]
+        shares = shares_of_missing(files, [1] * len(files), self.world)
+        own = shares[self.world.rank]
         run_blocks(
             [int(lengths[plan[number]].sum()) for number in own],
             int(lengths.max(initial=1)),
@@ -167,7 +168,12 @@ class Scan:
             run=lambda at, tick: self._run_block(own[at], plan[own[at]], tick),
             title="scoring" if self.world.size == 1 else f"scoring, 1 of {self.world.size} processes",
         )
-        self.world.barrier(*files)
+        keep_step(
+            self.world,
+            lambda rank: sum(len(group) for number in shares[rank] for group in self._groups(plan[number])),
+            idle=lambda: idle_pass(self.model, self.layers, self.table),
+        )
+        self.world.barrier(files if self.world.first else ())
         if self.world.first:
             self._join(plan)
 
@@ -177,12 +183,11 @@ class Scan:
     def _run_block(self, number: int, columns: Columns, tick: Callable[[float], Any]) -> None:
         dots, norms = [], []
         workspace = self.queries.workspace(self.model.dtype)
-        group_tokens = self.budget.batch_tokens * (_BATCHES_A_PRODUCT if workspace.is_cpu else 1)
-        for group in batches(columns, self.table.lengths, group_tokens):
+        for group in self._groups(columns):
             dot_BQ, norm_B = self._run_group(group, workspace)
             dots.append(dot_BQ)
             norms.append(norm_B)
-            tick(int(self.table.lengths[group].sum()))
+            tick(sum(int(self.table.lengths[part].sum()) for part in group))
         arrays = {
             "column": columns,
             "dot": torch.cat(dots).mT.numpy(),
@@ -190,11 +195,17 @@ class Scan:
         }
         write_arrays(self._block(number), arrays)
 
-    def _run_group(self, columns: Columns, workspace: Tensor) -> tuple[Tensor, Tensor]:
+    def _groups(self, columns: Columns) -> list[list[Columns]]:
+        """The batches of a block, in groups that go on to `P_q` together."""
+        lengths, tokens = self.table.lengths, self.budget.batch_tokens
+        group_tokens = tokens * (_BATCHES_A_PRODUCT if self.model.device.type == "cpu" else 1)
+        return [list(batches(group, lengths, tokens)) for group in batches(columns, lengths, group_tokens)]
+
+    def _run_group(self, plan: Sequence[Columns], workspace: Tensor) -> tuple[Tensor, Tensor]:
         """`dot [B, Q]` and `‖G_d‖ [B]` of documents that go through the model in batches, and on to `P_q` together."""
-        dot_BQ = self.queries.nll.new_zeros(len(columns), len(self.queries.nll))
-        squared_norm_B = self.queries.nll.new_zeros(len(columns))
-        plan = list(batches(columns, self.table.lengths, self.budget.batch_tokens))
+        size = sum(map(len, plan))
+        dot_BQ = self.queries.nll.new_zeros(size, len(self.queries.nll))
+        squared_norm_B = self.queries.nll.new_zeros(size)
         waiting: list[list[TokenPair]] = [[] for _ in self.layers]
 
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:

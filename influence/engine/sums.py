@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,9 @@ import numpy as np
 from safetensors import safe_open
 from torch import Tensor
 
-from influence.engine.batching import Columns, batches, blocks, pad
+from influence.engine.batching import Columns, batches, blocks
 from influence.engine.distributed import World
-from influence.engine.passes import Budget, backward, run_blocks
-from influence.models.layers import TrackedLayer
-from influence.models.load import LanguageModel
-from influence.store.documents import DocumentTable
+from influence.engine.passes import Budget, keep_step, run_blocks
 from influence.store.factors import save_tensors
 from influence.store.journal import intact
 
@@ -62,14 +59,12 @@ def sum_over_documents(
     def run_part(block: int, tick: Callable[[float], Any]) -> None:
         columns = np.concatenate(plan[block : block + world.size])
         parts = [columns[rank :: world.size] for rank in range(world.size)]
-        own = list(batches(parts[world.rank], lengths, budget.batch_tokens))
-        for batch in own:
+        for batch in batches(parts[world.rank], lengths, budget.batch_tokens):
             run(batch)
             tick(int(lengths[batch].sum()))
-        if world.fsdp:
-            most = max(sum(1 for _ in batches(part, lengths, budget.batch_tokens)) for part in parts)
-            for _ in range(most - len(own)):
-                idle()
+        keep_step(
+            world, lambda rank: sum(1 for _ in batches(parts[rank], lengths, budget.batch_tokens)), idle
+        )
 
     run_blocks(
         [int(lengths[block].sum()) for block in plan],
@@ -81,12 +76,6 @@ def sum_over_documents(
         title=title,
         world=world,
     )
-
-
-def idle_pass(model: LanguageModel, layers: Sequence[TrackedLayer], table: DocumentTable) -> None:
-    """A pass whose result is dropped. It takes the longest document, so that no layer is without effect."""
-    tokens = table.tokens(int(table.lengths.argmax()))
-    backward(model, layers, pad([tokens], model.device), lambda *_: None, what="a pass that only keeps step")
 
 
 def _position(state: Path) -> int:

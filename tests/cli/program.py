@@ -3,6 +3,9 @@
 A server process imports everything once and forks a child for each command: the child has its own pid, signals,
 exit code, standard output and standard error. Blocks are small and sums are saved after each, so that there is
 something to resume even on a tiny corpus. Started as `python program.py`; requests and replies are lines of JSON.
+
+It can fork several processes that share a command, with the environment that torchrun would give them; as there, all
+end when one fails.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,13 +50,19 @@ class Server:
         signal_at: tuple[signal.Signals, Path] | None = None,
         times: int = 1,
         kill_after: float | None = None,
+        processes: int | None = None,
+        victim: int = 0,
+        environment: dict[str, str] | None = None,
     ) -> Result:
         """Run to the end.
 
         Args:
-            signal_at: Send the process this signal the moment this file appears.
+            signal_at: Send the process that makes this file this signal the moment it appears.
             times: How often it must appear before, counting this one.
             kill_after: Send it SIGKILL after so many seconds.
+            processes: How many to start as torchrun would; None: one, without torchrun.
+            victim: Which of them to kill.
+            environment: Further variables.
         """
         self.commands += 1
         output, errors = (self.folder / f"{self.commands}.{name}" for name in ("out", "err"))
@@ -63,6 +73,9 @@ class Server:
             "stderr": str(errors),
             "signal_at": (int(number), str(path), times),
             "kill_after": kill_after,
+            "processes": processes,
+            "victim": victim,
+            "environment": environment or {},
         }
         assert self.process.stdin
         assert self.process.stdout
@@ -104,26 +117,48 @@ def serve() -> None:
     influence.engine.passes._SECONDS_BETWEEN_SAVES = -1.0
     for line in sys.stdin:
         request = json.loads(line)
-        kill_after = request.pop("kill_after")
-        pid = os.fork()
-        if pid == 0:
-            run_as_child(**request)
-        status = wait(pid, kill_after)
+        kill_after, processes, victim = (request.pop(name) for name in ("kill_after", "processes", "victim"))
+        for name in ("stdout", "stderr"):
+            Path(request[name]).write_bytes(b"")
+        pids = []
+        for variables in [{}] if processes is None else torchrun_variables(processes):
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                os.environ.update(variables | request.pop("environment"))
+                run_as_child(**request)
+        status = wait(pids, pids[victim], kill_after)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
 
 
-def wait(pid: int, kill_after: float | None) -> int:
-    """The status of a child that ended by itself or was killed."""
-    if kill_after is not None:
-        end = time.monotonic() + kill_after
-        while time.monotonic() < end:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                return status
+def torchrun_variables(processes: int) -> list[dict[str, str]]:
+    """What torchrun tells each of the processes that it starts."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    where = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [where | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+
+
+def wait(pids: list[int], victim: int, kill_after: float | None) -> int:
+    """0 once all children have ended well, or the status of the first that did not, with which the others end."""
+    end = None if kill_after is None else time.monotonic() + kill_after
+    left = set(pids)
+    while left:
+        pid, status = os.waitpid(-1, 0 if end is None else os.WNOHANG)
+        left.discard(pid)
+        if pid and status:
+            for other in left:
+                os.kill(other, signal.SIGKILL)
+                os.waitpid(other, 0)
+            return status
+        if end is not None and not pid:
             time.sleep(0.002)
-        os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
+            if time.monotonic() > end:
+                end = None
+                if victim in left:
+                    os.kill(victim, signal.SIGKILL)
+    return 0
 
 
 def run_as_child(arguments: list[str], stdout: str, stderr: str, signal_at: tuple[int, str, int]) -> None:
@@ -132,7 +167,7 @@ def run_as_child(arguments: list[str], stdout: str, stderr: str, signal_at: tupl
     code = 1
     try:
         for number, path in ((1, stdout), (2, stderr)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
         send_signal_when_file_appears(*signal_at)
         sys.argv = ["influence", *arguments]
         main()
