@@ -16,8 +16,10 @@ from influence.cli.options import (
     text_options,
 )
 from influence.cli.plain import plain
+from influence.cli.torchrun import require_one_process, shared_by_processes
 
 if TYPE_CHECKING:
+    from influence.engine.distributed import World
     from influence.store.scores import Scores
     from influence.types import Query
 
@@ -77,6 +79,7 @@ def index() -> None:
 )
 @text_options
 @compute_options
+@shared_by_processes
 def build(
     model: str,
     hessian: str,
@@ -85,8 +88,8 @@ def build(
     queries: str | None,
     bits: str,
     dtype: Any,
-    device: str | None,
     revision: str | None,
+    world: World,
     **settings: Any,
 ) -> None:
     """Sketch every document of a corpus in one pass.
@@ -102,8 +105,10 @@ def build(
     like = read_queries(queries) if queries else None
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
-    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
-    built = build_index(loaded, factors, documents, out, queries=like, bits=int(bits), **settings)
+    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    built = build_index(
+        loaded, factors, documents, out, queries=like, bits=int(bits), world=world, **settings
+    )
     made = built.manifest["provenance"]
     click.echo(made["summary"])
     click.echo(
@@ -163,6 +168,7 @@ def search(
     scored are NaN in it. Positive: the document is predicted to RAISE log p(completion | prompt). The table shows
     normed and dot, exact, beside what the index had estimated of normed.
     """
+    require_one_process("influence index search")
     from influence.data.queries import read_queries
     from influence.engine.search import asked_query, search_index
     from influence.errors import InputError

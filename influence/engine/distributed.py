@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,6 @@ from influence.engine.heartbeat import Heartbeat
 from influence.errors import ComputeError, InputError
 from influence.models.layers import decoder_blocks
 from influence.models.load import LanguageModel
-from influence.store.journal import intact
 
 T = TypeVar("T")
 
@@ -195,10 +194,10 @@ def _own_device(asked: str | None, number: int) -> str:
     return f"cuda:{number}"
 
 
-def shares_of_missing(files: Sequence[Path], costs: Sequence[float], world: World) -> list[list[int]]:
-    """Numbers of those files of an unfinished run that are not there whole, dealt out: each process's to make."""
-    whole = [intact(file) for file in files] if world.first else []
-    missing = world.broadcast([number for number, there in enumerate(whole) if not there])
+def shares_of_missing(costs: Sequence[float], whole: Callable[[int], bool], world: World) -> list[list[int]]:
+    """Numbers of the jobs of an unfinished run whose results are not there `whole`, dealt out: each process's to do."""
+    done = [whole(number) for number in range(len(costs))] if world.first else []
+    missing = world.broadcast([number for number, there in enumerate(done) if not there])
     return dealt_by_cost({number: costs[number] for number in missing}, world.size)
 
 

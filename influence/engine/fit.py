@@ -221,7 +221,7 @@ class Fit:
             for kind in ("activation", "gradient")
         }
         costs = [sum(size**3 for size in layer.shape) for layer in self.layers]
-        own = shares_of_missing(parts, costs, self.world)[self.world.rank]
+        own = shares_of_missing(costs, lambda index: intact(parts[index]), self.world)[self.world.rank]
         with progress("eigenbases", len(own), unit="layer") as bar:
             for index in own:
                 result = {}

@@ -17,16 +17,17 @@ from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
+from influence.engine.distributed import World, shares_of_missing
 from influence.engine.matching import matching_layers, require_same_model
-from influence.engine.passes import Budget, backward, progress, run_blocks
-from influence.engine.prepare import Corpus, survey, tokenised_documents
+from influence.engine.passes import Budget, backward, idle_pass, keep_step, of_all, progress, run_blocks
+from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, read_manifest
+from influence.store.artefact import read_manifest
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
 from influence.store.index import (
@@ -46,6 +47,7 @@ from influence.store.index import (
 from influence.store.journal import intact
 from influence.types import Query
 
+_ALONE = World()
 #: Documents drawn to fit the quantiser, and for the second moments of a data-dependent sketch.
 SAMPLE = 256
 #: Gradients of the sample held at a time.
@@ -92,6 +94,7 @@ def build_index(
     *,
     queries: Sequence[Query] | None = None,
     batch_tokens: int | None = None,
+    world: World = _ALONE,
     **settings: Any,
 ) -> SketchIndex:
     """Sketch every document of a corpus, resuming a build that was killed.
@@ -103,6 +106,7 @@ def build_index(
         queries: With kind `data`: queries like those to be asked, whose second moment chooses the projections. By
             default documents of the corpus stand in for them.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
+        world: Processes that share the documents: `influence.processes`.
         settings: Fields of `IndexConfig`.
 
     Raises:
@@ -118,7 +122,7 @@ def build_index(
     if factors is not None:
         require_same_model(factors, model)
     layers = matching_layers(factors, model)
-    found = survey(corpus)
+    found = survey(corpus, world)
     identity = {
         **asdict(config),
         "layers": [layer.name for layer in layers],
@@ -130,22 +134,24 @@ def build_index(
         "hessian": factors.identity if factors else "identity",
     }
     _check_corpus(folder, found.fingerprint)
-    manifest = claim(folder, "index", identity)
+    manifest = claim_together(folder, "index", identity, world)
     if manifest["status"] == "complete":
         return open_index(folder)
     table, report = tokenised_documents(
-        folder, corpus, found, model.tokenizer, config.max_length, config.windows
+        folder, corpus, found, model.tokenizer, config.max_length, config.windows, world=world
     )
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
-    build = _Build(folder, model, layers, table, config, budget)
+    budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
+    build = _Build(folder, model, layers, table, config, budget, world)
     beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
     most = numbers(config.bytes - beside, config.bits)
-    if not intact(folder / PROJECTIONS):
+    if build.is_to_make(folder / PROJECTIONS):
         metrics = [
             layer_metric(factors.layer(a.name) if factors else None, a.shape, config.damping) for a in layers
         ]
         sketches = choose_projections(config.kind, metrics, most, config.seed, _gradients(build, queries))
-        write_projections(folder, layers, sketches)
+        if world.first:
+            write_projections(folder, layers, sketches)
+    world.barrier([folder / PROJECTIONS])
     sketches = read_projections(folder, layers, model)
     rank = fitting_rank(sketches, config.bytes, config.bits) if config.kind == "lowrank" else 0
     sketcher = Sketcher(sketches, rank, config.seed)
@@ -164,7 +170,7 @@ def build_index(
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
     }
-    finish(folder, manifest, provenance(time.monotonic() - started, **facts))
+    finish_together(folder, manifest, provenance(time.monotonic() - started, **facts), world)
     return open_index(folder)
 
 
@@ -194,6 +200,12 @@ class _Build:
     table: DocumentTable
     config: IndexConfig
     budget: Budget
+    world: World
+
+    def is_to_make(self, file: Path) -> bool:
+        """Whether this process takes part in making a file that is not there yet; the first writes it."""
+        missing = self.world.broadcast(self.world.first and not intact(file))
+        return missing and (self.world.first or self.world.fsdp)
 
     def drawn(self) -> Columns:
         """The sample of documents, in corpus order."""
@@ -202,29 +214,43 @@ class _Build:
 
     def run(self, sketcher: Sketcher) -> None:
         """Fit the quantiser, then sketch all shards that are not stored yet."""
-        if not intact(self.folder / CODEC):
+        if self.is_to_make(self.folder / CODEC):
             drawn = self.drawn()
             longest_first = drawn[np.argsort(-self.table.lengths[drawn], kind="stable")]
-            codec = train_codec(self.sketch(longest_first, sketcher).code, self.config.bits)
-            write_faiss(self.folder / CODEC, codec)
+            sketches = self.sketch(longest_first, sketcher)
+            if self.world.first:
+                write_faiss(self.folder / CODEC, train_codec(sketches.code, self.config.bits))
+        self.world.barrier([self.folder / CODEC])
         codec = read_faiss(self.folder / CODEC)
         (self.folder / SHARDS).mkdir(exist_ok=True)
         lengths = self.table.lengths
         rows = max(1, _SHARD_NUMBERS // codec.d)
         plan = [block[at : at + rows] for block in blocks(lengths) for at in range(0, len(block), rows)]
 
-        def run(number: int, tick: Callable[[float], Any]) -> None:
-            write_shard(self.folder, number, codec, plan[number], self.sketch(plan[number], sketcher, tick))
+        shares = shares_of_missing(
+            [1] * len(plan), lambda number: whole_shard(self.folder, number), self.world
+        )
+        own = shares[self.world.rank]
+
+        def run(at: int, tick: Callable[[float], Any]) -> None:
+            columns = plan[own[at]]
+            write_shard(self.folder, own[at], codec, columns, self.sketch(columns, sketcher, tick))
 
         run_blocks(
-            [int(lengths[shard].sum()) for shard in plan],
+            [int(lengths[plan[number]].sum()) for number in own],
             int(lengths.max()),
             self.budget,
-            restore=lambda: next((n for n in range(len(plan)) if not whole_shard(self.folder, n)), len(plan)),
             run=run,
-            save=None,
-            title="sketching",
+            title=of_all("sketching", self.world),
         )
+        keep_step(
+            self.world,
+            lambda rank: sum(
+                1 for n in shares[rank] for _ in batches(plan[n], lengths, self.budget.batch_tokens)
+            ),
+            idle=lambda: idle_pass(self.model, self.layers, self.table),
+        )
+        self.world.barrier()
 
     def sketch(
         self,

@@ -190,6 +190,11 @@ def run_blocks(
                 saved = time.monotonic()
 
 
+def of_all(title: str, world: World) -> str:
+    """The title of a bar that shows the work of the first process only."""
+    return title if world.size == 1 else f"{title}, 1 of {world.size} processes"
+
+
 @contextmanager
 def progress(title: str, total: int, initial: int = 0, unit: str = "doc") -> Iterator[tqdm[Any]]:
     """A progress bar on stderr with rate and time left."""

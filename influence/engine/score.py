@@ -18,7 +18,15 @@ from influence.engine.batching import Columns, batches, blocks, pad, usual_batch
 from influence.engine.compress import compress_queries
 from influence.engine.distributed import World, shares_of_missing
 from influence.engine.matching import checked_layers, run_identity
-from influence.engine.passes import Budget, backward, describe_documents, idle_pass, keep_step, run_blocks
+from influence.engine.passes import (
+    Budget,
+    backward,
+    describe_documents,
+    idle_pass,
+    keep_step,
+    of_all,
+    run_blocks,
+)
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
@@ -31,6 +39,7 @@ from influence.provenance import provenance
 from influence.store.artefact import flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
+from influence.store.journal import intact
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
@@ -159,14 +168,14 @@ class Scan:
             new = np.setdiff1d(new, self.known.here)
         plan = [new[block] for block in blocks(lengths[new])] if len(new) else []
         files = [self._block(number) for number in range(len(plan))]
-        shares = shares_of_missing(files, [1] * len(files), self.world)
+        shares = shares_of_missing([1] * len(plan), lambda number: intact(files[number]), self.world)
         own = shares[self.world.rank]
         run_blocks(
             [int(lengths[plan[number]].sum()) for number in own],
             int(lengths.max(initial=1)),
             self.budget,
             run=lambda at, tick: self._run_block(own[at], plan[own[at]], tick),
-            title="scoring" if self.world.size == 1 else f"scoring, 1 of {self.world.size} processes",
+            title=of_all("scoring", self.world),
         )
         keep_step(
             self.world,

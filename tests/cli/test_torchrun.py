@@ -28,6 +28,13 @@ def score(given: Path, hessian: Path, out: Path) -> list[object]:
     ]
 
 
+def index(given: Path, hessian: Path, out: Path) -> list[object]:
+    return [
+        *("index", "build", "--model", given / "model", "--hessian", hessian, "--bytes", 1024),
+        *("--corpus", given / "few.jsonl", "--out", out, *_SETTINGS),
+    ]
+
+
 def succeed(program: Server, *arguments: object, processes: int | None = None) -> str:
     result = program.run(*arguments, processes=processes)
     assert result.exit_code == 0, result.stderr
@@ -36,12 +43,13 @@ def succeed(program: Server, *arguments: object, processes: int | None = None) -
 
 @pytest.fixture(scope="module")
 def alone(program: Server, given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fit and scores of one process."""
+    """A fit, scores and an index of one process."""
     folder = tmp_path_factory.mktemp("alone")
     few = (given / "corpus.jsonl").read_text().splitlines(keepends=True)[:120]  # seven blocks
     (given / "few.jsonl").write_text("".join(few))
     succeed(program, *fit(given, folder / "hessian"))
     succeed(program, *score(given, folder / "hessian", folder / "scores"))
+    succeed(program, *index(given, folder / "hessian", folder / "index"))
     return folder
 
 
@@ -64,6 +72,9 @@ def test_any_number_of_processes_gives_the_same_numbers(
     said = succeed(program, *done, *options, processes=processes)
     assert said.count("Scores of 3 queries × 120 documents") == 1
     assert contents(tmp_path / "scores") == contents(alone / "scores")
+    building = index(given, alone / "hessian", tmp_path / "index")
+    succeed(program, *building, *options, processes=processes)
+    assert contents(tmp_path / "index") == contents(alone / "index")
     manifest = json.loads((tmp_path / "scores" / "manifest.json").read_text())
     assert manifest["provenance"]["processes"] == processes
 
@@ -103,7 +114,7 @@ def test_a_process_that_is_stopped_ends_the_run_with_a_line(
         *score(given, alone / "hessian", tmp_path / "scores"),
         processes=2,
         signal_at=(signal.SIGSTOP, block),
-        environment={"INFLUENCE_SILENCE_SECONDS": "2"},
+        environment={"INFLUENCE_SILENCE_SECONDS": "5"},
     )
     assert result.exit_code == 4
     assert result.stderr.count("Error:") == 1

@@ -58,7 +58,7 @@ def test_each_process_has_a_journal_and_all_are_read(tmp_path: Path) -> None:
     write(tmp_path / "b", "of the second")
     assert intact(tmp_path / "a")
     assert intact(tmp_path / "b")
-    assert shares_of_missing([tmp_path / name for name in "abcd"], [1] * 4, World()) == [[2, 3]]
+    assert shares_of_missing([1] * 4, lambda n: intact(tmp_path / "abcd"[n]), World()) == [[2, 3]]
 
     keep_journal(tmp_path)  # the next run takes over what it finds
     assert [path.name for path in tmp_path.glob("*.journal")] == [JOURNAL]

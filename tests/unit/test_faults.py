@@ -95,7 +95,7 @@ def jobs(factors: Factors, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "index": (
             lambda out: build_index(MODEL, factors, CORPUS, out, batch_tokens=30, bytes=4096),
             index_module,
-            "finish",
+            "finish_together",
         ),
     }
     made = {}

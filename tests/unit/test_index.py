@@ -259,7 +259,7 @@ BUILD_STEPS = [
     (build_module, "write_faiss"),
     (build_module, "backward"),
     (build_module, "write_shard"),
-    (build_module, "finish"),
+    (build_module, "finish_together"),
 ]
 SEARCH_STEPS = [
     (search_module, "write_query_records"),
