@@ -84,10 +84,10 @@ def compress(
     return (u_RO / root_S) @ q_S.mT, (v_RI / root_A) @ q_A.mT
 
 
-def joined(pairs: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype) -> LowRank:
+def joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> LowRank:
     """The queries that `compress` cut one by one, in this order."""
     lefts, rights = zip(*pairs, strict=True)
-    return LowRank(torch.cat(lefts).to(dtype), torch.cat(rights).to(dtype), tuple(map(len, lefts)))
+    return LowRank(torch.cat(lefts), torch.cat(rights), tuple(map(len, lefts)))
 
 
 def leading_pairs(m_OI: Tensor, error: float) -> tuple[Tensor, Tensor]:

@@ -10,20 +10,26 @@ import torch
 from torch import Tensor
 
 from influence.blocks import Eigenvectors
+from influence.config import ScoreConfig
 from influence.curvature.low_rank import compress, document_roots, joined
 from influence.curvature.statistics import rotated_gradient_stacks
-from influence.engine.batching import Columns, batches, pad
+from influence.data.tokens import encode_query
+from influence.engine.batching import batches, pad
 from influence.engine.memory import return_freed_memory
 from influence.engine.passes import Budget, backward, describe_documents, progress
-from influence.engine.precondition import QueryGradients
+from influence.engine.precondition import query_gradients
 from influence.engine.products import LowRankProducts, QueryProducts, TokenPair
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
+from influence.types import Query
 
-#: Documents that agreement is measured on: drawn until they have so many tokens, or there are so many.
-_SAMPLE_TOKENS, _SAMPLE_DOCUMENTS = 1 << 13, 64
+#: Documents that agreement is measured on, their tokens, and the bytes of these in all layers and of the gradients in
+#: the largest one. Where layers are wide the beginnings of few documents must do.
+_SAMPLE_DOCUMENTS, _SAMPLE_TOKENS, _SAMPLE_BYTES = 64, 1 << 13, 1 << 30
+#: Bytes that the tokens of queries may take in all layers before they are compressed; one query may take more.
+GROUP_BYTES = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,84 +55,121 @@ class Compression:
 
 def compress_queries(
     model: LanguageModel,
+    asked: LanguageModel,
     layers: Sequence[TrackedLayer],
-    gradients: QueryGradients,
+    query_layers: Sequence[TrackedLayer],
+    queries: Sequence[Query],
     factors: Factors,
-    damping: float,
-    error: float,
+    config: ScoreConfig,
     table: DocumentTable,
     budget: Budget,
 ) -> tuple[QueryProducts, Compression]:
-    """Precondition and compress all queries, a layer at a time: no dense query is kept. Uses `gradients` up."""
-    columns = _sample(table.lengths)
-    sample = _tokens(model, layers, table, columns, budget)
-    exact_DQ = gradients.nll.new_zeros(len(columns), len(gradients.nll))
-    cut_DQ, ignored_D = torch.zeros_like(exact_DQ), exact_DQ.new_zeros(len(columns))
-    products = QueryProducts([], gradients.nll)
-    with progress("compressing queries", len(layers), unit="layer") as bar:
-        for index, layer in enumerate(layers):
-            found = factors.layer(layer.name)
-            roots = document_roots(*factors.token_eigenvalues(layer.name))
-            q_S, q_A = (
-                q.to(gradients.nll) for q in (found.gradient_eigenvectors, found.activation_eigenvectors)
+    """Gradients of the queries, preconditioned and compressed a layer at a time: no dense query is kept.
+
+    Args:
+        model, layers: Of the documents.
+        asked, query_layers: Of the queries.
+        config: With a `query_error`.
+        table: Documents to measure agreement on.
+    """
+    assert config.query_error is not None
+    sample = _Sample.drawn(model, layers, table, budget)
+    groups = _groups(asked, query_layers, queries, config.max_length)
+    cut: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]
+    exact, nll = [], []
+    with progress("compressing queries", len(layers) * len(groups), unit="layer") as bar:
+        for group in groups:
+            gradients = query_gradients(asked, query_layers, group, config.max_length, budget)
+            exact_DQ = gradients.nll.new_zeros(sample.documents, len(group))
+            for index, layer in enumerate(layers):
+                found = factors.layer(layer.name)
+                roots = document_roots(*factors.token_eigenvalues(layer.name))
+                q_S, q_A = (
+                    q.to(gradients.nll) for q in (found.gradient_eigenvectors, found.activation_eigenvectors)
+                )
+                seen_DP = sample.rotated(index, q_S, q_A, gradients.nll)
+                pairs: dict[int, tuple[Tensor, Tensor]] = {}
+                for rows_B, p_BOI in gradients.rotated(index, found, config.damping):
+                    exact_DQ[:, rows_B] += seen_DP @ p_BOI.flatten(1).mT
+                    for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
+                        left_RO, right_RI = compress(p_OI, roots, q_S, q_A, config.query_error)
+                        pairs[row] = left_RO.to(model.dtype), right_RI.to(model.dtype)
+                cut[index] += [pairs[row] for row in sorted(pairs)]
+                gradients.tokens[index].clear()
+                return_freed_memory()
+                bar.update()
+            exact.append(exact_DQ)
+            nll.append(gradients.nll)
+    products = QueryProducts([LowRankProducts(joined(pairs)) for pairs in cut], torch.cat(nll))
+    cut_DQ = sample.products(products, model.dtype)
+    return products, _compression(products, layers, config.query_error, torch.cat(exact, 1), cut_DQ)
+
+
+def _groups(
+    asked: LanguageModel, layers: Sequence[TrackedLayer], queries: Sequence[Query], max_length: int
+) -> list[list[Query]]:
+    """Queries in their order, as many at a time as their tokens leave room for."""
+    each = asked.dtype.itemsize * sum(sum(layer.shape) for layer in layers)
+    groups: list[list[Query]] = []
+    used = GROUP_BYTES
+    for query in queries:
+        size = each * len(encode_query(asked.tokenizer, query, max_length)[0])
+        if used + size > GROUP_BYTES:
+            groups.append([])
+            used = 0
+        groups[-1].append(query)
+        used += size
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Documents drawn, or their beginnings: `(a_BTI, s_BTO)` in batches, for each layer."""
+
+    documents: int
+    tokens: list[list[TokenPair]]
+
+    @staticmethod
+    def drawn(
+        model: LanguageModel, layers: Sequence[TrackedLayer], table: DocumentTable, budget: Budget
+    ) -> _Sample:
+        each = model.dtype.itemsize * sum(sum(layer.shape) for layer in layers)
+        largest = 4 * max(outputs * inputs for outputs, inputs in (layer.shape for layer in layers))
+        room = min(_SAMPLE_TOKENS, _SAMPLE_BYTES // each)
+        longest = max(2, room // 8)
+        columns = np.random.default_rng(0).permutation(len(table))[:_SAMPLE_DOCUMENTS]
+        within = int((np.cumsum(np.minimum(table.lengths[columns], longest)) <= room).sum())
+        columns = columns[: max(3, min(within, _SAMPLE_BYTES // largest))]
+        columns = columns[np.argsort(-table.lengths[columns], kind="stable")]
+        tokens: list[list[TokenPair]] = [[] for _ in layers]
+        for part in batches(columns, np.minimum(table.lengths, longest), budget.batch_tokens):
+            backward(
+                model,
+                layers,
+                pad([table.tokens(column)[:longest] for column in part], model.device),
+                lambda layer, a_BTI, s_BTO: tokens[layer].append((a_BTI, s_BTO)),
+                what=describe_documents(table.take("id", part)),
             )
-            cut: dict[int, tuple[Tensor, Tensor]] = {}
-            for rows_B, p_BOI in gradients.rotated(index, found, damping):
-                if len(columns):
-                    exact_DQ[:, rows_B] += _rotated_products(p_BOI, sample[index], q_S, q_A)
-                for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
-                    cut[row] = compress(p_OI, roots, q_S, q_A, error)
-            gradients.tokens[index].clear()
-            return_freed_memory()
-            queries = joined([cut[row] for row in sorted(cut)], model.dtype)
-            products.layers.append(LowRankProducts(queries))
-            if len(columns):  # a piece of a corpus may hold no text
-                workspace = products.workspace(model.dtype)
-                products.layers[index].add(sample[index], workspace, cut_DQ, ignored_D)
-                sample[index].clear()
-            bar.update()
-    return products, _compression(products, layers, error, exact_DQ, cut_DQ)
+        return _Sample(len(columns), tokens)
 
+    def rotated(self, index: int, q_S: Eigenvectors, q_A: Eigenvectors, like: Tensor) -> Tensor:
+        """`Q_Sᵀ G_d Q_A` of one layer, `[D, O I]`, with the dtype and device of `like`."""
+        seen_DP = like.new_empty(self.documents, len(q_S) * len(q_A))
+        start = 0
+        for a_BTI, s_BTO in self.tokens[index]:
+            for _, g_BOI in rotated_gradient_stacks(s_BTO.to(like), a_BTI.to(like), q_S, q_A):
+                seen_DP[start : start + len(g_BOI)] = g_BOI.flatten(1)
+                start += len(g_BOI)
+        return seen_DP
 
-def _sample(lengths: Columns) -> Columns:
-    """Documents drawn for measuring, longest first."""
-    drawn = np.random.default_rng(0).permutation(len(lengths))[:_SAMPLE_DOCUMENTS]
-    within = np.cumsum(lengths[drawn]) <= _SAMPLE_TOKENS
-    drawn = drawn[: max(3, int(within.sum()))]
-    return drawn[np.argsort(-lengths[drawn], kind="stable")]
-
-
-def _tokens(
-    model: LanguageModel,
-    layers: Sequence[TrackedLayer],
-    table: DocumentTable,
-    columns: Columns,
-    budget: Budget,
-) -> list[list[TokenPair]]:
-    """`(a_BTI, s_BTO)` of these documents, in batches, for each layer."""
-    tokens: list[list[TokenPair]] = [[] for _ in layers]
-    for part in batches(columns, table.lengths, budget.batch_tokens):
-        batch = pad([table.tokens(column) for column in part], model.device)
-        backward(
-            model,
-            layers,
-            batch,
-            lambda layer, a_BTI, s_BTO: tokens[layer].append((a_BTI, s_BTO)),
-            what=describe_documents(table.take("id", part)),
-        )
-    return tokens
-
-
-def _rotated_products(
-    p_QOI: Tensor, sample: Sequence[TokenPair], q_S: Eigenvectors, q_A: Eigenvectors
-) -> Tensor:
-    """`<P', Q_Sᵀ G_d Q_A>`, which is `<P, G_d>`, of the sampled documents, `[D, Q]`."""
-    parts = [
-        g_BOI.flatten(1) @ p_QOI.flatten(1).mT
-        for a_BTI, s_BTO in sample
-        for _, g_BOI in rotated_gradient_stacks(s_BTO.to(p_QOI), a_BTI.to(p_QOI), q_S, q_A)
-    ]
-    return torch.cat(parts)
+    def products(self, queries: QueryProducts, dtype: torch.dtype) -> Tensor:
+        """`<P_q, G_d>` over all layers, `[D, Q]`."""
+        dot_DQ = queries.nll.new_zeros(self.documents, len(queries.nll))
+        ignored_D, workspace = dot_DQ.new_zeros(self.documents), queries.workspace(dtype)
+        for layer, tokens in zip(queries.layers, self.tokens, strict=True):
+            if tokens:  # a piece of a corpus may hold no text
+                layer.add(tokens, workspace, dot_DQ, ignored_D)
+        return dot_DQ
 
 
 def _compression(

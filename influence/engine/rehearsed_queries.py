@@ -14,7 +14,7 @@ from influence.config import ScoreConfig
 from influence.curvature.low_rank import LowRank
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns
-from influence.engine.compress import compress_queries
+from influence.engine.compress import GROUP_BYTES, compress_queries
 from influence.engine.memory import PeakMemory, return_freed_memory
 from influence.engine.passes import Budget
 from influence.engine.precondition import QueryGradients, precondition_queries, query_gradients
@@ -93,41 +93,45 @@ class QueryRehearsal:
         places = ((np.arange(count) + 0.5) * len(order) / count).astype(int)
         some = [self.queries[i] for i in order[places]]
         more_tokens = sum(lengths) - sum(lengths[i] for i in order[places])
-        return_freed_memory()
-        peak = PeakMemory(self.model.device)
-        started = clock()
+        more_queries = len(lengths) - count
+        if self.config.query_error is not None and self.factors is not None:
+            peak, started = PeakMemory(self.model.device), clock()
+            products, _ = compress_queries(
+                self.model,
+                self.asked,
+                self.layers,
+                self.query_layers,
+                some,
+                self.factors,
+                self.config,
+                table,
+                self.budget,
+            )
+            taken = clock() - started
+            waiting = min(more_tokens * self._token_bytes(0), GROUP_BYTES)  # of one group of queries
+            return taken, products, [Peak(*peak.read(), waiting + more_queries * _bytes(products) // count)]
+        peak, started = PeakMemory(self.model.device), clock()
         gradients = query_gradients(self.asked, self.query_layers, some, self.config.max_length, self.budget)
-        first = Peak(*peak.read(), more_tokens * self._token_bytes(gradients, 0))
+        first = Peak(*peak.read(), more_tokens * self._token_bytes(0))
         peak = PeakMemory(self.model.device)
-        growth = self._preconditioning_growth(gradients, len(self.queries) - count, more_tokens)
-        products = self._products(gradients, table)
+        growth = self._preconditioning_growth(gradients, more_queries, more_tokens)
+        products = precondition_queries(
+            gradients, self.layers, self.factors, self.config.damping, self.model.dtype
+        ).products()
         return clock() - started, products, [first, Peak(*peak.read(), growth)]
 
-    def _products(self, gradients: QueryGradients, table: DocumentTable) -> QueryProducts:
-        config = self.config
-        if config.query_error is None or self.factors is None:
-            dtype = self.model.dtype
-            return precondition_queries(
-                gradients, self.layers, self.factors, config.damping, dtype
-            ).products()
-        arguments = (self.factors, config.damping, config.query_error, table, self.budget)
-        return compress_queries(self.model, self.layers, gradients, *arguments)[0]
-
-    def _token_bytes(self, gradients: QueryGradients, first: int) -> int:
+    def _token_bytes(self, first: int) -> int:
         """That a query's token takes in the layers from `first` on."""
-        (_, s_BTO, _), *_ = gradients.tokens[0]
-        return s_BTO.element_size() * sum(sum(layer.shape) for layer in self.layers[first:])
+        return self.asked.dtype.itemsize * sum(sum(layer.shape) for layer in self.layers[first:])
 
     def _preconditioning_growth(self, gradients: QueryGradients, queries: int, tokens: int) -> int:
         """Bytes that so many more queries take at the layer where they take most."""
-        if self.config.query_error is not None:  # a few at a time; what is kept of them is little
-            return tokens * self._token_bytes(gradients, 0)
         kept, exact = self.model.dtype.itemsize, gradients.nll.element_size()
         before, most = 0, 0
         for index, layer in enumerate(self.layers):
             size = layer.shape[0] * layer.shape[1]
             now = size * (exact + (kept if kept != exact else 0))
-            most = max(most, queries * (before + now) + tokens * self._token_bytes(gradients, index))
+            most = max(most, queries * (before + now) + tokens * self._token_bytes(index))
             before += kept * size
         return most
 

@@ -110,13 +110,13 @@ def score(
         folder, corpus, found, model.tokenizer, config.max_length, config.windows, rows=rows, world=world
     )
     budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
-    gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
     how: dict[str, Any] = {}
     if config.query_error is None:
+        gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
         prepared = precondition_queries(gradients, layers, factors, config.damping, model.dtype).products()
     elif factors is not None:
         prepared, compression = compress_queries(
-            model, layers, gradients, factors, config.damping, config.query_error, table, budget
+            model, asked, layers, query_layers, queries, factors, config, table, budget
         )
         how["compression"] = asdict(compression)
     known = reusable(table, reuse, manifest["config"]) if reuse else None

@@ -28,12 +28,14 @@ from influence.curvature.low_rank import (
     token_route,
 )
 from influence.curvature.statistics import document_gradients
+from influence.engine import compress as compress_module
 from influence.engine import products
 from influence.engine.products import DenseProducts, LowRankProducts, QueryProducts
 from influence.engine.score import score
 from influence.errors import InputError
 from influence.store.factors import Factors
 from influence.store.pieces import Shard
+from influence.store.scores import Scores
 from influence.types import Document
 
 OUTPUTS, INPUTS, QUERIES = 9, 6, 5
@@ -52,7 +54,7 @@ def cut(error: float, roots: Roots | None = None) -> tuple[Tensor, LowRank]:
     """`P` of some queries, dense and compressed."""
     p_QOI, q_S, q_A = numbers(QUERIES, OUTPUTS, INPUTS, seed=1), basis(OUTPUTS, 2), basis(INPUTS, 3)
     roots = roots or plain_roots(OUTPUTS, INPUTS)
-    found = joined([compress(p_OI, roots, q_S, q_A, error) for p_OI in p_QOI], torch.float64)
+    found = joined([compress(p_OI, roots, q_S, q_A, error) for p_OI in p_QOI])
     return q_S @ p_QOI @ q_A.mT, found
 
 
@@ -153,6 +155,25 @@ def test_a_compressed_run_says_how_well_it_agrees(dense: World, factors: Factors
     assert cut_to["r_mean"] == pytest.approx(np.mean(measured), abs=1e-5)
     assert cut_to["r_least"] == pytest.approx(min(measured), abs=1e-5)
     assert cut_to["r_mean"] < 0.9999
+
+
+def test_queries_of_many_tokens_are_compressed_in_groups(
+    dense: World, factors: Factors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str) -> Scores:
+        settings: dict[str, Any] = {"max_length": MAX_LENGTH, "query_error": 0.05}
+        return score(dense.model, factors, random_queries(5), dense.corpus, tmp_path / name, **settings)
+
+    together = run("together")
+    monkeypatch.setattr(compress_module, "GROUP_BYTES", 1)  # each by itself
+    monkeypatch.setattr(compress_module, "_SAMPLE_BYTES", 1)  # the beginnings of the fewest documents
+    apart = run("apart")
+    tolerance = 1e-6 * float(np.abs(together.dot).max())
+    np.testing.assert_allclose(apart.dot, together.dot, rtol=1e-6, atol=tolerance)
+    np.testing.assert_allclose(apart.query_nll, together.query_nll)
+    cut = apart.manifest["provenance"]["compression"]
+    assert cut["documents"] == 3
+    assert cut["mean_rank"] == together.manifest["provenance"]["compression"]["mean_rank"]
 
 
 def test_without_a_hessian_there_is_no_metric(dense: World, tmp_path: Path) -> None:
