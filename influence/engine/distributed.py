@@ -101,11 +101,11 @@ class World:
 
     def shard(self, model: LanguageModel) -> LanguageModel:
         """With FSDP: change the model so that each process keeps a part of every weight, frozen, on its device."""
-        if not self.fsdp:
-            return model
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import FSDPModule, fully_shard
 
+        if not self.fsdp or isinstance(model.model, FSDPModule):
+            return model
         _ = model.fingerprint, model.tokenizer_fingerprint  # of the whole weights
         model.model.requires_grad_(False)
         mesh = init_device_mesh(torch.device(self.device or "cpu").type, (self.size,))

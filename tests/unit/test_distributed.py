@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from tiny import tiny_model
+from torch.distributed.tensor import DTensor
 
+from influence.engine.batching import pad
 from influence.engine.distributed import World, dealt_by_cost, processes, shares_of_missing
 from influence.engine.heartbeat import Watch
-from influence.engine.passes import Budget, keep_step, run_blocks
+from influence.engine.passes import Budget, backward, keep_step, run_blocks
 from influence.errors import ComputeError, InputError
 from influence.files import whole_file
+from influence.models.layers import find_layers
 from influence.store.journal import (
     JOURNAL,
     close_journal,
@@ -144,3 +149,33 @@ def test_who_has_fewer_batches_keeps_step(fsdp: bool, expected: int) -> None:
     idled: list[int] = []
     keep_step(World(1, 3, fsdp=fsdp), [4, 2, 5].__getitem__, lambda: idled.append(1))
     assert len(idled) == expected
+
+
+def test_a_sharded_model_shows_whole_activations_and_forms_no_weight_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as found_port:
+        found_port.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MASTER_PORT", str(found_port.getsockname()[1]))
+    for name, value in {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    model = tiny_model("llama")
+    layers, seen = find_layers(model.model), []
+    batch = pad([[3, 4, 5, 6], [7, 8]], torch.device("cpu"))
+    with processes("cpu", fsdp=True) as world:
+        for _ in range(2):
+            found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+            backward(model, layers, batch, lambda index, *pair: found.update({index: pair}), what="x")  # noqa: B023
+            seen.append(found)
+            world.shard(model)
+    for index, pair in seen[0].items():
+        torch.testing.assert_close(seen[1][index], pair, rtol=0, atol=0)
+    for parameter in model.model.parameters():
+        assert isinstance(parameter, DTensor)
+        assert parameter.grad is None
+    assert not dist.is_initialized()
