@@ -13,13 +13,14 @@ import torch
 from influence.config import ScoreConfig
 from influence.curvature.low_rank import LowRank
 from influence.data.tokens import encode_query
+from influence.engine import rehearsal
 from influence.engine.batching import Columns
 from influence.engine.compress import GROUP_BYTES, compress_queries
 from influence.engine.memory import PeakMemory, return_freed_memory
 from influence.engine.passes import Budget
 from influence.engine.precondition import QueryGradients, precondition_queries, query_gradients
 from influence.engine.products import DenseProducts, LayerProducts, LowRankProducts, QueryProducts
-from influence.engine.rehearsal import Drawn, clock, seconds
+from influence.engine.rehearsal import Drawn, seconds
 from influence.engine.score import Scan
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
@@ -95,7 +96,7 @@ class QueryRehearsal:
         more_tokens = sum(lengths) - sum(lengths[i] for i in order[places])
         more_queries = len(lengths) - count
         if self.config.query_error is not None and self.factors is not None:
-            peak, started = PeakMemory(self.model.device), clock()
+            peak, started = PeakMemory(self.model.device), rehearsal.clock()
             products, _ = compress_queries(
                 self.model,
                 self.asked,
@@ -107,10 +108,10 @@ class QueryRehearsal:
                 table,
                 self.budget,
             )
-            taken = clock() - started
+            taken = rehearsal.clock() - started
             waiting = min(more_tokens * self._token_bytes(0), GROUP_BYTES)  # of one group of queries
             return taken, products, [Peak(*peak.read(), waiting + more_queries * _bytes(products) // count)]
-        peak, started = PeakMemory(self.model.device), clock()
+        peak, started = PeakMemory(self.model.device), rehearsal.clock()
         gradients = query_gradients(self.asked, self.query_layers, some, self.config.max_length, self.budget)
         first = Peak(*peak.read(), more_tokens * self._token_bytes(0))
         peak = PeakMemory(self.model.device)
@@ -118,7 +119,7 @@ class QueryRehearsal:
         products = precondition_queries(
             gradients, self.layers, self.factors, self.config.damping, self.model.dtype
         ).products()
-        return clock() - started, products, [first, Peak(*peak.read(), growth)]
+        return rehearsal.clock() - started, products, [first, Peak(*peak.read(), growth)]
 
     def _token_bytes(self, first: int) -> int:
         """That a query's token takes in the layers from `first` on."""
