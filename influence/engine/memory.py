@@ -25,12 +25,15 @@ class PeakMemory:
 
     def read(self) -> tuple[int | None, int | None]:
         """`(of the process, on the GPU)`; None where the system does not say, or there is no GPU."""
-        host = None
-        if self._resets:
-            found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
-            host = int(found[1]) * 1024 if found else None
+        host = most_memory() if self._resets else None
         device = torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None
         return host, device
+
+
+def most_memory() -> int | None:
+    """Most memory of the process so far, or since a `PeakMemory` was made; None where the system does not say."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii")) if _STATUS.exists() else None
+    return int(found[1]) * 1024 if found else None
 
 
 def return_freed_memory() -> None:

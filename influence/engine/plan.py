@@ -12,7 +12,7 @@ from influence.config import FitConfig, ScoreConfig
 from influence.engine.batching import usual_batch_tokens
 from influence.engine.fit import Fit
 from influence.engine.matching import checked_layers, run_identity
-from influence.engine.memory import PeakMemory
+from influence.engine.memory import PeakMemory, most_memory
 from influence.engine.passes import Budget
 from influence.engine.prepare import Corpus, drawn_rows
 from influence.engine.rehearsal import drawn_documents, seconds
@@ -37,7 +37,7 @@ class Plan:
         tokens: Of all others, estimated from documents drawn.
         passes: Over them.
         seconds: By part, in the order they come.
-        host: Most memory of the process; None where the system does not say.
+        host: Most memory of the process, what loading the model took included; None where the system does not say.
         device: Most memory on the GPU; None without one.
         disk: Of the folder at its largest.
     """
@@ -76,6 +76,7 @@ def plan_fit(
     """
     if config.backend != "influence":
         raise InputError("A dry run rehearses this program's own fit only.", have=f"backend {config.backend}")
+    loading = most_memory()
     layers = find_layers(model.model, config.layers)
     budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     with drawn_documents(
@@ -105,7 +106,7 @@ def plan_fit(
                 "eigenbases": eigenbases,
                 "eigenvalues": drawn.at_all_tokens(*eigenvalues),
             },
-            host=host,
+            host=_most([loading, host]),
             device=device,
             disk=round(drawn.bytes) + more.dtype.itemsize * _numbers_stored(layers, config.covariance_blocks),
         )
@@ -144,6 +145,7 @@ def plan_score(
     reuse: Scores | None = None,
 ) -> Plan:
     """What `score` will take, with the same arguments; what it refuses is refused."""
+    loading = most_memory()
     asked = query_model or model
     layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
     if reuse:
@@ -173,15 +175,16 @@ def plan_score(
             tokens=round(drawn.tokens),
             passes=1,
             seconds={"reading": drawn.reading, "queries": preparing, "scan": scanning},
-            host=_most([peak.host for peak in peaks], [0 if cuda else peak.growth for peak in peaks]),
-            device=_most([peak.device for peak in peaks], [peak.growth for peak in peaks]),
+            host=_most(
+                [loading, *(peak.host and peak.host + (0 if cuda else peak.growth) for peak in peaks)]
+            ),
+            device=_most([peak.device and peak.device + peak.growth for peak in peaks]),
             disk=round(drawn.bytes) + blocks + joined + (drawn.folder / QUERIES).stat().st_size,
         )
 
 
-def _most(measured: Sequence[int | None], growth: Sequence[int]) -> int | None:
-    known = [size + more for size, more in zip(measured, growth, strict=True) if size is not None]
-    return max(known, default=None)
+def _most(sizes: Sequence[int | None]) -> int | None:
+    return max((size for size in sizes if size is not None), default=None)
 
 
 def _time(seconds: float) -> str:

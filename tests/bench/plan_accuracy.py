@@ -1,9 +1,9 @@
 """Whether a dry run says what then happens: time and memory of fits and scores, planned and measured.
 
     python tests/bench/plan_accuracy.py                                # all shapes
-    python tests/bench/plan_accuracy.py --only "narrow, 80 queries"    # some of them
+    python tests/bench/plan_accuracy.py --documents 40                  # enough for memory
 
-Each plan and each run has a process of its own on one thread; which of the two comes first alternates. Times are CPU
+Each plan and each run is a forked process of its own on one thread; which of the two comes first alternates. Times are CPU
 seconds from the moment the model is loaded, on both sides: other work on the machine disturbs them least. Memory is
 the peak of the process. Models are random, Llama-like; texts are random, their lengths drawn log-normally.
 """
@@ -11,11 +11,10 @@ the peak of the process. Models are random, Llama-like; texts are random, their 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
+import multiprocessing
 import os
 import random
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # read when torch is imported
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tiny, texts
 
 #: name -> (width, MLP width, blocks, documents, queries, dtype, query_error).
@@ -42,12 +42,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", choices=list(SHAPES), help="Repeatable.")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--documents", type=int, help="So many instead: few are enough for memory.")
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(one(options.one, options.folder)))
-        return
+    importlib.import_module("influence.engine.plan")  # and torch with it
     print(
         "| shape | command | CPU seconds planned | measured | ratio | memory planned, MB | measured | ratio |"
     )
@@ -56,7 +53,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for command in ("fit", "score"):
                 order = ("plan", "run") if number % 2 else ("run", "plan")
-                found = {what: in_process(f"{name}/{command}/{what}", Path(folder)) for what in order}
+                found = {
+                    what: in_process(f"{name}/{command}/{what}", Path(folder), options.documents)
+                    for what in order
+                }
                 print_row(name, command, found["plan"], found["run"])
 
 
@@ -73,22 +73,20 @@ def print_row(name: str, command: str, plan: dict[str, Any], run: dict[str, Any]
     print(f"{parts}; the rehearsal itself {plan['took']:.1f}; measured: {run['parts']}", file=sys.stderr)
 
 
-def in_process(one: str, folder: Path) -> dict[str, Any]:
-    """Run one plan or run in a fresh process on one thread."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    command = [sys.executable, __file__, "--one", one, "--folder", str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{one} failed:\n{done.stderr[-4000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+def in_process(which: str, folder: Path, documents: int | None) -> dict[str, Any]:
+    """Run one plan or run in a child of this process, which has imported everything and done nothing."""
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    child = context.Process(target=lambda: results.put(one(which, folder, documents)))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(f"{which} failed")
+    result: dict[str, Any] = results.get()
     return result
 
 
-def one(which: str, folder: Path) -> dict[str, Any]:
+def one(which: str, folder: Path, count: int | None) -> dict[str, Any]:
     """Plan or run one command in this process."""
     import torch
     from texts import LETTERS, MemoryCorpus
@@ -97,6 +95,7 @@ def one(which: str, folder: Path) -> dict[str, Any]:
     from influence.config import FitConfig, ScoreConfig
     from influence.engine import plan, rehearsal
     from influence.engine.fit import fit_hessian
+    from influence.engine.memory import most_memory
     from influence.engine.score import score
     from influence.store.factors import open_factors
     from influence.types import Document, Query
@@ -104,6 +103,7 @@ def one(which: str, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     name, command, what = which.split("/")
     width, mlp, blocks, documents, queries, dtype, error = SHAPES[name]
+    documents = count or documents
     generator = random.Random(0)
 
     def text(length: float) -> str:
@@ -142,7 +142,7 @@ def one(which: str, folder: Path) -> dict[str, Any]:
     took = time.process_time() - started
     if what == "plan":
         return {**asdict(planned), "took": took}
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    host = most_memory()
     rounded = ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items())
     return {"seconds": took, "host": host, "parts": rounded}
 
