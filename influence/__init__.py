@@ -21,6 +21,7 @@ _EXPORTS = {
     "fit_hessian": "influence.engine.fit",
     "open_factors": "influence.store.factors",
     "score": "influence.engine.score",
+    "processes": "influence.engine.distributed",
     "merge": "influence.engine.merge",
     "open_scores": "influence.store.scores",
     "build_index": "influence.engine.index",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from influence.analysis.run import analyze as analyze
     from influence.data.corpus import read_corpus as read_corpus
     from influence.data.queries import read_queries as read_queries
+    from influence.engine.distributed import processes as processes
     from influence.engine.fit import fit_hessian as fit_hessian
     from influence.engine.index import build_index as build_index
     from influence.engine.merge import merge as merge

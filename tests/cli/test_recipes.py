@@ -13,7 +13,7 @@ from kills import contents
 from program import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
-LOOP, ARRAY, SUBMIT = re.findall(
+LOOP, ARRAY, SUBMIT, *_ = re.findall(
     r"^```bash\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
 )
 

@@ -52,10 +52,11 @@ def without_blocks(page: Path) -> str:
 
 
 def command_lines(page: Path) -> list[list[str]]:
-    """Complete command lines: those in fenced blocks."""
-    text = "\n".join(blocks(page, "")).replace("\\\n", " ")
-    lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("influence ")]
-    return [line[1:] for line in lines]
+    """Complete command lines: those in fenced blocks, also where torchrun starts them."""
+    text = "\n".join(blocks(page, "") + blocks(page, "bash")).replace("\\\n", " ")
+    starts = ("influence ", "torchrun ", "srun torchrun ")
+    lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith(starts)]
+    return [line[line.index("influence") + 1 :] for line in lines]
 
 
 def mentions(page: Path) -> list[list[str]]:
