@@ -223,7 +223,10 @@ def test_a_plan_counts_blocks() -> None:
     of = world("llama")
     saved = [plan_fit(of.model, of.corpus, FitConfig(covariance_blocks=n)).disk for n in (1, 2)]
     sides = [side for layer in of.layers for side in layer.shape]
-    assert saved[0] - saved[1] == pytest.approx(4 * 2 * sum(side**2 for side in sides) / 2, rel=0.01)
+    squares, eigenvalues = sum(side**2 for side in sides), sum(sides)
+    whole = 3 * squares + 2 * eigenvalues  # when the eigenbases of all layers are joined
+    halves = 2 * squares / 2 + eigenvalues + 2 * sum(o * i for o, i in (layer.shape for layer in of.layers))
+    assert saved[0] - saved[1] == pytest.approx(8 * (whole - halves), rel=0.01)  # which then are the largest
 
 
 def test_the_commands(tmp_path: Path) -> None:
