@@ -22,6 +22,8 @@ SILENCE_VARIABLE = "INFLUENCE_SILENCE_SECONDS"
 _SILENCE = 60.0
 #: Seconds for the first beat: importing libraries from a busy disk takes a while.
 _START = 600.0
+#: Stands for the store among the processes that are watched.
+_STORE = -1
 #: What tells this start of the processes from earlier ones.
 _THIS_START = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
 
@@ -52,7 +54,7 @@ class Watch:
 
 
 class Heartbeat:
-    """The beats of this process and its watch over others, in a thread, from now until `stop`.
+    """The beats of this process and its watch over others, in threads of their own, from now until `stop`.
 
     Its connection to the store is its own: others are held up by who waits for a value.
     """
@@ -70,31 +72,40 @@ class Heartbeat:
             ),
         )
         self._ended = threading.Event()
+        self._pause = min(5.0, self._limit / 6)
+        self._beats = {_STORE: 0}
         self._store.set(f"host/{rank}", socket.gethostname())
         if size > 1:
             global current
             current = self
-            threading.Thread(target=self._run, daemon=True, name="heartbeat").start()
+            for run in (self._beat, self._watch):
+                threading.Thread(target=run, daemon=True, name="heartbeat").start()
 
     def stop(self) -> None:
         """Beat and watch no more: the run is over."""
         self._ended.set()
 
-    def _run(self) -> None:
-        watch = Watch(self._limit)
+    def _beat(self) -> None:
+        """Show that this process lives, and ask after the others; where the network is cut, this waits for ever."""
         watched = [r for r in range(self._size) if r != self._rank] if self._rank == 0 else [0]
-        while not self._ended.wait(min(5.0, self._limit / 6)):
-            try:
+        try:
+            while not self._ended.wait(self._pause):
                 self._store.add(f"beat/{self._rank}", 1)
-                silent = watch.silent({r: self._store.add(f"beat/{r}", 0) for r in watched}, time.monotonic())
-            except RuntimeError as error:
-                if not self._ended.is_set():
-                    self._give_up(f"Error: the store of torchrun is gone: {str(error).partition(chr(10))[0]}")
-                return
+                self._beats |= {rank: self._store.add(f"beat/{rank}", 0) for rank in watched}
+                self._beats[_STORE] += 1
+        except RuntimeError as error:
+            if not self._ended.is_set():
+                self._give_up(f"the store of torchrun is gone: {str(error).partition(chr(10))[0]}", ask=False)
+
+    def _watch(self) -> None:
+        watch = Watch(self._limit)
+        while not self._ended.wait(self._pause):
+            silent = watch.silent(dict(self._beats), time.monotonic())
+            if _STORE in silent:
+                self._give_up(f"the store of torchrun has not answered for {self._limit:.0f} s.", ask=False)
             if silent:
-                self._give_up(
-                    f"Error: {self._named(silent)} silent for {self._limit:.0f} s: stopped, or lost."
-                )
+                said = f"{self._named(silent)} silent for {self._limit:.0f} s: stopped, or lost."
+                self._give_up(said, ask=True)
 
     def _named(self, silent: list[int]) -> str:
         names = []
@@ -104,11 +115,12 @@ class Heartbeat:
             names.append(f"process {rank} on {host}")
         return f"of {self._size} processes, {', '.join(names)} {'has' if len(names) == 1 else 'have'} been"
 
-    def _give_up(self, line: str) -> None:
-        if self.claim_the_word():
-            line += "\n  next:  look at that machine; the same command goes on where this run stopped.\n"
+    def _give_up(self, what: str, ask: bool) -> None:
+        """End this process, with a line if it is the first; without a store to `ask`, with one in any case."""
+        if not ask or self.claim_the_word():
+            advice = "look at that machine; the same command goes on where this run stopped."
             assert sys.__stderr__ is not None
-            os.write(sys.__stderr__.fileno(), line.encode())
+            os.write(sys.__stderr__.fileno(), f"Error: {what}\n  next:  {advice}\n".encode())
         os._exit(4)
 
     def claim_the_word(self) -> bool:
