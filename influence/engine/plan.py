@@ -12,7 +12,7 @@ from influence.config import FitConfig, ScoreConfig
 from influence.engine.batching import usual_batch_tokens
 from influence.engine.fit import Fit
 from influence.engine.matching import checked_layers, run_identity
-from influence.engine.memory import PeakMemory, most_memory
+from influence.engine.memory import PeakMemory, most_memory, return_freed_memory
 from influence.engine.passes import Budget
 from influence.engine.prepare import Corpus, drawn_rows
 from influence.engine.rehearsal import drawn_documents, seconds
@@ -114,6 +114,7 @@ def plan_fit(
 
 def _timed(fit: Fit, stage: str, keep: bool = False) -> float:
     """Seconds of a stage of a fit, whose result then goes."""
+    return_freed_memory()
     before = set(fit.folder.iterdir())
     taken = seconds(getattr(fit, stage))
     for path in () if keep else set(fit.folder.iterdir()) - before:
