@@ -53,7 +53,7 @@ def main() -> None:
         setattr(Fit, stage, timed(getattr(Fit, stage), stage, seconds))
     whole: Scores | None = None
     print(
-        "| blocks | CPU seconds of each stage | peak MB | R of `dot` | R of `normed` |\n|---|---|---|---|---|"
+        "| blocks | CPU seconds of each stage | peak MB | R of `dot` | R of `normed` | of its top 10 |\n|---|---|---|---|---|---|"
     )
     for blocks in BLOCKS:
         peak = PeakMemory(model.device)
@@ -69,7 +69,8 @@ def main() -> None:
         whole = whole or scores
         spent = ", ".join(f"{stage} {seconds.get(stage, 0):.1f}" for stage in STAGES)
         agreed = [agreement(getattr(whole, name), getattr(scores, name)) for name in ("dot", "normed")]
-        print(f"| {blocks} | {spent} | {(host or 0) / 1e6:.0f} | {agreed[0]} | {agreed[1]} |", flush=True)
+        agreed.append(f"{shared(whole.normed, scores.normed):.0%}")
+        print(f"| {blocks} | {spent} | {(host or 0) / 1e6:.0f} | {' | '.join(agreed)} |", flush=True)
 
 
 def timed(work: Callable[[Fit], None], name: str, seconds: dict[str, float]) -> Callable[[Fit], None]:
@@ -90,6 +91,12 @@ def agreement(whole_QD: npt.ArrayLike, blocks_QD: npt.ArrayLike) -> str:
     drawn = np.random.default_rng(0).integers(0, len(r_Q), (10_000, len(r_Q)))
     low, high = np.percentile(r_Q[drawn].mean(1), (2.5, 97.5))
     return f"{r_Q.mean():.4f} [{low:.4f}, {high:.4f}], least {r_Q.min():.4f}"
+
+
+def shared(whole_QD: npt.ArrayLike, blocks_QD: npt.ArrayLike, k: int = 10) -> float:
+    """Share of the `k` largest of a query that are so in both, mean over queries."""
+    whole_QK, blocks_QK = (np.argsort(-np.asarray(x_QD))[:, :k] for x_QD in (whole_QD, blocks_QD))
+    return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(whole_QK, blocks_QK, strict=True)]))
 
 
 if __name__ == "__main__":
