@@ -52,9 +52,8 @@ def main() -> None:
     for stage in STAGES:
         setattr(Fit, stage, timed(getattr(Fit, stage), stage, seconds))
     whole: Scores | None = None
-    print(
-        "| blocks | CPU seconds of each stage | peak MB | R of `dot` | R of `normed` | of its top 10 |\n|---|---|---|---|---|---|"
-    )
+    print("| blocks | CPU seconds of each stage | peak MB | R of `dot` | R of `normed` | of its top 10 |")
+    print("|---|---|---|---|---|---|")
     for blocks in BLOCKS:
         peak = PeakMemory(model.device)
         factors = fit_hessian(
