@@ -90,7 +90,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        command = shlex.join(["influence", *sys.argv[1:]])
+        shared = "torchrun … -m " if "LOCAL_RANK" in os.environ else ""
+        command = shared + shlex.join(["influence", *sys.argv[1:]])
         click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {command}", err=True)
         sys.exit(130)
     except InfluenceError as error:
