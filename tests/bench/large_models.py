@@ -1,0 +1,136 @@
+"""What a 7B and a 35B model with 5 million documents take, by arithmetic: `python tests/bench/large_models.py`.
+
+Operations, bytes and traffic follow from the shapes and from how the engine works. Time is operations over the rate of
+a GPU times an assumed share of it; no GPU was measured. Eigendecompositions are those of one CPU thread a GPU, measured
+here. Bold: more memory than a GPU has.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from influence.curvature.eigen import eigenbasis
+
+#: An NVIDIA H100 SXM, by its data sheet, and the share of its rates that is assumed: products in bfloat16 and float32.
+BF16, FP32, MEMORY = 989e12, 67e12, 80e9
+BF16_SHARE, FP32_SHARE = 0.4, 0.7
+#: The corpus and queries of Ruis et al., arXiv 2411.12580; documents a fit draws by default.
+DOCUMENTS, TOKENS, QUERIES, FITTED = 5_000_000, 500, 100, 100_000
+BATCH_TOKENS = 1 << 14
+#: Share of their numbers that compressed queries keep (`--query-error 0.01`), measured by wide_queries.py.
+KEPT = 0.0125
+_MEASURED_ROWS = 2_048
+
+
+@dataclass(frozen=True)
+class Model:
+    """A decoder with gated MLPs, which are tracked."""
+
+    name: str
+    parameters: float
+    layers: int
+    width: int
+    mlp: int
+    covariance_blocks: int
+
+    @property
+    def squares(self) -> float:
+        """Numbers of the covariances, which are those of the eigenvectors."""
+        return 3 * self.layers * (self.width**2 + self.mlp**2) / self.covariance_blocks
+
+    @property
+    def gradient(self) -> float:
+        """Numbers of one gradient, which are those of the corrected eigenvalues."""
+        return 3 * self.layers * self.width * self.mlp
+
+
+MODELS = (
+    Model("7B", 6.7e9, 32, 4_096, 11_008, 1),
+    Model("7B", 6.7e9, 32, 4_096, 11_008, 2),
+    Model("35B", 35e9, 40, 8_192, 22_528, 4),
+)
+
+
+def main() -> None:
+    """Print the table; `a / b` is for 8 and for 64 GPUs."""
+    thread = _thread_seconds()
+    print("| model, blocks | stage | hours | memory of a GPU, GB | written, GB | received by a GPU, TB |")
+    print("|---|---|---|---|---|---|")
+    for model in MODELS:
+        for few, many in zip(_stages(model, 8, thread), _stages(model, 64, thread), strict=True):
+            both = [a if a == b else f"{a} / {b}" for a, b in zip(few, many, strict=True)]
+            print(f"| {model.name}, {model.covariance_blocks} | " + " | ".join(both) + " |")
+
+
+def _thread_seconds() -> float:
+    """Of one eigendecomposition of so many rows, on this CPU."""
+    torch.set_num_threads(1)
+    x = torch.randn(_MEASURED_ROWS, _MEASURED_ROWS)
+    started = time.process_time()
+    eigenbasis(x @ x.mT, _MEASURED_ROWS)
+    return time.process_time() - started
+
+
+def _stages(model: Model, gpus: int, thread: float) -> list[list[str]]:
+    sharded = 2 * model.parameters > MEMORY / 2
+    weights = 2 * model.parameters / (gpus if sharded else 1)
+    activations = BATCH_TOKENS * (model.width * 16 + model.mlp * 6) * 2 * 1.5
+    # forward, and a backward that forms no gradient of a weight: 4 of the 6 operations for each parameter and token
+    passes = 4 * model.parameters / (BF16 * BF16_SHARE)
+    fitted, scanned = FITTED * TOKENS / gpus, DOCUMENTS * TOKENS / gpus
+    blocks = model.covariance_blocks
+    half_covariances = model.squares / (
+        FP32 * FP32_SHARE
+    )  # half of 2 operations a number: the upper triangle
+    rotated = (2 * model.squares + 2 * model.gradient) / (FP32 * FP32_SHARE)
+    scores = 2 * model.gradient * (1 + QUERIES * KEPT / TOKENS * 2) / (BF16 * BF16_SHARE)
+    rows = (
+        3 * model.layers * blocks * sum((n / blocks / _MEASURED_ROWS) ** 3 for n in (model.width, model.mlp))
+    )
+    reductions = max(1.0, fitted * (passes + half_covariances) / 60)
+
+    def gathered(tokens: float) -> float:
+        return 2 * 2 * model.parameters * tokens / BATCH_TOKENS if sharded else 0.0
+
+    def row(stage: str, seconds: float, memory: float, written: float, received: float) -> list[str]:
+        over = "**" if memory > MEMORY else ""
+        return [
+            stage,
+            f"{seconds / 3600:.2g}",
+            f"{over}{memory / 1e9:.0f}{over}",
+            f"{written / 1e9:.0f}",
+            f"{received / 1e12:.2g}",
+        ]
+
+    queries = QUERIES * model.gradient * KEPT * 2
+    return [
+        row(
+            "covariances",
+            fitted * (passes + half_covariances),
+            weights + activations + 4 * model.squares,
+            4 * model.squares,
+            (gathered(fitted) + 4 * model.squares * reductions),
+        ),
+        row("eigendecompositions", rows * thread / gpus, 0, 4 * model.squares, 0),
+        row(
+            "corrected eigenvalues",
+            fitted * (passes + rotated),
+            weights + activations + 4 * (model.squares + model.gradient),
+            4 * model.gradient,
+            gathered(fitted) + 4 * model.gradient * max(1.0, fitted * (passes + rotated) / 60),
+        ),
+        row(
+            "scan",
+            scanned * (passes + scores),
+            weights + activations + queries,
+            4 * DOCUMENTS * (QUERIES + TOKENS),
+            gathered(scanned),
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()
