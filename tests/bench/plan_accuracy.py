@@ -3,8 +3,8 @@
     python tests/bench/plan_accuracy.py                                # all shapes
     python tests/bench/plan_accuracy.py --documents 40                  # enough for memory
 
-Each plan and each run is a forked process of its own on one thread; which of the two comes first alternates. Times are CPU
-seconds from the moment the model is loaded, on both sides: other work on the machine disturbs them least. Memory is
+Each plan and each run is a forked process of its own on one thread; which of the two comes first alternates. Times are
+CPU seconds from the moment the model is loaded, on both sides: other work on the machine disturbs them least. Memory is
 the peak of the process. Models are random, Llama-like; texts are random, their lengths drawn log-normally.
 """
 
