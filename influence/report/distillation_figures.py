@@ -47,7 +47,7 @@ def funnel_figure(sums: Mapping[str, Any]) -> Figure:
 
 def _bars(rows: Sequence[tuple[str, int]]) -> Markup:
     with drawing_of("funnel", 5.2, 0.4 + 0.36 * len(rows)) as drawing:
-        plot = drawing.figure.add_axes((0.28, 0.06, 0.56, 0.9))
+        plot = drawing.figure.add_axes((0.28, 0.06, 0.5, 0.9))
         places = np.arange(len(rows))[::-1]
         plot.barh(places, [value for _, value in rows], height=0.62, color=SERIES_INKS[2])
         plot.set_yticks(places, [name for name, _ in rows])
