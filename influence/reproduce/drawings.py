@@ -45,39 +45,45 @@ def draw_recall(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw_removal(table: pd.DataFrame, path: Path) -> None:
-    """Change of the loss on a group's completions, a bar a way to choose the documents left out."""
+    """Change of the loss on completions, a panel a group and a bar a way to choose the documents left out."""
     own = table[table["method"] != "undisturbed"]
-    groups, methods = list(own["group"].unique()), list(own["method"].unique())
-    with svg_axes(path) as axes:
-        for place, method in enumerate(methods):
-            part = own[own["method"] == method].set_index("group").reindex(groups)
+    methods = list(own["method"].unique())
+    parts = list(own.groupby("group", sort=False))
+    with svg_panels(path, len(parts)) as panels:
+        for axes, (group, rows) in zip(panels, parts, strict=True):
+            part = rows.set_index("method").reindex(methods)
             value = part["nll_change"].to_numpy(float)
             error = np.nan_to_num([value - part["nll_low"], part["nll_high"] - value]).clip(min=0)
-            axes.bar(
-                np.arange(len(groups)) + place * 0.8 / len(methods),
-                value,
-                width=0.75 / len(methods),
-                yerr=error,
-                capsize=2,
-                label=method,
-                color=_COLOURS[place % len(_COLOURS)],
-            )
-        axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xticks(np.arange(len(groups)) + 0.4 - 0.4 / len(methods), groups)
-        axes.set_ylabel("change of loss, nats a completion")
-        axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8, title="left out by")
+            colours = [_COLOURS[place % len(_COLOURS)] for place in range(len(methods))]
+            axes.bar(np.arange(len(methods)), value, yerr=error, capsize=2, label=methods, color=colours)
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set_xticks([])
+            axes.set_title(group)
+        panels[0].set_ylabel("change of loss, nats a completion")
+        handles, labels = panels[0].get_legend_handles_labels()
+        panels[0].figure.legend(
+            handles, labels, loc="outside right upper", frameon=False, fontsize=8, title="left out by"
+        )
 
 
 @contextmanager
 def svg_axes(path: Path) -> Iterator[Any]:
     """Axes whose figure becomes an SVG: the same table gives the same bytes."""
+    with svg_panels(path, 1) as (axes,):
+        yield axes
+
+
+@contextmanager
+def svg_panels(path: Path, count: int) -> Iterator[list[Any]]:
+    """So many axes beside each other, each with its own scale, whose figure becomes an SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "influence", "svg.fonttype": "none"}):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        yield axes
+        panels = list(figure.subplots(1, count, squeeze=False)[0])
+        for axes in panels:
+            axes.spines[["top", "right"]].set_visible(False)
+        yield panels
         with whole_file(path) as part:
             figure.savefig(part, format="svg", metadata={"Date": None})
