@@ -105,10 +105,10 @@ def _stages(model: Model, gpus: int, thread: float) -> list[list[str]]:
         over = "**" if memory > MEMORY else ""
         return [
             stage,
-            f"{seconds / 3600:.2g}",
+            _short(seconds / 3600),
             f"{over}{memory / 1e9:.0f}{over}",
             f"{written / 1e9:.0f}",
-            f"{received / 1e12:.2g}",
+            _short(received / 1e12),
         ]
 
     queries = 2 * QUERIES * model.query
@@ -136,6 +136,10 @@ def _stages(model: Model, gpus: int, thread: float) -> list[list[str]]:
             gathered(scanned),
         ),
     ]
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 if __name__ == "__main__":
