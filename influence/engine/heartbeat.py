@@ -75,6 +75,7 @@ class Heartbeat:
         self._pause = min(5.0, self._limit / 6)
         self._beats = {_STORE: 0}
         self._store.set(f"host/{rank}", socket.gethostname())
+        self._store.add(f"beat/{rank}", 1)  # before it joins the others: from then on its silence is noticed
         if size > 1:
             global current
             current = self
