@@ -101,7 +101,7 @@ def finish_together(
 ) -> None:
     """`finish` by the first process, for all."""
     if world.first:
-        finish(folder, manifest, provenance | {"processes": world.size}, leaving)
+        finish(folder, manifest, provenance | ({"processes": world.size} if world.size > 1 else {}), leaving)
     else:
         close_journal(folder)
     world.barrier()
