@@ -1,4 +1,4 @@
-"""Time and memory of every analysis on a score store of 5 M documents × 100 queries, in one command:
+"""Time and memory of every analysis and of the report on a score store of 5 M documents × 100 queries, in one command:
 
     python tests/bench/analyses.py                      # 5,000,000 documents: a 2 GB file of scores, 20 minutes or so
     python tests/bench/analyses.py --documents 200000
@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from influence.analysis import tables
 from influence.analysis.corpus_scan import corpus_hits
+from influence.report.pages import report
 from influence.store.artefact import allocate_arrays, claim, finish, map_arrays
 from influence.store.documents import FILE, ROWS_PER_BATCH
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
@@ -46,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--documents", type=int, default=5_000_000)
     parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--only", help="the name of one analysis")
+    parser.add_argument("--only", help="the name of one of them")
     parser.add_argument("--folder", type=Path, help="where the store is made; by default a temporary folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def jobs(scores: Scores) -> dict[str, Callable[[], Any]]:
-    """Each analysis as `influence analyze` runs it; `stages` on a run and itself."""
+    """Each analysis as `influence analyze` runs it, `stages` on a run and itself; and the report."""
     return {
         "concentration": lambda: tables.concentration_tables(scores, "per_nat", "task", 500),
         "correlation": lambda: tables.correlation_tables(scores, "normed", "task"),
@@ -76,6 +77,7 @@ def jobs(scores: Scores) -> dict[str, Callable[[], Any]]:
         "bm25": lambda: tables.bm25_tables(scores, "task", 500),
         "sanity": lambda: tables.sanity_tables(scores, 20),
         "stages": lambda: tables.stage_tables([("a", scores), ("b", scores)], "normed", "task", 500),
+        "report": lambda: report(scores.folder, scores.folder.parent / "report.html"),
     }
 
 
