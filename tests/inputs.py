@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from texts import random_documents, random_queries
 from tiny import tiny_model
@@ -30,14 +31,18 @@ class Inputs:
 SMALL = ("--batch-tokens", "150", "--device", "cpu")
 
 
-def write_model_corpus_queries(folder: Path) -> Inputs:
+def write_model_corpus_queries(folder: Path, documents: int = 200) -> Inputs:
     model = tiny_model("llama")
     model.model.save_pretrained(folder / "model")
     model.tokenizer.save_pretrained(folder / "model")
     rows = [
         {"id": d.id, "text": d.text, "source": d.source}
-        for d in random_documents(200, seed=4, shortest=5, longest=30)
+        for d in random_documents(documents, seed=4, shortest=5, longest=30)
     ]
-    for name, records in (("corpus", rows), ("queries", [asdict(query) for query in random_queries(3)])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_records(folder / "corpus.jsonl", rows)
+    write_records(folder / "queries.jsonl", [asdict(query) for query in random_queries(3)])
     return Inputs(folder / "model", folder / "corpus.jsonl", folder / "queries.jsonl")
+
+
+def write_records(path: Path, records: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))

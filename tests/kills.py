@@ -10,7 +10,6 @@ goes on with as many or with one. The sums of a fit then differ by rounding, so 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -24,9 +23,9 @@ from safetensors.numpy import load
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "cli")]
 
+from inputs import write_model_corpus_queries, write_records  # noqa: E402
 from program import Result, Server  # noqa: E402
-from texts import random_documents, random_queries  # noqa: E402
-from tiny import tiny_model  # noqa: E402
+from texts import random_queries  # noqa: E402
 
 #: Job -> its arguments, given the folder of the inputs and where to write.
 JOBS: dict[str, Callable[[Path, Path], list[object]]] = {
@@ -61,17 +60,8 @@ def _corpus(given: Path) -> tuple[object, ...]:
 
 def write_inputs(folder: Path, program: Server) -> None:
     """A tiny model, its Hessian, a corpus and queries."""
-    model = tiny_model("llama")
-    model.model.save_pretrained(folder / "model")
-    model.tokenizer.save_pretrained(folder / "model")
-    documents = random_documents(300, seed=4, shortest=5, longest=30)
-    rows = {
-        "corpus": [{"id": d.id, "text": d.text, "source": d.source} for d in documents],
-        "queries": [asdict(query) for query in random_queries(3)],
-        "questions": [asdict(query) for query in random_queries(60)],
-    }
-    for name, records in rows.items():
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_model_corpus_queries(folder, documents=300)
+    write_records(folder / "questions.jsonl", [asdict(query) for query in random_queries(60)])
     fitted = program.run(*JOBS["fit"](folder, folder / "hessian"))
     assert fitted.exit_code == 0, fitted.stderr
 

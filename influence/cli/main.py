@@ -12,7 +12,7 @@ import click
 
 from influence import __version__
 from influence.cli.plain import plain
-from influence.cli.torchrun import one_voice, require_one_process
+from influence.cli.torchrun import one_voice, require_one_process, under_torchrun
 from influence.errors import InfluenceError
 from influence.files import is_full_disk
 
@@ -90,7 +90,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        shared = "torchrun … -m " if "LOCAL_RANK" in os.environ else ""
+        shared = "torchrun … -m " if under_torchrun() else ""
         command = shared + shlex.join(["influence", *sys.argv[1:]])
         click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {command}", err=True)
         sys.exit(130)

@@ -43,9 +43,14 @@ def shared_by_processes(command: Command) -> Command:
     )(run)
 
 
+def under_torchrun() -> bool:
+    """Whether torchrun started this process, as far as can be told without importing torch."""
+    return "LOCAL_RANK" in os.environ
+
+
 def require_one_process(what: str) -> None:
     """InputError where torchrun started more than one."""
-    if "LOCAL_RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+    if under_torchrun() and os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(
             f"{what} runs as one process.",
             have=f"{os.environ['WORLD_SIZE']} processes of torchrun",
@@ -70,4 +75,4 @@ def _speaks() -> bool:
     heartbeat = sys.modules.get("influence.engine.heartbeat")
     if heartbeat is not None and heartbeat.current is not None:
         return bool(heartbeat.current.claim_the_word())
-    return "LOCAL_RANK" not in os.environ or os.environ.get("RANK", "0") == "0"
+    return not under_torchrun() or os.environ.get("RANK", "0") == "0"

@@ -101,10 +101,12 @@ class World:
 
     def shard(self, model: LanguageModel) -> LanguageModel:
         """With FSDP: change the model so that each process keeps a part of every weight, frozen, on its device."""
+        if not self.fsdp:
+            return model
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, fully_shard
 
-        if not self.fsdp or isinstance(model.model, FSDPModule):
+        if isinstance(model.model, FSDPModule):
             return model
         _ = model.fingerprint, model.tokenizer_fingerprint  # of the whole weights
         model.model.requires_grad_(False)
@@ -112,6 +114,10 @@ class World:
         for module in (*decoder_blocks(model.model), model.model):
             fully_shard(module, mesh=mesh)
         return model
+
+
+#: A process by itself.
+ALONE = World()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from influence.curvature.statistics import (
     symmetric,
 )
 from influence.engine.batching import Columns, TokenBatch, pad, usual_batch_tokens
-from influence.engine.distributed import World, shares_of_missing
+from influence.engine.distributed import ALONE, World, shares_of_missing
 from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.engine.passes import Budget, Labels, backward, describe_documents, idle_pass, progress
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
@@ -49,7 +49,6 @@ from influence.store.factors import (
 )
 from influence.store.journal import intact
 
-_ALONE = World()
 #: A reducer that also sees the batch: `(layer, a_BTI, s_BTO, batch)`.
 _BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, TokenBatch], None]
 
@@ -60,7 +59,7 @@ def fit_hessian(
     *,
     out: str | Path | None = None,
     batch_tokens: int | None = None,
-    world: World = _ALONE,
+    world: World = ALONE,
     **settings: Any,
 ) -> Factors:
     """Fit the EK-FAC Hessian of a model on a corpus, resuming a fit that was killed.
@@ -153,7 +152,7 @@ class Fit:
     table: DocumentTable
     config: FitConfig
     budget: Budget
-    world: World = _ALONE
+    world: World = ALONE
 
     @property
     def dtype(self) -> torch.dtype:
@@ -217,8 +216,7 @@ class Fit:
         tokens = self._covariance_tokens
         parts = [self.folder / f"eigen-{index}.state.safetensors" for index in range(len(self.layers))]
         covariances = {
-            kind: load_tensors(self.folder / f"{kind}_covariance.safetensors")
-            for kind in ("activation", "gradient")
+            kind: load_tensors(self._path(f"{kind}_covariance")) for kind in ("activation", "gradient")
         }
         costs = [sum(size**3 for size in layer.shape) for layer in self.layers]
         own = shares_of_missing(costs, lambda index: intact(parts[index]), self.world)[self.world.rank]
@@ -246,9 +244,7 @@ class Fit:
         if not self._missing(LAMBDA):
             return
         bases = {
-            kind: load_matrices(
-                self.folder / f"{kind}_eigenvectors.safetensors", self._suffixes, self.model.device
-            )
+            kind: load_matrices(self._path(f"{kind}_eigenvectors"), self._suffixes, self.model.device)
             for kind in ("activation", "gradient")
         }
         sums = {layer.name: self._zeros(*layer.shape) for layer in self.layers}

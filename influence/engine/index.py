@@ -17,9 +17,9 @@ from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
-from influence.engine.distributed import World, shares_of_missing
+from influence.engine.distributed import ALONE, World
 from influence.engine.matching import matching_layers, require_same_model
-from influence.engine.passes import Budget, backward, idle_pass, keep_step, of_all, progress, run_blocks
+from influence.engine.passes import Budget, backward, idle_pass, progress, run_missing
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
@@ -47,7 +47,6 @@ from influence.store.index import (
 from influence.store.journal import intact
 from influence.types import Query
 
-_ALONE = World()
 #: Documents drawn to fit the quantiser, and for the second moments of a data-dependent sketch.
 SAMPLE = 256
 #: Gradients of the sample held at a time.
@@ -94,7 +93,7 @@ def build_index(
     *,
     queries: Sequence[Query] | None = None,
     batch_tokens: int | None = None,
-    world: World = _ALONE,
+    world: World = ALONE,
     **settings: Any,
 ) -> SketchIndex:
     """Sketch every document of a corpus, resuming a build that was killed.
@@ -227,28 +226,20 @@ class _Build:
         rows = max(1, _SHARD_NUMBERS // codec.d)
         plan = [block[at : at + rows] for block in blocks(lengths) for at in range(0, len(block), rows)]
 
-        shares = shares_of_missing(
-            [1] * len(plan), lambda number: whole_shard(self.folder, number), self.world
-        )
-        own = shares[self.world.rank]
+        def run(number: int, tick: Callable[[float], Any]) -> None:
+            columns = plan[number]
+            write_shard(self.folder, number, codec, columns, self.sketch(columns, sketcher, tick))
 
-        def run(at: int, tick: Callable[[float], Any]) -> None:
-            columns = plan[own[at]]
-            write_shard(self.folder, own[at], codec, columns, self.sketch(columns, sketcher, tick))
-
-        run_blocks(
-            [int(lengths[plan[number]].sum()) for number in own],
-            int(lengths.max()),
+        run_missing(
+            plan,
+            lengths,
             self.budget,
-            run=run,
-            title=of_all("sketching", self.world),
-        )
-        keep_step(
             self.world,
-            lambda rank: sum(
-                1 for n in shares[rank] for _ in batches(plan[n], lengths, self.budget.batch_tokens)
-            ),
+            whole=lambda number: whole_shard(self.folder, number),
+            run=run,
+            passes=lambda number: sum(1 for _ in batches(plan[number], lengths, self.budget.batch_tokens)),
             idle=lambda: idle_pass(self.model, self.layers, self.table),
+            title="sketching",
         )
         self.world.barrier()
 

@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from influence.curvature.statistics import augment
-from influence.engine.batching import TokenBatch, pad
-from influence.engine.distributed import World
+from influence.engine.batching import Columns, TokenBatch, pad
+from influence.engine.distributed import ALONE, World, shares_of_missing
 from influence.errors import ComputeError
 from influence.models.capture import capture
 from influence.models.layers import TrackedLayer
@@ -30,7 +30,6 @@ Reducer = Callable[[int, Tensor, Tensor], None]
 Labels = Callable[[Tensor], Tensor]
 
 _SECONDS_BETWEEN_SAVES = 60.0
-_ALONE = World()
 
 
 def backward(
@@ -152,7 +151,7 @@ def run_blocks(
     title: str,
     restore: Callable[[], int] = lambda: 0,
     save: Callable[[int], None] | None = None,
-    world: World = _ALONE,
+    world: World = ALONE,
 ) -> None:
     """Run all blocks, resuming where `restore` says, going back there with half the budget when memory runs out.
 
@@ -190,9 +189,38 @@ def run_blocks(
                 saved = time.monotonic()
 
 
-def of_all(title: str, world: World) -> str:
-    """The title of a bar that shows the work of the first process only."""
-    return title if world.size == 1 else f"{title}, 1 of {world.size} processes"
+def run_missing(
+    plan: Sequence[Columns],
+    lengths: Columns,
+    budget: Budget,
+    world: World,
+    *,
+    whole: Callable[[int], bool],
+    run: Callable[[int, Callable[[float], Any]], Any],
+    passes: Callable[[int], int],
+    idle: Callable[[], Any],
+    title: str,
+) -> None:
+    """Run the blocks whose results are not there yet, dealt out among the processes.
+
+    Args:
+        plan: Columns of each block.
+        lengths: Tokens of each document.
+        whole: Whether the result of a block is stored.
+        run: Run one block by its number, and store the result; see `run_blocks`.
+        passes: How many times a block goes through the model.
+        idle: With FSDP: a pass that adds nothing.
+    """
+    shares = shares_of_missing([1] * len(plan), whole, world)
+    own = shares[world.rank]
+    run_blocks(
+        [int(lengths[plan[number]].sum()) for number in own],
+        int(lengths.max(initial=1)),
+        budget,
+        run=lambda at, tick: run(own[at], tick),
+        title=title if world.size == 1 else f"{title}, 1 of {world.size} processes",
+    )
+    keep_step(world, lambda rank: sum(map(passes, shares[rank])), idle)
 
 
 @contextmanager

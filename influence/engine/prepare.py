@@ -13,15 +13,13 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from influence.data.tokens import TokenReport, encode_documents
-from influence.engine.distributed import World
+from influence.engine.distributed import ALONE, World
 from influence.engine.passes import progress
 from influence.errors import ModelError, StoreError
 from influence.store.artefact import claim, differences, finish, write_json
 from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
 from influence.store.journal import close_journal, intact, keep_journal
 from influence.types import Document
-
-_ALONE = World()
 
 
 class Corpus(Protocol):
@@ -60,7 +58,7 @@ class _Surveyor:
         return Survey(self._documents, self._digest.hexdigest())
 
 
-def survey(corpus: Corpus, world: World = _ALONE) -> Survey:
+def survey(corpus: Corpus, world: World = ALONE) -> Survey:
     """Stream the corpus once. Also on resume: a corpus that changed under a run must be noticed."""
     surveyor = _Surveyor()
     if world.first:
@@ -118,7 +116,7 @@ def tokenised_documents(
     draw: int | None = None,
     seed: int = 0,
     rows: range | None = None,
-    world: World = _ALONE,
+    world: World = ALONE,
 ) -> tuple[DocumentTable, TokenReport]:
     """The documents of a run in `folder`: tokenised now, or found there from before a kill.
 

@@ -16,17 +16,9 @@ from torch import Tensor
 from influence.config import ScoreConfig
 from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
 from influence.engine.compress import compress_queries
-from influence.engine.distributed import World, shares_of_missing
+from influence.engine.distributed import ALONE, World
 from influence.engine.matching import checked_layers, run_identity
-from influence.engine.passes import (
-    Budget,
-    backward,
-    describe_documents,
-    idle_pass,
-    keep_step,
-    of_all,
-    run_blocks,
-)
+from influence.engine.passes import Budget, backward, describe_documents, idle_pass, run_missing
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
 from influence.engine.products import QueryProducts, TokenPair
@@ -45,7 +37,6 @@ from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 from influence.types import Query
 
-_ALONE = World()
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
 _BATCHES_A_PRODUCT = 2
 
@@ -62,7 +53,7 @@ def score(
     shard: Shard | None = None,
     reuse: Scores | None = None,
     batch_tokens: int | None = None,
-    world: World = _ALONE,
+    world: World = ALONE,
     **settings: Any,
 ) -> Scores:
     """Influence of every document on every query, resuming a run that was killed.
@@ -157,7 +148,7 @@ class Scan:
     queries: QueryProducts
     budget: Budget
     known: Reused | None = None
-    world: World = _ALONE
+    world: World = ALONE
 
     def run(self) -> None:
         """Score all blocks that are not stored yet, dealt out among the processes, then join them."""
@@ -168,19 +159,16 @@ class Scan:
             new = np.setdiff1d(new, self.known.here)
         plan = [new[block] for block in blocks(lengths[new])] if len(new) else []
         files = [self._block(number) for number in range(len(plan))]
-        shares = shares_of_missing([1] * len(plan), lambda number: intact(files[number]), self.world)
-        own = shares[self.world.rank]
-        run_blocks(
-            [int(lengths[plan[number]].sum()) for number in own],
-            int(lengths.max(initial=1)),
+        run_missing(
+            plan,
+            lengths,
             self.budget,
-            run=lambda at, tick: self._run_block(own[at], plan[own[at]], tick),
-            title=of_all("scoring", self.world),
-        )
-        keep_step(
             self.world,
-            lambda rank: sum(len(group) for number in shares[rank] for group in self._groups(plan[number])),
+            whole=lambda number: intact(files[number]),
+            run=lambda number, tick: self._run_block(number, plan[number], tick),
+            passes=lambda number: sum(map(len, self._groups(plan[number]))),
             idle=lambda: idle_pass(self.model, self.layers, self.table),
+            title="scoring",
         )
         self.world.barrier(files if self.world.first else ())
         if self.world.first:
