@@ -19,7 +19,8 @@ BF16, FP32, MEMORY = 989e12, 67e12, 80e9
 BF16_SHARE, FP32_SHARE = 0.4, 0.7
 #: The corpus and queries of Ruis et al., arXiv 2411.12580; documents a fit draws by default.
 DOCUMENTS, TOKENS, QUERIES, FITTED = 5_000_000, 500, 100, 100_000
-BATCH_TOKENS = 1 << 14
+#: Tokens of a batch: of more, a 7B would keep more activations than fit beside the sums.
+BATCH_TOKENS = 1 << 11
 #: Mean rank of compressed queries (`--query-error 0.01`), measured by wide_queries.py with a made spectrum.
 RANK = 77
 _MEASURED_ROWS = 2_048
@@ -60,7 +61,7 @@ MODELS = (
 
 
 def main() -> None:
-    """Print the table; `a / b` is for 8 and for 64 GPUs."""
+    """Print the table, in which `a / b` is for 8 and for 64 GPUs, and operations as multiples of a plain step's."""
     thread = _thread_seconds()
     print("| model, blocks | stage | hours | memory of a GPU, GB | written, GB | received by a GPU, TB |")
     print("|---|---|---|---|---|---|")
@@ -68,6 +69,29 @@ def main() -> None:
         for few, many in zip(_stages(model, 8, thread), _stages(model, 64, thread), strict=True):
             both = [a if a == b else f"{a} / {b}" for a, b in zip(few, many, strict=True)]
             print(f"| {model.name}, {model.covariance_blocks} | " + " | ".join(both) + " |")
+    for model in MODELS:
+        plain = 6 * model.parameters
+        forward_backward = 4 * model.parameters  # the backward forms no gradient of a weight
+        fit = 2 * forward_backward + _covariances(model) + _rotations(model)
+        scan = forward_backward + _products(model)
+        print(
+            f"{model.name}, {model.covariance_blocks}: fit {fit / plain:.2f}, scan {scan / plain:.2f} plain steps"
+        )
+
+
+def _covariances(model: Model) -> float:
+    """Operations for a token: half of 2 a number, as the upper triangle alone is summed."""
+    return model.squares
+
+
+def _rotations(model: Model) -> float:
+    return 2 * model.squares + 2 * model.gradient
+
+
+def _products(model: Model) -> float:
+    """With all queries, for a token, by matrices or by tokens."""
+    by_matrices = model.gradient * (1 + QUERIES / TOKENS + QUERIES * RANK / BATCH_TOKENS)
+    return 2 * min(by_matrices, QUERIES * model.query)
 
 
 def _thread_seconds() -> float:
@@ -82,21 +106,19 @@ def _thread_seconds() -> float:
 def _stages(model: Model, gpus: int, thread: float) -> list[list[str]]:
     sharded = 2 * model.parameters > MEMORY / 2
     weights = 2 * model.parameters / (gpus if sharded else 1)
-    activations = BATCH_TOKENS * (model.width * 16 + model.mlp * 6) * 2 * 1.5
+    # of all layers, about: inputs of norms, attention and MLPs, and what is between gate, up and down, in bfloat16
+    activations = 2 * BATCH_TOKENS * model.layers * (8 * model.width + 3 * model.mlp)
     # forward, and a backward that forms no gradient of a weight: 4 of the 6 operations for each parameter and token
     passes = 4 * model.parameters / (BF16 * BF16_SHARE)
     fitted, scanned = FITTED * TOKENS / gpus, DOCUMENTS * TOKENS / gpus
     blocks = model.covariance_blocks
-    half_covariances = model.squares / (
-        FP32 * FP32_SHARE
-    )  # half of 2 operations a number: the upper triangle
-    rotated = (2 * model.squares + 2 * model.gradient) / (FP32 * FP32_SHARE)
-    by_matrices = model.gradient * (1 + QUERIES / TOKENS + QUERIES * RANK / BATCH_TOKENS)
-    scores = 2 * min(by_matrices, QUERIES * model.query) / (BF16 * BF16_SHARE)
+    covariances = _covariances(model) / (FP32 * FP32_SHARE)
+    rotated = _rotations(model) / (FP32 * FP32_SHARE)
+    scores = _products(model) / (BF16 * BF16_SHARE)
     rows = (
         3 * model.layers * blocks * sum((n / blocks / _MEASURED_ROWS) ** 3 for n in (model.width, model.mlp))
     )
-    reductions = max(1.0, fitted * (passes + half_covariances) / 60)
+    reductions = max(1.0, fitted * (passes + covariances) / 60)
 
     def gathered(tokens: float) -> float:
         return 2 * 2 * model.parameters * tokens / BATCH_TOKENS if sharded else 0.0
@@ -115,7 +137,7 @@ def _stages(model: Model, gpus: int, thread: float) -> list[list[str]]:
     return [
         row(
             "covariances",
-            fitted * (passes + half_covariances),
+            fitted * (passes + covariances),
             weights + activations + 4 * model.squares,
             4 * model.squares,
             (gathered(fitted) + 4 * model.squares * reductions),
