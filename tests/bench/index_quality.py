@@ -1,18 +1,21 @@
 """How well does an index find what exact scores find? Recall by bytes a document, for every kind of sketch, and BM25.
 
     python tests/bench/index_quality.py                       # the shipped model on 3,000 documents of the miniworld
-    python tests/bench/index_quality.py --model M --hessian H --corpus C --queries Q --exact SCORES
+    python tests/bench/index_quality.py --model M --hessian H --exact SCORES --documents 3000
+    python tests/bench/index_quality.py --model M --hessian H --exact SCORES --times 100        # build cost alone
 
 One pass sketches every document in all the ways at once; each sketch is encoded and decoded by FAISS as an index would.
 Every second query is kept back to choose the projections of "data, queries"; all recalls are of the other queries.
 The exact ranking is by normed. Printed: Pearson R of estimates with exact dot, and the part of the exact top 10 / 100
 that is among the best 0.5, 1, 5, 20 % of the estimates, ranked at norm 1 (and, last column, not), then BM25 and both
-united by turns. Then the time of sketching in multiples of a plain training step on the same documents.
+united by turns. Then the time of sketching in multiples of a plain training step on the same documents, in the same
+batches. What is estimated is kept in --folder: a pass that was killed goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +32,7 @@ from influence.curvature.sketch import layer_metric
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
 from influence.data.tokens import encode_query
-from influence.engine.batching import BATCH_TOKENS, Columns, batches, length_order, pad
+from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
 from influence.engine.fit import fit_hessian
 from influence.engine.matching import matching_layers
 from influence.engine.passes import Budget, backward, progress
@@ -38,9 +41,10 @@ from influence.engine.projections import choose_projections
 from influence.engine.score import score
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.models.load import LanguageModel, load_model
+from influence.store.artefact import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors, open_factors
-from influence.store.index import Sketches, numbers, train_codec
+from influence.store.index import BITS, Sketches, numbers, train_codec
 from influence.store.scores import Scores, open_scores
 from influence.types import Query
 
@@ -48,6 +52,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PERCENTS = (0.5, 1, 5, 20)
 TOPS = (10, 100)
 SAMPLE = 256
+_BLOCK_TOKENS = 1 << 14
 LINEAR = ("random", "weighted", "data, documents", "data, queries")
 DEFAULT = ";".join(
     [f"lowrank:{size}:{bits}" for size in (4096, 16384, 65536) for bits in (1, 4)]
@@ -63,10 +68,13 @@ class Way:
     bytes: int
     bits: int
     sketcher: Sketcher
-    white: list[Tensor]
     codec: Any = None
     unit_QD: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     norm_D: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.bytes}:{self.bits}"
 
 
 @dataclass(frozen=True)
@@ -96,12 +104,16 @@ def main() -> None:
     parser.add_argument("--exact", help="Exact scores of these queries; otherwise they are made.")
     parser.add_argument("--documents", type=int, help="Compare on so many documents, drawn at random.")
     parser.add_argument("--ways", default=DEFAULT, help="kind:bytes:bits;kind:bytes:bits;…")
+    parser.add_argument("--times", type=int, help="Only time the sketching, of so many documents.")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "index-quality")
     options = parser.parse_args()
     torch.set_num_threads(1)
     setting = prepare(options)
     ways = [make_way(setting, *text.split(":")) for text in options.ways.split(";")]
-    sketch(setting, ways)
+    if options.times:
+        costs(setting, ways, options.times)
+        return
+    sketch(setting, ways, options.folder)
     report(setting, ways)
     costs(setting, ways)
 
@@ -145,7 +157,7 @@ def make_miniworld(folder: Path) -> tuple[Path, Path]:
 
 
 def make_way(setting: Setting, kind: str, size: str, bits: str) -> Way:
-    """Choose the projections of one way, and sketch the queries with it."""
+    """Choose the projections of one way."""
     most, each = int(size), int(bits)
     layers = matching_layers(setting.factors, setting.model)
     metrics = [layer_metric(setting.factors.layer(a.name), a.shape, 0.1) for a in layers]
@@ -156,14 +168,19 @@ def make_way(setting: Setting, kind: str, size: str, bits: str) -> Way:
     sketches = [
         type(s)(*(side.float() for side in (s.left, s.right, s.query_left, s.query_right))) for s in sketches
     ]
-    sketcher = Sketcher(sketches, fitting_rank(sketches, most, each) if low else 0)
-    shapes = (kind, *((len(sketch.left), len(sketch.right)) for sketch in sketches))
-    if shapes not in _KEPT:  # low-rank ways share theirs, the size of all gradients
-        _KEPT[shapes] = sketcher.queries(_preconditioned(setting))
-    return Way(kind, most, each, sketcher, _KEPT[shapes])
+    return Way(kind, most, each, Sketcher(sketches, fitting_rank(sketches, most, each) if low else 0))
 
 
 _KEPT: dict[Any, Any] = {}
+
+
+def _white(setting: Setting, way: Way) -> list[Tensor]:
+    """The sketches of the queries; low-rank ways share theirs, the size of all gradients."""
+    shapes = (way.kind, *((len(sketch.left), len(sketch.right)) for sketch in way.sketcher.sketches))
+    if shapes not in _KEPT:
+        _KEPT[shapes] = way.sketcher.queries(_preconditioned(setting))
+    found: list[Tensor] = _KEPT[shapes]
+    return found
 
 
 def _preconditioned(setting: Setting) -> list[Tensor]:
@@ -217,23 +234,50 @@ def _sketches(setting: Setting, ways: Sequence[Way], columns: Columns) -> list[S
     ]
 
 
-def sketch(setting: Setting, ways: Sequence[Way]) -> None:
-    """Fit all quantisers on a sample, then estimate the scores of all documents."""
-    lengths = setting.table.lengths
-    sample = [_sketches(setting, ways, rows) for rows in batches(_sample(setting), lengths, BATCH_TOKENS)]
+def train(setting: Setting, ways: Sequence[Way]) -> None:
+    """Fit all quantisers on a sample."""
+    plan = batches(_sample(setting), setting.table.lengths, BATCH_TOKENS)
+    sample = [_sketches(setting, ways, rows) for rows in plan]
     for number, way in enumerate(ways):
         way.codec = train_codec(np.concatenate([one[number].code for one in sample]), way.bits)
-        way.unit_QD = np.zeros((len(setting.queries), len(setting.columns)), np.float32)
-        way.norm_D = np.zeros(len(setting.columns), np.float32)
-    del sample
-    order = length_order(lengths[setting.columns])
-    with progress("sketching", len(order)) as bar:
-        for rows in batches(order, lengths[setting.columns], BATCH_TOKENS):
-            for way, stored in zip(ways, _sketches(setting, ways, setting.columns[rows]), strict=True):
-                decoded = way.codec.sa_decode(way.codec.sa_encode(stored.code))
-                way.unit_QD[:, rows] = way.sketcher.products(way.white, stored._replace(code=decoded))
-                way.norm_D[rows] = stored.norm
-            bar.update(len(rows))
+
+
+def sketch(setting: Setting, ways: Sequence[Way], folder: Path) -> None:
+    """Estimate the scores of all documents, a file of estimates a block."""
+    lengths = setting.table.lengths[setting.columns]
+    of = (*(way.name for way in ways), str(setting.exact.folder.resolve()), len(setting.columns))
+    folder = folder / f"estimates-{hashlib.blake2b(repr(of).encode(), digest_size=6).hexdigest()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = blocks(lengths, _BLOCK_TOKENS)
+    with progress("sketching", len(lengths)) as bar:
+        for number, block in enumerate(plan):
+            if not _estimates(folder, number).exists():
+                if ways[0].codec is None:
+                    train(setting, ways)
+                _write_estimates(_estimates(folder, number), setting, ways, setting.columns[block])
+            bar.update(len(block))
+    stored = [map_arrays(_estimates(folder, number)) for number in range(len(plan))]
+    order = np.argsort(np.concatenate(plan), kind="stable")
+    for way in ways:
+        way.unit_QD = np.concatenate([one[f"{way.name} unit"] for one in stored], 1)[:, order]
+        way.norm_D = np.concatenate([one[f"{way.name} norm"] for one in stored])[order]
+
+
+def _estimates(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.safetensors"
+
+
+def _write_estimates(path: Path, setting: Setting, ways: Sequence[Way], columns: Columns) -> None:
+    """Sketch some documents, store and read the sketches as an index would, and estimate all queries' scores."""
+    plan = batches(columns, setting.table.lengths, BATCH_TOKENS)
+    parts = [_sketches(setting, ways, rows) for rows in plan]
+    arrays = {}
+    for way, own in zip(ways, zip(*parts, strict=True), strict=True):
+        joined = Sketches(*(np.concatenate(sides) for sides in zip(*own, strict=True)))
+        decoded = joined._replace(code=way.codec.sa_decode(way.codec.sa_encode(joined.code)))
+        arrays[f"{way.name} unit"] = way.sketcher.products(_white(setting, way), decoded)
+        arrays[f"{way.name} norm"] = joined.norm
+    write_arrays(path, arrays)
 
 
 # -- what is printed
@@ -285,7 +329,8 @@ def report(setting: Setting, ways: Sequence[Way]) -> None:
         plain = np.argsort(-unit * way.norm_D, axis=1, kind="stable")
         r = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(unit * way.norm_D, dot, strict=True)])
         shown = f"{way.kind}, rank {way.sketcher.rank}" if way.sketcher.rank else way.kind
-        size = way.codec.sa_code_size() + VALUE_BYTES * way.sketcher.rank * len(way.white)
+        beside = BITS[way.bits] + VALUE_BYTES * way.sketcher.rank * len(way.sketcher.sketches)
+        size = (way.sketcher.numbers * way.bits + 7) // 8 + beside
         print(
             f"| {shown} | {size:,} | {way.bits} | {way.sketcher.numbers:,} | {r:.3f} | {cells(ranked)} "
             f"| {recall(exact, plain, 100, 5):.3f} | {recall(exact, by_turns(ranked, lexical), 100, 5):.3f} |"
@@ -297,6 +342,8 @@ def report(setting: Setting, ways: Sequence[Way]) -> None:
 
 def costs(setting: Setting, ways: Sequence[Way], documents: int = 48) -> None:
     """CPU seconds of each way in multiples of forward and full backward, by turns, median of three."""
+    if ways[0].codec is None:
+        train(setting, ways)
     columns = np.random.default_rng(2).permutation(setting.columns)[:documents]
     lengths = setting.table.lengths
     columns = columns[np.argsort(-lengths[columns], kind="stable")]
