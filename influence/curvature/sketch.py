@@ -195,7 +195,7 @@ def sketch_queries(p_QOI: Tensor, sketch: LayerSketch) -> Tensor:
 
 
 def low_rank(
-    s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch, start_RS: Tensor, rank: int
+    s_BTO: Tensor, a_BTI: Tensor, sketch: LayerSketch, start_RO: Tensor, rank: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Leading singular pairs of each document's `Z = left G rightᵀ`, nearly; no `G_d` is formed.
 
@@ -203,13 +203,14 @@ def low_rank(
     document and not by its tokens. Source: the randomised range finder of Halko, Martinsson and Tropp, arXiv 0909.4061.
 
     Args:
-        start_RS: Random start `[R, KS]`, `R` at least `rank`. More are more exact; as many as `Z` has rank, exact.
+        start_RO: Random start `[R, KS]` times `left`, the same for all documents; `R` at least `rank`. More are more
+            exact; as many as `Z` has rank, exact.
 
     Returns:
         Singular values `[B, rank]`, falling, and unit vectors `u [B, rank, KS]` and `v [B, rank, KA]`; 0 where a
         document has fewer.
     """
-    seen_BRT = (s_BTO @ (start_RS @ sketch.left).mT).mT
+    seen_BRT = (s_BTO @ start_RO.mT).mT
     v_BRA, _, _ = _orthonormal((seen_BRT @ a_BTI) @ sketch.right.mT)
     seen_BRT = (v_BRA.to(a_BTI) @ sketch.right) @ a_BTI.mT
     u_BRS, values_BR, turn_BRR = _orthonormal((seen_BRT @ s_BTO) @ sketch.left.mT)

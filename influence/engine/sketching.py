@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -80,11 +81,19 @@ class Sketcher:
         if not self.rank:
             code_BK = sketch_documents(s_BTO, a_BTI, sketch).float()
             return code_BK, code_BK.new_zeros(len(code_BK), 0)
-        generator = torch.Generator().manual_seed(self.seed + layer)
-        start_RS = torch.randn(self.rank + OVERSAMPLED, len(sketch.left), generator=generator).to(s_BTO)
-        values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, start_RS, self.rank)
+        values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, self._starts[layer], self.rank)
         sides = (u_BRS * len(sketch.left) ** 0.5, v_BRA * len(sketch.right) ** 0.5)
         return torch.cat([side.flatten(1) for side in sides], 1).float(), values_BR.float()
+
+    @cached_property
+    def _starts(self) -> list[Tensor]:
+        """Where the search for singular vectors starts, through `left` of each layer: `[rank + OVERSAMPLED, O]`."""
+        starts = []
+        for layer, sketch in enumerate(self.sketches):
+            generator = torch.Generator().manual_seed(self.seed + layer)
+            start_RS = torch.randn(self.rank + OVERSAMPLED, len(sketch.left), generator=generator)
+            starts.append(start_RS.to(sketch.left) @ sketch.left)
+        return starts
 
     def joined(self, parts: Sequence[tuple[Tensor, Tensor]]) -> Sketches:
         """The sketches of a batch from what its layers add, at norm 1 and with their norm."""

@@ -160,7 +160,9 @@ def test_the_budget_goes_where_contributions_are() -> None:
 def rebuilt(rank: int, start: int) -> Tensor:
     """`<Y_q, Σ σ u vᵀ>` in white coordinates."""
     sketch = layer_sketch(METRIC, torch.eye(OUTPUTS).double(), torch.eye(INPUTS).double())
-    values_BR, u_BRS, v_BRA = low_rank(S_BTO, A_BTI, sketch, numbers(start, OUTPUTS, seed=9), rank)
+    values_BR, u_BRS, v_BRA = low_rank(
+        S_BTO, A_BTI, sketch, numbers(start, OUTPUTS, seed=9) @ sketch.left, rank
+    )
     z_BSA = (u_BRS * values_BR[..., None]).mT @ v_BRA
     return METRIC.white_queries(G_QOI).flatten(1) @ z_BSA.flatten(1).T
 
@@ -172,7 +174,9 @@ def test_all_singular_pairs_of_a_document_give_the_exact_score() -> None:
 def test_the_leading_singular_pairs_are_those_of_the_white_gradient() -> None:
     sketch = layer_sketch(METRIC, torch.eye(OUTPUTS).double(), torch.eye(INPUTS).double())
     z_DSA = sketch.left @ G_DOI @ sketch.right.mT
-    values_BR, u_BRS, v_BRA = low_rank(S_BTO, A_BTI, sketch, numbers(OUTPUTS, OUTPUTS, seed=9), 2)
+    values_BR, u_BRS, v_BRA = low_rank(
+        S_BTO, A_BTI, sketch, numbers(OUTPUTS, OUTPUTS, seed=9) @ sketch.left, 2
+    )
     u, values, vh = torch.linalg.svd(z_DSA)
     torch.testing.assert_close(values_BR, values[:, :2])
     torch.testing.assert_close((u_BRS * (u[:, :, :2].mT)).sum(-1).abs(), torch.ones_like(values_BR))
@@ -185,7 +189,7 @@ def test_a_document_of_fewer_tokens_than_pairs_is_kept_whole_and_one_without_gra
     s_BTO, a_BTI = S_BTO.clone(), A_BTI
     s_BTO[0, 2:] = 0
     s_BTO[1] = 0
-    values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, numbers(5, OUTPUTS, seed=9), 4)
+    values_BR, u_BRS, v_BRA = low_rank(s_BTO, a_BTI, sketch, numbers(5, OUTPUTS, seed=9) @ sketch.left, 4)
     assert (values_BR[0, 2:] == 0).all()
     assert (values_BR[1] == 0).all()
     z_BSA = (u_BRS * values_BR[..., None]).mT @ v_BRA
