@@ -74,7 +74,7 @@ class ScoreConfig:
         max_length: Most tokens of a document, and of a query.
         windows: Cut longer documents into windows instead of truncating them.
         query_error: Keep each query at the least rank that loses at most this share of its squared norm, as documents
-            see it. None: exact.
+            see it, from 0.005 on in eight bits. None: exact.
     """
 
     damping: float = 0.1

@@ -23,28 +23,59 @@ from influence.blocks import Eigenvectors
 #: Eigenvalues below this part of their mean count as that much: a root must not be divided by zero.
 _FLOOR = 1e-6
 _FIRST_RANK = 16
+#: The largest integer of eight bits that has a negative.
+_LARGEST = 127
 #: Directions that the search for singular pairs takes beside those it keeps, and how often it improves them.
 _OVERSAMPLED, _ITERATIONS = 8, 2
 
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """`P_q ≈ Σ_k left_kᵀ right_k` over the rows `k` of query `q`.
+    """`P_q ≈ Σ_k scale_k left_kᵀ right_k` over the rows `k` of query `q`.
 
     Attributes:
-        left: `[K, O]`, the rows of the first query first.
+        left: `[K, O]`, the rows of the first query first; integers of eight bits, or floating point.
         right: `[K, I]`.
+        scale: `[K]`, of ones where rows are in floating point.
         ranks: Rows of each query, `Σ ranks = K`.
     """
 
     left: Tensor
     right: Tensor
+    scale: Tensor
     ranks: tuple[int, ...]
 
-    def dense(self, rows: slice) -> Tensor:
+    @property
+    def nbytes(self) -> int:
+        """Of all rows."""
+        return int(self.left.nbytes + self.right.nbytes + self.scale.nbytes)
+
+    def to(self, dtype: torch.dtype) -> LowRank:
+        """The same rows in another floating-point dtype."""
+        return LowRank(self.left.to(dtype), self.right.to(dtype), self.scale, self.ranks)
+
+    def in_eight_bits(self) -> LowRank:
+        """Each row rounded to integers from -127 to 127 of its own scale."""
+        left_KO, left_K = _rounded(self.left)
+        right_KI, right_K = _rounded(self.right)
+        return LowRank(left_KO, right_KI, self.scale * left_K * right_K, self.ranks)
+
+    def apart(self) -> list[LowRank]:
+        """Each query by itself."""
+        left, right, scale = (rows.split(self.ranks) for rows in (self.left, self.right, self.scale))
+        return [LowRank(*one, (len(one[0]),)) for one in zip(left, right, scale, strict=True)]
+
+    def dense(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """`P` of some of the queries, `[Q, O, I]`."""
-        pairs = zip(self.left.split(self.ranks), self.right.split(self.ranks), strict=True)
-        return torch.stack([left_RO.mT @ right_RI for left_RO, right_RI in list(pairs)[rows]])
+        some = self.apart()[rows]
+        return torch.stack(
+            [(one.scale[:, None] * one.left).to(dtype).mT @ one.right.to(dtype) for one in some]
+        )
+
+
+def _rounded(rows_KN: Tensor) -> tuple[Tensor, Tensor]:
+    scale_K = (rows_KN.abs().amax(1) / _LARGEST).clamp(min=torch.finfo(rows_KN.dtype).tiny)
+    return (rows_KN / scale_K[:, None]).round().to(torch.int8), scale_K
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +100,8 @@ def _floored(values: Tensor) -> Tensor:
     return values.clamp(min=_FLOOR * float(values.mean()))
 
 
-def compress(
-    p_OI: Tensor, roots: Roots, q_S: Eigenvectors, q_A: Eigenvectors, error: float
-) -> tuple[Tensor, Tensor]:
-    """`left [R, O]` and `right [R, I]` of one query, of the least rank that loses at most `error` of `‖M‖²`.
+def compress(p_OI: Tensor, roots: Roots, q_S: Eigenvectors, q_A: Eigenvectors, error: float) -> LowRank:
+    """One query at the least rank that loses at most `error` of `‖M‖²`.
 
     Args:
         p_OI: `P'`, a preconditioned gradient in the eigenbases.
@@ -81,13 +110,18 @@ def compress(
     """
     root_S, root_A = roots.outputs.to(p_OI), roots.inputs.to(p_OI)
     u_RO, v_RI = leading_pairs(root_S[:, None] * p_OI * root_A, error)
-    return (u_RO / root_S) @ q_S.mT, (v_RI / root_A) @ q_A.mT
+    left_RO, right_RI = (u_RO / root_S) @ q_S.mT, (v_RI / root_A) @ q_A.mT
+    return LowRank(left_RO, right_RI, left_RO.new_ones(len(left_RO)), (len(left_RO),))
 
 
-def joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> LowRank:
-    """The queries that `compress` cut one by one, in this order."""
-    lefts, rights = zip(*pairs, strict=True)
-    return LowRank(torch.cat(lefts), torch.cat(rights), tuple(map(len, lefts)))
+def joined(parts: Sequence[LowRank]) -> LowRank:
+    """All queries of these parts, in this order."""
+    return LowRank(
+        torch.cat([part.left for part in parts]),
+        torch.cat([part.right for part in parts]),
+        torch.cat([part.scale for part in parts]),
+        tuple(rank for part in parts for rank in part.ranks),
+    )
 
 
 def leading_pairs(m_OI: Tensor, error: float) -> tuple[Tensor, Tensor]:
@@ -124,8 +158,8 @@ def _search(m_OI: Tensor, directions: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def low_rank_products(queries: LowRank, s_BTO: Tensor, a_BTI: Tensor) -> Tensor:
     """`<P_q, G_d>` from tokens, `[B, Q]`: `Σ_k Σ_t (s · left_k)(a · right_k)`; forms neither `P_q` nor `G_d`."""
-    part_BTK = (s_BTO @ queries.left.mT).mul_(a_BTI @ queries.right.mT)
-    per_BK = part_BTK.sum(1, dtype=torch.promote_types(part_BTK.dtype, torch.float32))
+    part_BTK = (s_BTO @ queries.left.to(s_BTO.dtype).mT).mul_(a_BTI @ queries.right.to(a_BTI.dtype).mT)
+    per_BK = part_BTK.sum(1, dtype=torch.promote_types(part_BTK.dtype, torch.float32)) * queries.scale
     owner_K = torch.repeat_interleave(torch.tensor(queries.ranks)).to(per_BK.device)
     return per_BK.new_zeros(len(per_BK), len(queries.ranks)).index_add_(1, owner_K, per_BK)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from influence.blocks import Eigenvectors
 from influence.config import ScoreConfig
-from influence.curvature.low_rank import compress, document_roots, joined
+from influence.curvature.low_rank import LowRank, compress, document_roots, joined
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.data.tokens import encode_query
 from influence.engine.batching import batches, pad
@@ -28,6 +28,8 @@ from influence.types import Query
 #: Documents that agreement is measured on, their tokens, and the bytes of these in all layers and of the gradients in
 #: the largest one. Where layers are wide the beginnings of few documents must do.
 _SAMPLE_DOCUMENTS, _SAMPLE_TOKENS, _SAMPLE_BYTES = 64, 1 << 13, 1 << 30
+#: From this error on, what is kept is rounded to eight bits, which changes scores far less: docs/performance.md.
+EIGHT_BITS_FROM = 0.005
 #: Bytes that the tokens of queries may take in all layers before they are compressed; one query may take more.
 GROUP_BYTES = 1 << 32
 
@@ -75,7 +77,7 @@ def compress_queries(
     assert config.query_error is not None
     sample = _Sample.drawn(model, layers, table, budget)
     groups = _groups(asked, query_layers, queries, config.max_length)
-    cut: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]
+    cut: list[list[LowRank]] = [[] for _ in layers]
     exact, nll = [], []
     with progress("compressing queries", len(layers) * len(groups), unit="layer") as bar:
         for group in groups:
@@ -88,19 +90,20 @@ def compress_queries(
                     q.to(gradients.nll) for q in (found.gradient_eigenvectors, found.activation_eigenvectors)
                 )
                 seen_DP = sample.rotated(index, q_S, q_A, gradients.nll)
-                pairs: dict[int, tuple[Tensor, Tensor]] = {}
+                kept: dict[int, LowRank] = {}
                 for rows_B, p_BOI in gradients.rotated(index, found, config.damping):
                     exact_DQ[:, rows_B] += seen_DP @ p_BOI.flatten(1).mT
                     for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
-                        left_RO, right_RI = compress(p_OI, roots, q_S, q_A, config.query_error)
-                        pairs[row] = left_RO.to(model.dtype), right_RI.to(model.dtype)
-                cut[index] += [pairs[row] for row in sorted(pairs)]
+                        one = compress(p_OI, roots, q_S, q_A, config.query_error)
+                        rounded = config.query_error >= EIGHT_BITS_FROM
+                        kept[row] = one.in_eight_bits() if rounded else one.to(model.dtype)
+                cut[index] += [kept[row] for row in sorted(kept)]
                 gradients.tokens[index].clear()
                 return_freed_memory()
                 bar.update()
             exact.append(exact_DQ)
             nll.append(gradients.nll)
-    products = QueryProducts([LowRankProducts(joined(pairs)) for pairs in cut], torch.cat(nll))
+    products = QueryProducts([LowRankProducts(joined(parts)) for parts in cut], torch.cat(nll))
     cut_DQ = sample.products(products, model.dtype)
     return products, _compression(products, layers, config.query_error, torch.cat(exact, 1), cut_DQ)
 

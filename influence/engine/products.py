@@ -101,7 +101,7 @@ class LowRankProducts:
             for rows, g_BP in _gradients(tokens, workspace):
                 for start in range(0, len(ranks), _STACK):
                     some = slice(start, start + _STACK)
-                    dot_BQ[rows, some] += g_BP @ self.queries.dense(some).flatten(1).mT
+                    dot_BQ[rows, some] += g_BP @ self.queries.dense(some, workspace.dtype).flatten(1).mT
                 squared_norm_B[rows] += _squared(g_BP, dot_BQ.dtype)
             return
         start = 0

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from influence.config import ScoreConfig
-from influence.curvature.low_rank import LowRank
+from influence.curvature.low_rank import joined
 from influence.data.tokens import encode_query
 from influence.engine import rehearsal
-from influence.engine.batching import Columns
 from influence.engine.compress import GROUP_BYTES, compress_queries
 from influence.engine.memory import PeakMemory, return_freed_memory
 from influence.engine.passes import Budget
@@ -155,7 +154,8 @@ class QueryRehearsal:
                     dense[shape] = DenseProducts(layer.p_QOI[rows])
                 layers.append(dense[shape])
             elif isinstance(layer, LowRankProducts):
-                layers.append(LowRankProducts(_repeated(layer.queries, rows)))
+                each = layer.queries.apart()
+                layers.append(LowRankProducts(joined([each[row] for row in rows])))
         return QueryProducts(layers, products.nll[rows])
 
     def _scan_seconds(self, met: QueryProducts, drawn: Drawn) -> float:
@@ -174,24 +174,13 @@ class QueryRehearsal:
         return whole + beyond * drawn.tokens / drawn.more.tokens
 
 
-def _repeated(queries: LowRank, rows: Columns) -> LowRank:
-    lefts, rights = queries.left.split(queries.ranks), queries.right.split(queries.ranks)
-    return LowRank(
-        torch.cat([lefts[row] for row in rows]),
-        torch.cat([rights[row] for row in rows]),
-        tuple(queries.ranks[row] for row in rows),
-    )
-
-
 def _bytes(products: QueryProducts) -> int:
     """Of all tensors, each counted once."""
-    tensors = []
-    for layer in products.layers:
-        if isinstance(layer, DenseProducts):
-            tensors.append(layer.p_QOI)
-        elif isinstance(layer, LowRankProducts):
-            tensors += [layer.queries.left, layer.queries.right]
-    return sum(tensor.nbytes for tensor in {tensor.data_ptr(): tensor for tensor in tensors}.values())
+    dense = {
+        layer.p_QOI.data_ptr(): layer.p_QOI for layer in products.layers if isinstance(layer, DenseProducts)
+    }
+    low_rank = [layer.queries for layer in products.layers if isinstance(layer, LowRankProducts)]
+    return sum(tensor.nbytes for tensor in dense.values()) + sum(queries.nbytes for queries in low_rank)
 
 
 def _line(few: tuple[int, float], more: tuple[int, float], at: int) -> float:

@@ -193,9 +193,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             found = work(*given, **named)
             result[name] = [peak.read()[0], time.process_time() - started]
             if name == "compress_queries":
-                kept = [(layer.queries.left, layer.queries.right) for layer in found[0].layers]
-                result["kept"] = [left.nbytes + right.nbytes for left, right in kept]
-                result["ranks"] = [len(left) / len(queries) for left, _ in kept]
+                kept = [layer.queries for layer in found[0].layers]
+                result["kept"] = [one.nbytes for one in kept]
+                result["ranks"] = [sum(one.ranks) / len(queries) for one in kept]
             return found
 
         return mock.patch.object(owner, name, run)

@@ -74,7 +74,7 @@ def test_nothing_is_lost_where_nothing_may_be_lost() -> None:
     p_QOI, found = cut(
         1e-12, document_roots(numbers(OUTPUTS, seed=4).square(), numbers(INPUTS, seed=5).square())
     )
-    torch.testing.assert_close(found.dense(slice(None)), p_QOI, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.dense(slice(None), torch.float64), p_QOI, rtol=1e-5, atol=1e-5)
     assert found.ranks == (INPUTS,) * QUERIES
 
 
@@ -98,7 +98,7 @@ def test_products_from_tokens_are_those_of_matrices() -> None:
     p_QOI, found = cut(0.3)
     s_BTO, a_BTI = numbers(4, 7, OUTPUTS, seed=7), numbers(4, 7, INPUTS, seed=8)
     g_BOI = document_gradients(s_BTO, a_BTI)
-    kept_QOI = found.dense(slice(None))
+    kept_QOI = found.dense(slice(None), torch.float64)
     expected = g_BOI.flatten(1) @ kept_QOI.flatten(1).mT
     torch.testing.assert_close(low_rank_products(found, s_BTO, a_BTI), expected)
     torch.testing.assert_close(squared_norms(s_BTO, a_BTI), g_BOI.square().sum((1, 2)))
@@ -118,13 +118,35 @@ def test_both_routes_and_any_workspace_give_the_same(
         for count, length in ((2, 9), (3, 5), (1, 2))
     ]
     sums = []
-    for queries in (LowRankProducts(found), DenseProducts(found.dense(slice(None)))):
+    for queries in (LowRankProducts(found), DenseProducts(found.dense(slice(None), torch.float64))):
         dot_BQ, squared_B = torch.zeros(6, QUERIES, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
         nll = torch.ones(QUERIES, dtype=torch.float64)
         room_N = QueryProducts([queries], nll).workspace(torch.float64)
         queries.add(tokens, room_N, dot_BQ, squared_B)
         sums.append((dot_BQ, squared_B))
     torch.testing.assert_close(sums[0], sums[1])
+
+
+@given(seed=st.integers(0, 50), spread=st.floats(1e-6, 1e6))
+def test_eight_bits_are_off_by_half_a_step_at_most_and_cost_half_of_bfloat16(
+    seed: int, spread: float
+) -> None:
+    left, right = numbers(4, 40, seed=seed) * spread, numbers(4, 30, seed=seed + 1)
+    left[1] = 0
+    whole = LowRank(left, right, torch.ones(4, dtype=torch.float64), (3, 1))
+    rounded = whole.in_eight_bits()
+    assert rounded.left.nbytes + rounded.right.nbytes == 4 * (40 + 30)
+    off = (rounded.dense(slice(None), torch.float64) - whole.dense(slice(None), torch.float64)).abs()
+    steps = [rows.abs().amax(1) / 127 for rows in (left, right)]
+    most = [(side.abs().amax(1), step / 2) for side, step in zip((left, right), steps, strict=True)]
+    (l_most, l_off), (r_most, r_off) = most
+    bound_K = l_most * r_off + l_off * r_most + l_off * r_off
+    assert (off.amax((1, 2)) <= torch.stack([bound_K[:3].sum(), bound_K[3]]) * (1 + 1e-9)).all()
+    s_BTO, a_BTI = numbers(2, 5, 40, seed=7), numbers(2, 5, 30, seed=8)
+    expected = (
+        document_gradients(s_BTO, a_BTI).flatten(1) @ rounded.dense(slice(None), torch.float64).flatten(1).mT
+    )
+    torch.testing.assert_close(low_rank_products(rounded, s_BTO, a_BTI), expected)
 
 
 def test_tokens_are_cheaper_where_layers_are_wide() -> None:

@@ -25,7 +25,7 @@ def test_what_is_kept_is_counted(tmp_path: Path) -> None:
     )
     write_hessian(options)
     found = measure(options)
-    assert found["kept"] == [round(2 * 5 * rank * (128 + 192)) for rank in found["ranks"]]
+    assert found["kept"] == [round(5 * rank * (128 + 192 + 4)) for rank in found["ranks"]]
     assert found["compression"]["mean_rank"] == round(sum(found["ranks"]) / 3, 2)
     assert found["compression"]["documents"] == 4
     assert found["compression"]["r_mean"] > 0.97
