@@ -45,7 +45,7 @@ def test_a_whole_run_killed_once(tmp_path: Path, program: Server) -> None:
     for name, before in whole.items():
         assert made(seed / name) == before, "what was whole before the kill is left as it was"
     assert "seed 1 of 2, step 5 of 20: train stepwise (done)" in finished.stderr
-    assert re.search(r"seed 1 of 2, step 7 of 20: train adaptive \(about \d+ s left\)", finished.stderr)
+    assert re.search(r"seed 1 of 2, step 7 of 20: train adaptive \(about \d+ (s|min) left\)", finished.stderr)
     check_results(out, finished.stdout)
 
     before = made(out / "2x2")
@@ -106,7 +106,8 @@ def check_results(out: Path, printed: str) -> None:
 @pytest.mark.parametrize("scale", ["laptop", "gpu"])
 def test_settings_of_the_larger_scales_are_possible(scale: str) -> None:
     for task in SCALES[scale].tasks:
-        assert set(task.runs(seed=3)) == {*METHODS, *task.ablations}
+        left_out = set() if task.kd else {"icot-kd"}
+        assert set(task.runs(seed=3)) == {*METHODS, *task.ablations} - left_out
         assert {settings.seed for settings in task.runs(seed=3).values()} == {3}
 
 

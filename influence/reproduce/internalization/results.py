@@ -78,12 +78,20 @@ def _task(task: TaskRuns, tables: Mapping[str, pd.DataFrame]) -> list[str]:
         f"Model: {task.model}; {_recipe(task)}.\n",
         _methods(tables["methods"]),
         f"![Accuracy against removed tokens]({task.name}-ablations.svg)\n",
-        f"Ablations change one thing in `{task.ablated}`; `larger-delta` has Δ = {task.larger_delta:g} instead of "
-        f"{task.stepwise.delta:g} in `stepwise`.\n",
+        _ablations(task),
         f"![Accuracy against speed]({task.name}-trade-off.svg)\n",
         "### Effects\n",
         _effects(tables["effects"]),
     ]
+
+
+def _ablations(task: TaskRuns) -> str:
+    if not task.ablations:
+        return "No ablations were run on this task.\n"
+    return (
+        f"Ablations change one thing in `{task.ablated}`; `larger-delta` has Δ = {task.larger_delta:g} instead of "
+        f"{task.stepwise.delta:g} in `stepwise`.\n"
+    )
 
 
 def _recipe(task: TaskRuns) -> str:
