@@ -61,7 +61,7 @@ def procedural_knowledge(scale: str, out: Path, seeds: int | None) -> None:
     required=True,
     metavar="smoke|laptop|gpu",
     help="smoke: every step once, in half a minute, models that know nothing. laptop: two cores, hours in the "
-    "background; 3×3 multiplication and parity. gpu: one large GPU; 4×4 multiplication, two sizes of model.",
+    "background; parity and 2×2 multiplication. gpu: one large GPU; 4×4 multiplication, two sizes of model.",
 )
 @_OUT
 @click.option(
