@@ -24,6 +24,8 @@ from influence.store.index import PROJECTIONS
 
 KINDS = ("lowrank", "random", "weighted", "data")
 _SIDES = ("left", "right", "query_left", "query_right")
+#: Random mixtures of each query's columns, and of its rows, that stand for it in a second moment.
+_PROBES = 32
 
 
 def choose_projections(
@@ -89,6 +91,34 @@ def second_moments(metrics: Sequence[Metric], stacks: Iterator[list[Tensor]]) ->
             moment_S += (unit_NOI @ unit_NOI.mT).sum(0).double().cpu()
             moment_A += (unit_NOI.mT @ unit_NOI).sum(0).double().cpu()
     return moments
+
+
+def compared_rows(
+    sketches: Sequence[LayerSketch], queries: Sequence[Tensor], budget: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Orthonormal rows `[ks, KS]` and `[ka, KA]` that keep most of some queries' sketches, `Σ ks ka ≤ budget`.
+
+    Args:
+        queries: Preconditioned gradients, `[Q, O, I]` of each layer. They count alike, whatever their norm.
+    """
+    norm_Q = torch.stack([p_QOI.float().square().sum((1, 2)) for p_QOI in queries]).sum(0).sqrt()
+    rows = []
+    for number, (sketch, p_QOI) in enumerate(zip(sketches, queries, strict=True)):
+        generator = torch.Generator().manual_seed(number)
+        sizes = (len(sketch.right), len(sketch.left))
+        mix_AN, mix_SN = (torch.randn(size, _PROBES, generator=generator).to(p_QOI) for size in sizes)
+        columns_QSN = sketch.query_left @ (p_QOI @ (sketch.query_right.mT @ mix_AN))
+        rows_QNA = ((mix_SN.mT @ sketch.query_left) @ p_QOI) @ sketch.query_right.mT
+        sides = []
+        for mixed_QKN in (columns_QSN, rows_QNA.mT):
+            unit_KM = (mixed_QKN.float() / norm_Q.clamp(min=1e-30)[:, None, None]).transpose(0, 1).flatten(1)
+            sides.append(leading_rows((unit_KM @ unit_KM.mT).cpu()))
+        rows.append((sides[0], sides[1]))
+    kept = best_sizes([(values_S, values_A) for (_, values_S), (_, values_A) in rows], budget)
+    return [
+        (rows_S[:s].to(queries[0]), rows_A[:a].to(queries[0]))
+        for ((rows_S, _), (rows_A, _)), (s, a) in zip(rows, kept, strict=True)
+    ]
 
 
 def write_projections(folder: Path, layers: Sequence[TrackedLayer], sketches: Sequence[LayerSketch]) -> None:

@@ -175,7 +175,7 @@ def _write_estimates(
 ) -> None:
     """`estimate [Q, D]`, nats, and the norm of each document's sketch `norm [D]`."""
     sketcher = Sketcher(sketches, index.manifest["provenance"]["rank"])
-    white = sketcher.queries(queries.gradients)
+    asked = sketcher.queries(queries.gradients)
     shape = (len(queries.nll), len(index.documents))
     with (
         whole_file(folder / ESTIMATES) as part,
@@ -184,7 +184,7 @@ def _write_estimates(
         allocate_arrays(part, {"estimate": (shape, "F32"), "norm": (shape[1:], "F32")})
         arrays = map_arrays(part, "r+")
         for columns, stored in index.parts():
-            arrays["estimate"][:, columns] = sketcher.products(white, stored) * stored.norm
+            arrays["estimate"][:, columns] = sketcher.products(asked, stored) * stored.norm
             arrays["norm"][columns] = stored.norm
             bar.update(len(columns))
         flush_arrays(arrays)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from torch import Tensor
 from influence.curvature.sketch import OVERSAMPLED, LayerSketch, low_rank, sketch_documents, sketch_queries
 from influence.engine.batching import Columns, pad
 from influence.engine.passes import backward, describe_documents
+from influence.engine.projections import compared_rows
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.documents import DocumentTable
@@ -22,7 +24,10 @@ from influence.store.index import BITS, Sketches
 #: Bytes of a singular value in the index.
 VALUE_BYTES = 2
 #: Numbers of white gradients that are rebuilt at a time.
-_REBUILT = 1 << 23
+_REBUILT = 1 << 22
+#: Low-rank sketches are compared in a part of the numbers of a gradient, but in at least so many.
+_COMPARED_PART = 1 / 8
+_LEAST_COMPARED = 1 << 18
 
 
 def fitting_rank(sketches: Sequence[LayerSketch], bytes_per_document: int, bits: int) -> int:
@@ -31,6 +36,18 @@ def fitting_rank(sketches: Sequence[LayerSketch], bytes_per_document: int, bits:
     pair_bits += 8 * VALUE_BYTES * len(sketches)
     most = max(min(len(sketch.left), len(sketch.right)) for sketch in sketches)
     return max(1, min(most, 8 * (bytes_per_document - BITS[bits]) // pair_bits))
+
+
+class QuerySketches(NamedTuple):
+    """Some queries, as they meet documents.
+
+    Attributes:
+        code: `[Q, KS × KA]` of each layer, float32; of low-rank sketches `[Q, ks × ka]`.
+        rows: Of low-rank sketches: the directions in which each layer is compared, `[ks, KS]` and `[ka, KA]`.
+    """
+
+    code: list[Tensor]
+    rows: list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -107,38 +124,54 @@ class Sketcher:
             spectrum=np.asarray((unit if self.rank else values_NR).half()),
         )
 
-    def queries(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Sketches of preconditioned gradients, `[Q, KS × KA]` of each layer, float32."""
-        sketched = []
-        for p_QOI, sketch in zip(gradients, self.sketches, strict=True):
-            own = LayerSketch(
+    def queries(self, gradients: Sequence[Tensor]) -> QuerySketches:
+        """Sketches of preconditioned gradients.
+
+        The vectors of low-rank sketches are long, so these meet the queries in the directions that these queries take
+        most of: comparing all numbers of a gradient would cost what exact products cost.
+        """
+        sketches = [
+            LayerSketch(
                 *(
                     side.to(p_QOI)
                     for side in (sketch.left, sketch.right, sketch.query_left, sketch.query_right)
                 )
             )
-            sketched.append(sketch_queries(p_QOI, own).float())
-        return sketched
+            for sketch, p_QOI in zip(self.sketches, gradients, strict=True)
+        ]
+        rows: list[tuple[Tensor, Tensor]] = []
+        if self.rank:
+            compared = int(_COMPARED_PART * sum(sketch.size for sketch in sketches))
+            rows = compared_rows(sketches, gradients, max(_LEAST_COMPARED, compared))
+            sketches = [
+                replace(
+                    sketch, query_left=rows_S @ sketch.query_left, query_right=rows_A @ sketch.query_right
+                )
+                for sketch, (rows_S, rows_A) in zip(sketches, rows, strict=True)
+            ]
+        code = [
+            sketch_queries(p_QOI, sketch).float() for p_QOI, sketch in zip(gradients, sketches, strict=True)
+        ]
+        return QuerySketches(code, [(rows_S.float(), rows_A.float()) for rows_S, rows_A in rows])
 
-    def products(self, queries: Sequence[Tensor], stored: Sketches) -> npt.NDArray[np.float32]:
+    def products(self, queries: QuerySketches, stored: Sketches) -> npt.NDArray[np.float32]:
         """Dot products of query sketches with stored ones of norm 1, `[Q, N]`."""
-        code_NK = torch.from_numpy(stored.code).to(queries[0])
+        code_NK = torch.from_numpy(stored.code).to(queries.code[0])
         if not self.rank:
-            return np.asarray((torch.cat(list(queries), 1) @ code_NK.mT).cpu())
+            return np.asarray((torch.cat(queries.code, 1) @ code_NK.mT).cpu())
         values_NLR = torch.from_numpy(stored.spectrum.astype(np.float32)).to(code_NK)
         values_NLR = values_NLR.unflatten(1, (len(self.sketches), self.rank))
-        product_QN = code_NK.new_zeros(len(queries[0]), len(code_NK))
+        product_QN = code_NK.new_zeros(len(queries.code[0]), len(code_NK))
         start = 0
-        for number, (sketch, white_QK) in enumerate(zip(self.sketches, queries, strict=True)):
-            kept_S, kept_A = len(sketch.left), len(sketch.right)
+        for number, (query_QK, (rows_S, rows_A)) in enumerate(zip(*queries, strict=True)):
+            kept_S, kept_A = rows_S.shape[1], rows_A.shape[1]
             middle, stop = start + self.rank * kept_S, start + self.rank * (kept_S + kept_A)
-            u_NRS = (
-                code_NK[:, start:middle].unflatten(1, (self.rank, kept_S)) * values_NLR[:, number, :, None]
-            )
-            v_NRA = code_NK[:, middle:stop].unflatten(1, (self.rank, kept_A)) / (kept_S * kept_A) ** 0.5
-            rows = max(1, _REBUILT // sketch.size)
-            for at in range(0, len(code_NK), rows):
-                part = slice(at, at + rows)
-                product_QN[:, part] += white_QK @ torch.bmm(u_NRS[part].mT, v_NRA[part]).flatten(1).mT
+            u_NRS = code_NK[:, start:middle].unflatten(1, (self.rank, kept_S)) @ rows_S.mT
+            v_NRA = code_NK[:, middle:stop].unflatten(1, (self.rank, kept_A)) @ rows_A.mT
+            u_NRS *= values_NLR[:, number, :, None] / (kept_S * kept_A) ** 0.5
+            size = max(1, _REBUILT // query_QK.shape[1])
+            for at in range(0, len(code_NK), size):
+                part = slice(at, at + size)
+                product_QN[:, part] += query_QK @ torch.bmm(u_NRS[part].mT, v_NRA[part]).flatten(1).mT
             start = stop
         return np.asarray(product_QN.cpu())

@@ -39,7 +39,7 @@ from influence.engine.passes import Budget, backward, progress
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.projections import choose_projections
 from influence.engine.score import score
-from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
+from influence.engine.sketching import VALUE_BYTES, QuerySketches, Sketcher, fitting_rank
 from influence.models.load import LanguageModel, load_model
 from influence.store.artefact import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
@@ -174,12 +174,12 @@ def make_way(setting: Setting, kind: str, size: str, bits: str) -> Way:
 _KEPT: dict[Any, Any] = {}
 
 
-def _white(setting: Setting, way: Way) -> list[Tensor]:
-    """The sketches of the queries; low-rank ways share theirs, the size of all gradients."""
+def _asked(setting: Setting, way: Way) -> QuerySketches:
+    """The sketches of the queries; low-rank ways share theirs."""
     shapes = (way.kind, *((len(sketch.left), len(sketch.right)) for sketch in way.sketcher.sketches))
     if shapes not in _KEPT:
         _KEPT[shapes] = way.sketcher.queries(_preconditioned(setting))
-    found: list[Tensor] = _KEPT[shapes]
+    found: QuerySketches = _KEPT[shapes]
     return found
 
 
@@ -275,7 +275,7 @@ def _write_estimates(path: Path, setting: Setting, ways: Sequence[Way], columns:
     for way, own in zip(ways, zip(*parts, strict=True), strict=True):
         joined = Sketches(*(np.concatenate(sides) for sides in zip(*own, strict=True)))
         decoded = joined._replace(code=way.codec.sa_decode(way.codec.sa_encode(joined.code)))
-        arrays[f"{way.name} unit"] = way.sketcher.products(_white(setting, way), decoded)
+        arrays[f"{way.name} unit"] = way.sketcher.products(_asked(setting, way), decoded)
         arrays[f"{way.name} norm"] = joined.norm
     write_arrays(path, arrays)
 

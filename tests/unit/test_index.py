@@ -20,6 +20,7 @@ from tiny import tiny_model
 import influence.engine.index as build_module
 import influence.engine.prepare as prepare_module
 import influence.engine.search as search_module
+import influence.engine.sketching as sketching_module
 from influence.analysis.run import analyze
 from influence.analysis.tables import ANALYSES
 from influence.engine.decompose import decompose
@@ -98,6 +99,20 @@ def test_all_singular_pairs_estimate_the_scores_and_fewer_take_fewer_bytes(
     assert list(agreement) == [16, 7, 2]
     assert agreement[16] > 0.999
     assert agreement[16] > agreement[7] > agreement[2] > 0.5
+
+
+@pytest.mark.parametrize(("part", "least"), [(1 / 2, 0.99), (1 / 8, 0.9)])
+def test_low_rank_sketches_meet_the_queries_in_the_directions_that_these_take(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: float, least: float
+) -> None:
+    """A part of the numbers of a gradient estimates nearly what all do."""
+    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", bits=8, bytes=4000)
+    monkeypatch.setattr(sketching_module, "_LEAST_COMPARED", 1)
+    monkeypatch.setattr(sketching_module, "_COMPARED_PART", part)
+    found = search_index(built, MODEL, made.factors, QUERIES, tmp_path / "found", best=0.1)
+    estimate = map_arrays(found.folder / ESTIMATES)["estimate"]
+    agreement = np.corrcoef(estimate.ravel(), made.exact.dot.ravel())[0, 1]
+    assert least < agreement < 0.9995
 
 
 @pytest.mark.parametrize("bits", [1, 4])
