@@ -25,8 +25,7 @@ from influence.store.index import BITS, Sketches
 VALUE_BYTES = 2
 #: Numbers of white gradients that are rebuilt at a time.
 _REBUILT = 1 << 22
-#: Low-rank sketches are compared in a part of the numbers of a gradient, but in at least so many.
-_COMPARED_PART = 1 / 8
+#: Low-rank sketches are compared in at least so many numbers of a gradient.
 _LEAST_COMPARED = 1 << 18
 
 
@@ -43,7 +42,8 @@ class QuerySketches(NamedTuple):
 
     Attributes:
         code: `[Q, KS × KA]` of each layer, float32; of low-rank sketches `[Q, ks × ka]`.
-        rows: Of low-rank sketches: the directions in which each layer is compared, `[ks, KS]` and `[ka, KA]`.
+        rows: Of low-rank sketches: the directions in which each layer is compared, `[ks, KS]` and `[ka, KA]`; empty
+            where all are.
     """
 
     code: list[Tensor]
@@ -124,11 +124,12 @@ class Sketcher:
             spectrum=np.asarray((unit if self.rank else values_NR).half()),
         )
 
-    def queries(self, gradients: Sequence[Tensor]) -> QuerySketches:
+    def queries(self, gradients: Sequence[Tensor], part: float = 1.0) -> QuerySketches:
         """Sketches of preconditioned gradients.
 
-        The vectors of low-rank sketches are long, so these meet the queries in the directions that these queries take
-        most of: comparing all numbers of a gradient would cost what exact products cost.
+        Args:
+            part: Of the numbers of a gradient in which low-rank sketches are compared: the directions that these
+                queries take most of. Comparing in all of them costs what exact products cost.
         """
         sketches = [
             LayerSketch(
@@ -140,9 +141,10 @@ class Sketcher:
             for sketch, p_QOI in zip(self.sketches, gradients, strict=True)
         ]
         rows: list[tuple[Tensor, Tensor]] = []
-        if self.rank:
-            compared = int(_COMPARED_PART * sum(sketch.size for sketch in sketches))
-            rows = compared_rows(sketches, gradients, max(_LEAST_COMPARED, compared))
+        size = sum(sketch.size for sketch in sketches)
+        compared = max(_LEAST_COMPARED, int(part * size))
+        if self.rank and compared < size:
+            rows = compared_rows(sketches, gradients, compared)
             sketches = [
                 replace(
                     sketch, query_left=rows_S @ sketch.query_left, query_right=rows_A @ sketch.query_right
@@ -163,12 +165,15 @@ class Sketcher:
         values_NLR = values_NLR.unflatten(1, (len(self.sketches), self.rank))
         product_QN = code_NK.new_zeros(len(queries.code[0]), len(code_NK))
         start = 0
-        for number, (query_QK, (rows_S, rows_A)) in enumerate(zip(*queries, strict=True)):
-            kept_S, kept_A = rows_S.shape[1], rows_A.shape[1]
+        for number, (sketch, query_QK) in enumerate(zip(self.sketches, queries.code, strict=True)):
+            kept_S, kept_A = len(sketch.left), len(sketch.right)
             middle, stop = start + self.rank * kept_S, start + self.rank * (kept_S + kept_A)
-            u_NRS = code_NK[:, start:middle].unflatten(1, (self.rank, kept_S)) @ rows_S.mT
-            v_NRA = code_NK[:, middle:stop].unflatten(1, (self.rank, kept_A)) @ rows_A.mT
-            u_NRS *= values_NLR[:, number, :, None] / (kept_S * kept_A) ** 0.5
+            values_NR1 = values_NLR[:, number, :, None] / (kept_S * kept_A) ** 0.5
+            u_NRS = code_NK[:, start:middle].unflatten(1, (self.rank, kept_S)) * values_NR1
+            v_NRA = code_NK[:, middle:stop].unflatten(1, (self.rank, kept_A))
+            if queries.rows:
+                rows_S, rows_A = queries.rows[number]
+                u_NRS, v_NRA = u_NRS @ rows_S.mT, v_NRA @ rows_A.mT
             size = max(1, _REBUILT // query_QK.shape[1])
             for at in range(0, len(code_NK), size):
                 part = slice(at, at + size)
