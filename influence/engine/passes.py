@@ -60,6 +60,7 @@ def backward(
         logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
         nll_B = token_nll(logits_BTV, label_BT, batch.loss_BT).sum(-1)
+        del logits_BTV
         nll_B.sum().backward()
     finite_L2 = torch.isfinite(torch.stack([sums[index] for index in range(len(layers))]))
     if not finite_L2.all():

@@ -65,7 +65,7 @@ def search_index(
         factors: The Hessian it was built with; None where it was built with the identity.
         query_model: Gives the queries' gradients instead, such as the tuned model that wrote the completions.
         out: Folder of the score store.
-        best: Part of the corpus to score, all queries together: what the search costs of a full scoring run.
+        best: Part of the corpus to score, all queries together. Below 5 % the estimates are cheaper too.
         by: Retrieve by the reading `normed` (sketches of norm 1) or `dot`.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
 

@@ -24,7 +24,7 @@ from influence.store.index import BITS, Sketches
 #: Bytes of a singular value in the index.
 VALUE_BYTES = 2
 #: Numbers of white gradients that are rebuilt at a time.
-_REBUILT = 1 << 22
+_REBUILT = 1 << 23
 #: Low-rank sketches are compared in at least so many numbers of a gradient.
 _LEAST_COMPARED = 1 << 18
 

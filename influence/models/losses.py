@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_IGNORED = -100
+
 
 def token_nll(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> Tensor:
     """`−log p(label at t | tokens before t)`, zero where `counts_BT` is false: `[B, T - 1]`.
@@ -15,10 +17,11 @@ def token_nll(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> Tensor
         label_BT: Token ids; position 0 is never predicted.
         counts_BT: Positions whose loss counts.
     """
-    logits, labels, counts = logits_BTV[:, :-1], label_BT[:, 1:], counts_BT[:, 1:]
-    labels = labels.masked_fill(~counts, -100)
-    nll = F.cross_entropy(logits.flatten(0, 1).to(_at_least_fp32(logits)), labels.flatten(), reduction="none")
-    return nll.view(labels.shape)
+    # the labels are moved, not the logits: these may be most of a pass's memory, and a slice of them is a copy
+    labels_BT = F.pad(label_BT[:, 1:].masked_fill(~counts_BT[:, 1:], _IGNORED), (0, 1), value=_IGNORED)
+    logits = logits_BTV.flatten(0, 1).to(_at_least_fp32(logits_BTV))
+    nll = F.cross_entropy(logits, labels_BT.flatten(), reduction="none", ignore_index=_IGNORED)
+    return nll.view(labels_BT.shape)[:, :-1]
 
 
 def _at_least_fp32(tensor: Tensor) -> torch.dtype:
