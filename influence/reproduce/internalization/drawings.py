@@ -48,6 +48,7 @@ def draw_removal(curves: pd.DataFrame, path: Path, runs: Sequence[str], base: st
             axes.fill_between(x, own["accuracy_low"], own["accuracy_high"], color=colour, alpha=0.12, lw=0)
         for value in curves.loc[curves["run"] == "no-cot", "accuracy"]:
             axes.axhline(value, color=_LOOK["no-cot"][0], linestyle=":", label="no-cot")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _finish(axes, "removed tokens of the chain of thought")
 
 

@@ -95,13 +95,15 @@ def curves_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
 
 
 def effects_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
-    """Every effect of the paper: its value, ours, the contrast, and whether it appears here.
+    """Every effect of the paper that the task's runs can show: its value, ours, the contrast, whether it appears here.
 
     Returns:
         Columns task, what, published, here, low, high, claim, contrast, contrast_low, contrast_high, appears (yes,
         partly, no, not measured), why (it was not measured), seeds, examples.
     """
-    return pd.DataFrame([_effect(task, effect, seeds) for effect in effects(task)])
+    planned = task.runs(0)
+    shown = [effect for effect in effects(task) if all(name in planned for name in effect.needs)]
+    return pd.DataFrame([_effect(task, effect, seeds) for effect in shown])
 
 
 def _effect(task: TaskRuns, effect: Effect, seeds: Sequence[Runs]) -> dict[str, Any]:
