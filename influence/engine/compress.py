@@ -29,7 +29,7 @@ from influence.types import Query
 #: the largest one. Where layers are wide the beginnings of few documents must do.
 _SAMPLE_DOCUMENTS, _SAMPLE_TOKENS, _SAMPLE_BYTES = 64, 1 << 13, 1 << 30
 #: From this error on, what is kept is rounded to eight bits, which changes scores far less: docs/performance.md.
-EIGHT_BITS_FROM = 0.005
+_EIGHT_BITS_FROM = 0.005
 #: Bytes that the tokens of queries may take in all layers before they are compressed; one query may take more.
 GROUP_BYTES = 1 << 32
 
@@ -75,6 +75,7 @@ def compress_queries(
         table: Documents to measure agreement on.
     """
     assert config.query_error is not None
+    in_eight_bits = config.query_error >= _EIGHT_BITS_FROM
     sample = _Sample.drawn(model, layers, table, budget)
     groups = _groups(asked, query_layers, queries, config.max_length)
     cut: list[list[LowRank]] = [[] for _ in layers]
@@ -95,8 +96,7 @@ def compress_queries(
                     exact_DQ[:, rows_B] += seen_DP @ p_BOI.flatten(1).mT
                     for row, p_OI in zip(rows_B.tolist(), p_BOI, strict=True):
                         one = compress(p_OI, roots, q_S, q_A, config.query_error)
-                        rounded = config.query_error >= EIGHT_BITS_FROM
-                        kept[row] = one.in_eight_bits() if rounded else one.to(model.dtype)
+                        kept[row] = one.in_eight_bits() if in_eight_bits else one.to(model.dtype)
                 cut[index] += [kept[row] for row in sorted(kept)]
                 gradients.tokens[index].clear()
                 return_freed_memory()

@@ -115,8 +115,6 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
     """Write the token ids and the model that every contender reads."""
     generator = np.random.default_rng(0)
     if options.corpus:
-        from itertools import islice
-
         from transformers import AutoTokenizer
 
         from influence.data.corpus import read_corpus
@@ -125,9 +123,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
         tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
         documents = list(read_corpus(options.corpus))
         chosen = generator.permutation(len(documents))[: options.documents]
-        encoded = encode_documents(
-            islice((documents[i] for i in chosen), None), tokenizer, 512, False, TokenReport()
-        )
+        encoded = encode_documents((documents[i] for i in chosen), tokenizer, 512, False, TokenReport())
         rows = [tokens for _, tokens in encoded]
         vocabulary = len(tokenizer)
     else:
