@@ -53,18 +53,14 @@ class Server:
                     outer.headers.append(dict(self.headers))
                     outer.busy += 1
                     outer.most_busy = max(outer.most_busy, outer.busy)
-                try:
-                    self.answer(prompt, outer.fault(prompt, attempt))
-                finally:
-                    with outer.lock:
-                        outer.busy -= 1
+                fault = outer.fault(prompt, attempt)
+                time.sleep({"slow": 0.6, "busy": 0.05}.get(fault, 0))
+                with outer.lock:  # before the reply leaves: whoever has it may ask again at once
+                    outer.busy -= 1
+                self.answer(prompt, fault)
 
             def answer(self, prompt: str, fault: str) -> None:
                 good = json.dumps({"choices": [{"message": {"content": prompt.upper()}}]}).encode()
-                if fault == "slow":
-                    time.sleep(0.6)
-                elif fault == "busy":
-                    time.sleep(0.05)
                 if fault.isdecimal():
                     self.reply(int(fault), b'{"error": "told so"}', Retry_After="7")
                 elif fault == "malformed":
