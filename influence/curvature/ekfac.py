@@ -6,6 +6,7 @@ Source: George et al., arXiv 1806.03884; damping as in Grosse et al., arXiv 2308
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from influence.types import LayerFactors
@@ -18,8 +19,8 @@ def damping(lam_OI: Tensor, relative: float) -> Tensor:
 
 def inverse_eigenvalues(lam_OI: Tensor, relative_damping: float) -> Tensor:
     """`1 / (lam + damping)`, `[O, I]` in float64."""
-    inverse_OI: Tensor = 1.0 / (lam_OI.double() + damping(lam_OI, relative_damping))
-    return inverse_OI
+    shifted_OI = lam_OI.to(torch.float64, copy=True).add_(damping(lam_OI, relative_damping))
+    return shifted_OI.reciprocal_()
 
 
 def precondition(g_QOI: Tensor, factors: LayerFactors, relative_damping: float) -> Tensor:

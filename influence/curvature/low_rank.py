@@ -65,11 +65,11 @@ class LowRank:
         left, right, scale = (rows.split(self.ranks) for rows in (self.left, self.right, self.scale))
         return [LowRank(*one, (len(one[0]),)) for one in zip(left, right, scale, strict=True)]
 
-    def dense(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """`P` of some of the queries, `[Q, O, I]`."""
+    def dense(self, rows: slice, dtype: torch.dtype, outputs: slice = slice(None)) -> Tensor:
+        """`P` of some of the queries, and of some outputs: `[Q, O, I]`."""
         some = self.apart()[rows]
         return torch.stack(
-            [(one.scale[:, None] * one.left).to(dtype).mT @ one.right.to(dtype) for one in some]
+            [(one.scale[:, None] * one.left[:, outputs]).to(dtype).mT @ one.right.to(dtype) for one in some]
         )
 
 

@@ -98,7 +98,6 @@ def compress_queries(
                         one = compress(p_OI, roots, q_S, q_A, config.query_error)
                         kept[row] = one.in_eight_bits() if in_eight_bits else one.to(model.dtype)
                 cut[index] += [kept[row] for row in sorted(kept)]
-                gradients.tokens[index].clear()
                 return_freed_memory()
                 bar.update()
             exact.append(exact_DQ)

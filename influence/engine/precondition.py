@@ -21,13 +21,12 @@ from influence.models.load import LanguageModel
 from influence.store.factors import Factors
 from influence.types import LayerFactors, Query
 
-#: Queries preconditioned at a time: bounds the temporaries.
-_STACK = 8
-
 
 @dataclass(frozen=True, slots=True)
 class QueryGradients:
     """Gradients of the queries' completions as the tokens that make them: `G_q = Σ_t s aᵀ` has at most T directions.
+
+    A layer can be read once: its tokens go as they are read.
 
     Attributes:
         tokens: For each tracked layer, batches of `(rows of the queries, s_BTO, a_BTI)`.
@@ -63,9 +62,14 @@ class QueryGradients:
         return p_QOI
 
     def _stacks(self, index: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The tokens of a layer in the dtype of the sums, a few queries at a time."""
-        for batch in self.tokens[index]:
-            for rows_B, s_BTO, a_BTI in zip(*(part.split(_STACK) for part in batch), strict=True):
+        """The tokens of a layer in the dtype of the sums, a query at a time: bounds what is made of them.
+
+        A batch that was read is gone: what it leaves free is wanted for the result.
+        """
+        while self.tokens[index]:
+            for rows_B, s_BTO, a_BTI in zip(
+                *(part.split(1) for part in self.tokens[index].pop()), strict=True
+            ):
                 yield rows_B, s_BTO.to(self.nll), a_BTI.to(self.nll)
 
 
@@ -161,7 +165,6 @@ def precondition_queries(
             else:
                 p_QOI = queries.preconditioned(index, factors.layer(layer.name), damping)
             gradients.append(p_QOI.to(dtype))
-            queries.tokens[index].clear()
             return_freed_memory()
             bar.update()
     return PreconditionedQueries(gradients, queries.nll)

@@ -14,8 +14,8 @@ from influence.curvature.low_rank import LowRank, low_rank_products, squared_nor
 #: `(a_BTI, s_BTO)` of one layer and batch.
 TokenPair = tuple[Tensor, Tensor]
 
-#: Elements of the workspace in which gradients are formed; a single gradient may be larger.
-_WORKSPACE_ELEMENTS = 1 << 23
+#: Elements of the workspace in which gradients are formed, on a CPU and elsewhere: a GPU likes few, large products.
+_CPU_WORKSPACE, _WORKSPACE = 1 << 22, 1 << 26
 #: Queries of low rank that are made dense at a time.
 _STACK = 8
 
@@ -24,8 +24,8 @@ class LayerProducts(Protocol):
     """The queries of one layer, ready to meet documents."""
 
     @property
-    def matrix_elements(self) -> int:
-        """Elements of one gradient matrix, `O I`."""
+    def inputs(self) -> int:
+        """Of the layer, `I`."""
         ...
 
     def add(
@@ -53,9 +53,9 @@ class QueryProducts:
     nll: Tensor
 
     def workspace(self, dtype: torch.dtype) -> Tensor:
-        """Room for the gradients of some documents in any of the layers, flat; written over by each `add`."""
-        largest = max(layer.matrix_elements for layer in self.layers)
-        return self.nll.new_empty(max(_WORKSPACE_ELEMENTS, largest), dtype=dtype)
+        """Room for rows of the gradients of some documents in any layer, flat; written over by each `add`."""
+        usual = _CPU_WORKSPACE if self.nll.device.type == "cpu" else _WORKSPACE
+        return self.nll.new_empty(max(usual, *(layer.inputs for layer in self.layers)), dtype=dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,16 @@ class DenseProducts:
     p_QOI: Tensor
 
     @property
-    def matrix_elements(self) -> int:
-        """Elements of one gradient matrix, `O I`."""
-        return self.p_QOI[0].numel()
+    def inputs(self) -> int:
+        """Of the layer, `I`."""
+        return self.p_QOI.shape[2]
 
     def add(
         self, tokens: Sequence[TokenPair], workspace: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
     ) -> None:
         """See `LayerProducts`."""
-        p_PQ = self.p_QOI.flatten(1).mT
-        for rows, g_BP in _gradients(tokens, workspace):
-            dot_BQ[rows] += g_BP @ p_PQ
+        for rows, outputs, g_BP in _gradients(tokens, workspace):
+            dot_BQ[rows] += g_BP @ self.p_QOI[:, outputs].flatten(1).mT
             squared_norm_B[rows] += _squared(g_BP, dot_BQ.dtype)
 
 
@@ -86,9 +85,9 @@ class LowRankProducts:
     queries: LowRank
 
     @property
-    def matrix_elements(self) -> int:
-        """Elements of one gradient matrix, `O I`."""
-        return self.queries.left.shape[1] * self.queries.right.shape[1]
+    def inputs(self) -> int:
+        """Of the layer, `I`."""
+        return self.queries.right.shape[1]
 
     def add(
         self, tokens: Sequence[TokenPair], workspace: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
@@ -98,10 +97,11 @@ class LowRankProducts:
         outputs, inputs = self.queries.left.shape[1], self.queries.right.shape[1]
         count = sum(a_BTI.shape[0] * a_BTI.shape[1] for a_BTI, _ in tokens)
         if not token_route(ranks, (outputs, inputs), count, len(dot_BQ)):
-            for rows, g_BP in _gradients(tokens, workspace):
+            for rows, some_outputs, g_BP in _gradients(tokens, workspace):
                 for start in range(0, len(ranks), _STACK):
                     some = slice(start, start + _STACK)
-                    dot_BQ[rows, some] += g_BP @ self.queries.dense(some, workspace.dtype).flatten(1).mT
+                    p_QoI = self.queries.dense(some, workspace.dtype, some_outputs)
+                    dot_BQ[rows, some] += g_BP @ p_QoI.flatten(1).mT
                 squared_norm_B[rows] += _squared(g_BP, dot_BQ.dtype)
             return
         start = 0
@@ -117,7 +117,10 @@ def _squared_norms(a_BTI: Tensor, s_BTO: Tensor, workspace: Tensor, dtype: torch
     tokens, outputs, inputs = s_BTO.shape[1], s_BTO.shape[2], a_BTI.shape[2]
     if tokens * (outputs + inputs) < outputs * inputs:
         return squared_norms(s_BTO, a_BTI)
-    return torch.cat([_squared(g_BP, dtype) for _, g_BP in _gradients([(a_BTI, s_BTO)], workspace)])
+    squared_B = torch.zeros(len(a_BTI), dtype=dtype, device=a_BTI.device)
+    for rows, _, g_BP in _gradients([(a_BTI, s_BTO)], workspace):
+        squared_B[rows] += _squared(g_BP, dtype)
+    return squared_B
 
 
 def _squared(g_BP: Tensor, dtype: torch.dtype) -> Tensor:
@@ -125,26 +128,31 @@ def _squared(g_BP: Tensor, dtype: torch.dtype) -> Tensor:
     return squared_B
 
 
-def _gradients(tokens: Sequence[TokenPair], workspace: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """`G_d` of the documents in order, flat, in stacks that fit the workspace: `(rows, [B, O I])`."""
+def _gradients(tokens: Sequence[TokenPair], workspace: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Rows of `G_d` of the documents, as many as fit the workspace: `(documents, outputs, [B, o I])`.
+
+    All documents meet some outputs of the queries together, because reading dense queries is what is dear.
+    """
     outputs, inputs = tokens[0][1].shape[2], tokens[0][0].shape[2]
-    size = len(workspace) // (outputs * inputs)
-    pieces = [pair for a, s in tokens for pair in zip(a.split(size), s.split(size), strict=True)]
+    for documents, parts in _stacks(tokens, len(workspace) // inputs):
+        count = documents.stop - documents.start
+        rows = len(workspace) // (count * inputs)
+        for first in range(0, outputs, rows):
+            some = slice(first, min(first + rows, outputs))
+            g_BoI = workspace[: count * (some.stop - first) * inputs].view(count, -1, inputs)
+            for g_boI, (a_bTI, s_bTO) in zip(g_BoI.split([len(a) for a, _ in parts]), parts, strict=True):
+                torch.bmm(s_bTO[:, :, some].mT, a_bTI, out=g_boI)
+            yield documents, some, g_BoI.flatten(1)
+
+
+def _stacks(tokens: Sequence[TokenPair], most: int) -> Iterator[tuple[slice, list[TokenPair]]]:
+    """Batches together as long as they have at most so many documents; one that has more is cut."""
     begin = end = 0
     parts: list[TokenPair] = []
-    for a_BTI, s_BTO in pieces:
-        if end - begin + len(a_BTI) > size:
-            yield slice(begin, end), _stack(parts, workspace)
+    for a_BTI, s_BTO in (pair for a, s in tokens for pair in zip(a.split(most), s.split(most), strict=True)):
+        if end - begin + len(a_BTI) > most:
+            yield slice(begin, end), parts
             begin, parts = end, []
         parts.append((a_BTI, s_BTO))
         end += len(a_BTI)
-    yield slice(begin, end), _stack(parts, workspace)
-
-
-def _stack(parts: Sequence[TokenPair], workspace: Tensor) -> Tensor:
-    shape = (parts[0][1].shape[2], parts[0][0].shape[2])
-    documents = sum(len(a_BTI) for a_BTI, _ in parts)
-    g_BOI = workspace[: documents * shape[0] * shape[1]].view(documents, *shape)
-    for g_bOI, (a_BTI, s_BTO) in zip(g_BOI.split([len(a) for a, _ in parts]), parts, strict=True):
-        torch.bmm(s_BTO.mT, a_BTI, out=g_bOI)
-    return g_BOI.flatten(1)
+    yield slice(begin, end), parts

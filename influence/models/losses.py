@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _IGNORED = -100
+#: Logits whose gradient is made at a time: what fits a cache.
+_CHUNK_ELEMENTS = 1 << 20
 
 
 def token_nll(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> Tensor:
@@ -17,11 +19,40 @@ def token_nll(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> Tensor
         label_BT: Token ids; position 0 is never predicted.
         counts_BT: Positions whose loss counts.
     """
-    # the labels are moved, not the logits: these may be most of a pass's memory, and a slice of them is a copy
-    labels_BT = F.pad(label_BT[:, 1:].masked_fill(~counts_BT[:, 1:], _IGNORED), (0, 1), value=_IGNORED)
+    labels_BT = _moved(label_BT, counts_BT)
     logits = logits_BTV.flatten(0, 1).to(_at_least_fp32(logits_BTV))
     nll = F.cross_entropy(logits, labels_BT.flatten(), reduction="none", ignore_index=_IGNORED)
     return nll.view(labels_BT.shape)[:, :-1]
+
+
+def nll_and_gradient_(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """`token_nll`, and the gradient of its sum with respect to the logits, which takes their place in memory.
+
+    Logits may be most of a pass's memory, and autograd would keep two more of them.
+
+    Returns:
+        NLL `[B, T - 1]`, nats, at least fp32, and the gradient `[B, T, V]` in the dtype of the logits.
+    """
+    labels_BT = _moved(label_BT, counts_BT)
+    label_N = labels_BT.flatten()
+    gradient_NV = logits_BTV.detach().flatten(0, 1)
+    nll_N = torch.empty(label_N.shape, dtype=_at_least_fp32(logits_BTV), device=label_N.device)
+    size = max(1, _CHUNK_ELEMENTS // gradient_NV.shape[1])
+    for label_K, nll_K, g_KV in zip(*(x.split(size) for x in (label_N, nll_N, gradient_NV)), strict=True):
+        ignored_K1 = (label_K == _IGNORED)[:, None]
+        index_K1 = label_K[:, None].masked_fill(ignored_K1, 0)
+        log_p_KV = g_KV.to(nll_N.dtype)  # itself, unless the model computes in less
+        log_p_KV -= log_p_KV.logsumexp(1, keepdim=True)
+        nll_K.copy_(log_p_KV.gather(1, index_K1).neg_().masked_fill_(ignored_K1, 0).squeeze(1))
+        p_KV = log_p_KV.exp_()
+        p_KV.scatter_add_(1, index_K1, p_KV.new_full(index_K1.shape, -1))
+        g_KV.copy_(p_KV.masked_fill_(ignored_K1, 0))
+    return nll_N.view(labels_BT.shape)[:, :-1], gradient_NV.view_as(logits_BTV)
+
+
+def _moved(label_BT: Tensor, counts_BT: Tensor) -> Tensor:
+    """What each position predicts. The labels are moved, not the logits, of which a slice would be a copy."""
+    return F.pad(label_BT[:, 1:].masked_fill(~counts_BT[:, 1:], _IGNORED), (0, 1), value=_IGNORED)
 
 
 def _at_least_fp32(tensor: Tensor) -> torch.dtype:

@@ -106,19 +106,22 @@ def test_products_from_tokens_are_those_of_matrices() -> None:
 
 
 @pytest.mark.parametrize("by_tokens", [True, False])
-@pytest.mark.parametrize("room", [1, 2, 100])
+@pytest.mark.parametrize("room", [1, 2 * INPUTS, 20 * INPUTS, 1000 * INPUTS])
 def test_both_routes_and_any_workspace_give_the_same(
     by_tokens: bool, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "token_route", lambda *_: by_tokens)
-    monkeypatch.setattr(products, "_WORKSPACE_ELEMENTS", room * OUTPUTS * INPUTS)
+    monkeypatch.setattr(products, "_CPU_WORKSPACE", room)
     _, found = cut(0.3)
     tokens = [
         (numbers(count, length, INPUTS, seed=length), numbers(count, length, OUTPUTS, seed=10 + length))
         for count, length in ((2, 9), (3, 5), (1, 2))
     ]
     sums = []
-    for queries in (LowRankProducts(found), DenseProducts(found.dense(slice(None), torch.float64))):
+    for queries in (
+        LowRankProducts(found),
+        DenseProducts(found.dense(slice(None), torch.float64)),
+    ):
         dot_BQ, squared_B = torch.zeros(6, QUERIES, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
         nll = torch.ones(QUERIES, dtype=torch.float64)
         room_N = QueryProducts([queries], nll).workspace(torch.float64)
