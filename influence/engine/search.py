@@ -22,7 +22,7 @@ from influence.engine.passes import Budget, progress
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.projections import read_projections
 from influence.engine.score import Scan
-from influence.engine.sketching import Sketcher
+from influence.engine.sketching import Sketcher, compared_dtype
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.models.generate import greedy
@@ -189,7 +189,7 @@ def _write_estimates(
 ) -> None:
     """`estimate [Q, D]`, nats, and the norm of each document's sketch `norm [D]`."""
     sketcher = Sketcher(sketches, index.manifest["provenance"]["rank"])
-    asked = sketcher.queries(queries.gradients, compared)
+    asked = sketcher.queries(queries.gradients, compared, compared_dtype(queries.nll.device))
     shape = (len(queries.nll), len(index.documents))
     with (
         whole_file(folder / ESTIMATES) as part,

@@ -29,6 +29,14 @@ _REBUILT = 1 << 23
 _LEAST_COMPARED = 1 << 18
 
 
+def compared_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where products in it are fast, else float32: stored sketches have few bits anyway."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say
+    return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
+
+
 def fitting_rank(sketches: Sequence[LayerSketch], bytes_per_document: int, bits: int) -> int:
     """Most singular pairs of every layer that fit into so many bytes, at least 1."""
     pair_bits = sum(len(sketch.left) + len(sketch.right) for sketch in sketches) * bits
@@ -41,7 +49,7 @@ class QuerySketches(NamedTuple):
     """Some queries, as they meet documents.
 
     Attributes:
-        code: `[Q, KS × KA]` of each layer, float32; of low-rank sketches `[Q, ks × ka]`.
+        code: `[Q, KS × KA]` of each layer; of low-rank sketches `[Q, ks × ka]`.
         rows: Of low-rank sketches: the directions in which each layer is compared, `[ks, KS]` and `[ka, KA]`; empty
             where all are.
     """
@@ -124,10 +132,13 @@ class Sketcher:
             spectrum=np.asarray((unit if self.rank else values_NR).half()),
         )
 
-    def queries(self, gradients: Sequence[Tensor], part: float = 1.0) -> QuerySketches:
+    def queries(
+        self, gradients: Sequence[Tensor], part: float = 1.0, dtype: torch.dtype = torch.float32
+    ) -> QuerySketches:
         """Sketches of preconditioned gradients.
 
         Args:
+            dtype: In which they are compared.
             part: Of the numbers of a gradient in which low-rank sketches are compared: the directions that these
                 queries take most of. Comparing in all of them costs what exact products cost.
         """
@@ -152,18 +163,18 @@ class Sketcher:
                 for sketch, (rows_S, rows_A) in zip(sketches, rows, strict=True)
             ]
         code = [
-            sketch_queries(p_QOI, sketch).float() for p_QOI, sketch in zip(gradients, sketches, strict=True)
+            sketch_queries(p_QOI, sketch).to(dtype) for p_QOI, sketch in zip(gradients, sketches, strict=True)
         ]
-        return QuerySketches(code, [(rows_S.float(), rows_A.float()) for rows_S, rows_A in rows])
+        return QuerySketches(code, [(rows_S.to(dtype), rows_A.to(dtype)) for rows_S, rows_A in rows])
 
     def products(self, queries: QuerySketches, stored: Sketches) -> npt.NDArray[np.float32]:
         """Dot products of query sketches with stored ones of norm 1, `[Q, N]`."""
         code_NK = torch.from_numpy(stored.code).to(queries.code[0])
         if not self.rank:
-            return np.asarray((torch.cat(queries.code, 1) @ code_NK.mT).cpu())
+            return np.asarray((torch.cat(queries.code, 1) @ code_NK.mT).float().cpu())
         values_NLR = torch.from_numpy(stored.spectrum.astype(np.float32)).to(code_NK)
         values_NLR = values_NLR.unflatten(1, (len(self.sketches), self.rank))
-        product_QN = code_NK.new_zeros(len(queries.code[0]), len(code_NK))
+        product_QN = code_NK.new_zeros(len(queries.code[0]), len(code_NK), dtype=torch.float32)
         start = 0
         for number, (sketch, query_QK) in enumerate(zip(self.sketches, queries.code, strict=True)):
             kept_S, kept_A = len(sketch.left), len(sketch.right)
