@@ -118,8 +118,8 @@ def score(
     if "compression" in made:
         cut = made["compression"]
         click.echo(
-            f"Queries compressed to {cut['numbers']:.1%} of their numbers; R with exact scores, over "
-            f"{cut['documents']} documents: mean {cut['r_mean']}, least {cut['r_least']}"
+            f"Queries compressed to {cut['numbers']:.1%} of their numbers, in {cut['bits']} bits; R with exact scores, "
+            f"over {cut['documents']} documents: mean {cut['r_mean']}, least {cut['r_least']}"
         )
     click.echo(f"Scores of {len(scores.queries)} queries × {len(scores.documents):,} documents: {out}")
     if piece:

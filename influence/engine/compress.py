@@ -42,6 +42,7 @@ class Compression:
         error: Asked for: most share of the squared norm that a query may lose in a layer.
         mean_rank: Of a query in a layer.
         numbers: Kept, as a share of those of whole gradients.
+        bits: Of each of them.
         documents: Drawn to measure agreement on.
         r_mean, r_least: Pearson's R between compressed and exact scores over these documents: mean over queries, and
             the worst. None where there are fewer than three documents.
@@ -50,6 +51,7 @@ class Compression:
     error: float
     mean_rank: float
     numbers: float
+    bits: int
     documents: int
     r_mean: float | None
     r_least: float | None
@@ -177,7 +179,8 @@ class _Sample:
 def _compression(
     products: QueryProducts, layers: Sequence[TrackedLayer], error: float, exact_DQ: Tensor, cut_DQ: Tensor
 ) -> Compression:
-    ranks = [sum(layer.queries.ranks) for layer in products.layers if isinstance(layer, LowRankProducts)]
+    cut = [layer.queries for layer in products.layers if isinstance(layer, LowRankProducts)]
+    ranks = [sum(one.ranks) for one in cut]
     queries = len(products.nll)
     kept = sum(rank * sum(layer.shape) for rank, layer in zip(ranks, layers, strict=True))
     whole = queries * sum(layer.shape[0] * layer.shape[1] for layer in layers)
@@ -187,6 +190,7 @@ def _compression(
         error=error,
         mean_rank=round(sum(ranks) / (queries * len(layers)), 2),
         numbers=round(kept / whole, 4),
+        bits=8 * cut[0].left.dtype.itemsize,
         documents=len(exact_DQ),
         r_mean=round(float(np.mean(r_Q)), 6) if r_Q else None,
         r_least=round(min(r_Q), 6) if r_Q else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from influence.errors import ModelError
 
 DType = Literal["float32", "bfloat16", "float64"]
+
+# In bfloat16 on a CPU oneDNN keeps a kernel for each shape it meets, half a megabyte or more, and documents have many
+# lengths: by default up to 1,024 of them, in two caches. Sorted by length, documents need few at a time.
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, "64")
 
 #: Config entries that do not change what the model computes.
 _VOLATILE = {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "use_cache"}

@@ -3,6 +3,7 @@
     python tests/bench/index_quality.py                       # the shipped model on 3,000 documents of the miniworld
     python tests/bench/index_quality.py --model M --hessian H --exact SCORES --documents 3000
     python tests/bench/index_quality.py --model M --hessian H --exact SCORES --times 100        # build cost alone
+    python tests/bench/index_quality.py --exact SCORES --found FOUND         # how good a search's own estimates were
 
 One pass sketches every document in all the ways at once; each sketch is encoded and decoded by FAISS as an index would.
 Every second query is kept back to choose the projections of "data, queries"; all recalls are of the other queries.
@@ -44,13 +45,14 @@ from influence.models.load import LanguageModel, load_model
 from influence.store.artefact import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors, open_factors
-from influence.store.index import BITS, Sketches, numbers, train_codec
+from influence.store.index import BITS, ESTIMATES, Sketches, numbers, train_codec
 from influence.store.scores import Scores, open_scores
 from influence.types import Query
 
 ROOT = Path(__file__).resolve().parents[2]
 PERCENTS = (0.5, 1, 5, 20)
 TOPS = (10, 100)
+HEADS = [f"{top} in {percent:g} %" for top in TOPS for percent in PERCENTS]
 SAMPLE = 256
 _BLOCK_TOKENS = 1 << 14
 LINEAR = ("random", "weighted", "data, documents", "data, queries")
@@ -105,9 +107,13 @@ def main() -> None:
     parser.add_argument("--documents", type=int, help="Compare on so many documents, drawn at random.")
     parser.add_argument("--ways", default=DEFAULT, help="kind:bytes:bits;kind:bytes:bits;…")
     parser.add_argument("--times", type=int, help="Only time the sketching, of so many documents.")
+    parser.add_argument("--found", help="A search of the documents of --exact, for some of its queries.")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "index-quality")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.found:
+        report_search(open_scores(options.exact), open_scores(options.found))
+        return
     setting = prepare(options)
     ways = [make_way(setting, *text.split(":")) for text in options.ways.split(";")]
     if options.times:
@@ -295,6 +301,31 @@ def recall(
     return float(np.mean(found))
 
 
+def recalls(exact_QD: npt.NDArray[Any], candidates_QD: npt.NDArray[np.int64]) -> str:
+    """The cells below `HEADS`."""
+    found = (recall(exact_QD, candidates_QD, top, percent) for top in TOPS for percent in PERCENTS)
+    return " | ".join(f"{part:.3f}" for part in found)
+
+
+def report_search(exact: Scores, found: Scores) -> None:
+    """How good the estimates of a search were, and how much of what it should have found it scored."""
+    rows = [[query.id for query in exact.queries].index(query.id) for query in found.queries]
+    dot_QD = np.asarray(exact.dot)[rows]
+    normed_QD = dot_QD / np.asarray(exact.gradient_norm)
+    estimates = map_arrays(found.folder / ESTIMATES)
+    estimate_QD, norm_D = np.asarray(estimates["estimate"]), np.asarray(estimates["norm"])
+    r = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(estimate_QD, dot_QD, strict=True)])
+    ranked = np.argsort(-estimate_QD / norm_D, axis=1, kind="stable")
+    scored = np.isfinite(np.asarray(found.gradient_norm))
+    held = [scored[np.argsort(-normed_QD, axis=1)[:, :top]].mean() for top in TOPS]
+    print(f"{dot_QD.shape[1]:,} documents, {len(rows)} queries; exact ranking by normed\n")
+    print(
+        f"| R | {' | '.join(HEADS)} |\n|{'---|' * (1 + len(HEADS))}\n| {r:.3f} | {recalls(normed_QD, ranked)} |"
+    )
+    print(f"\nscored: {scored.sum():,} documents, with ", end="")
+    print(" and ".join(f"{part:.3f} of the top {top}" for part, top in zip(held, TOPS, strict=True)))
+
+
 def by_turns(a_QD: npt.NDArray[np.int64], b_QD: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Two rankings united: the first of each, then the second of each, each document once."""
     merged = np.stack([a_QD, b_QD], 2).reshape(len(a_QD), -1)
@@ -309,20 +340,13 @@ def report(setting: Setting, ways: Sequence[Way]) -> None:
     texts = (setting.table.text(int(column)) for column in setting.columns)
     words = Bm25(texts, [query.prompt + query.completion for query in setting.queries])
     lexical = np.stack([np.argsort(-words.row(int(row)), kind="stable") for row in asked])
-    heads = [f"{top} in {percent:g} %" for top in TOPS for percent in PERCENTS]
     print(f"\n{len(setting.columns):,} documents, {len(asked)} queries; exact ranking by normed\n")
     print(
         "| sketch | bytes | bits | numbers | R | "
-        + " | ".join(heads)
+        + " | ".join(HEADS)
         + " | 100 in 5 %, not at norm 1 | 100 in 5 %, with BM25 |"
     )
-    print("|" + "---|" * (7 + len(heads)))
-
-    def cells(candidates: npt.NDArray[np.int64]) -> str:
-        return " | ".join(
-            f"{recall(exact, candidates, top, percent):.3f}" for top in TOPS for percent in PERCENTS
-        )
-
+    print("|" + "---|" * (7 + len(HEADS)))
     for way in ways:
         unit = way.unit_QD[asked]
         ranked = np.argsort(-unit, axis=1, kind="stable")
@@ -332,12 +356,12 @@ def report(setting: Setting, ways: Sequence[Way]) -> None:
         beside = BITS[way.bits] + VALUE_BYTES * way.sketcher.rank * len(way.sketcher.sketches)
         size = (way.sketcher.numbers * way.bits + 7) // 8 + beside
         print(
-            f"| {shown} | {size:,} | {way.bits} | {way.sketcher.numbers:,} | {r:.3f} | {cells(ranked)} "
+            f"| {shown} | {size:,} | {way.bits} | {way.sketcher.numbers:,} | {r:.3f} | {recalls(exact, ranked)} "
             f"| {recall(exact, plain, 100, 5):.3f} | {recall(exact, by_turns(ranked, lexical), 100, 5):.3f} |"
         )
-    print(f"| BM25 |  |  |  |  | {cells(lexical)} |  |  |")
+    print(f"| BM25 |  |  |  |  | {recalls(exact, lexical)} |  |  |")
     best = np.argsort(-exact, axis=1, kind="stable")
-    print(f"| exact (the most there is to find) |  |  |  | 1 | {cells(best)} |  |  |")
+    print(f"| exact (the most there is to find) |  |  |  | 1 | {recalls(exact, best)} |  |  |")
 
 
 def costs(setting: Setting, ways: Sequence[Way], documents: int = 48) -> None:

@@ -175,6 +175,7 @@ def test_a_compressed_run_says_how_well_it_agrees(dense: World, factors: Factors
     np.testing.assert_allclose(near, exact, rtol=1e-3, atol=1e-3 * np.abs(exact).max())
     assert all_but["r_least"] == pytest.approx(1, abs=1e-5)
     assert all_but["mean_rank"] > cut_to["mean_rank"] >= 1
+    assert (all_but["bits"], cut_to["bits"]) == (64, 8)
     measured = [np.corrcoef(a, b)[0, 1] for a, b in zip(exact, far, strict=True)]
     assert cut_to["documents"] == exact.shape[1]  # so few that all of them were drawn
     assert cut_to["r_mean"] == pytest.approx(np.mean(measured), abs=1e-5)
