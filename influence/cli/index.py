@@ -128,7 +128,7 @@ def build(
 @out_option
 @click.option(
     "--best",
-    default="5%",
+    default="2%",
     show_default=True,
     metavar="PERCENT",
     help="Part of the corpus that is scored exactly, all queries together. Below 5% the estimates are cheaper too.",

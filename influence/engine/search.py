@@ -50,7 +50,7 @@ def search_index(
     out: str | Path,
     *,
     query_model: LanguageModel | None = None,
-    best: float = 0.05,
+    best: float = 0.02,
     by: str = "normed",
     batch_tokens: int | None = None,
 ) -> Scores:
