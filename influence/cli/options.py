@@ -53,10 +53,10 @@ def device_options(command: Command) -> Command:
         click.option("--device", help="cpu, cuda, cuda:1, …  [default: a GPU where there is one]"),
         click.option(
             "--dtype",
-            type=click.Choice(["float32", "bfloat16", "float64"]),
+            type=click.Choice(["float32", "tf32", "bfloat16", "float64"]),
             default="float32",
             show_default=True,
-            help="Precision of the model; sums are kept in float32 at least.",
+            help="Precision of the model, tf32 on a GPU only; sums are kept in float32 at least.",
         ),
     ):
         command = option(command)

@@ -98,10 +98,14 @@ def examine(model: LanguageModel, layers: Sequence[str], documents: Tokens) -> l
                 lambda: together(model),
                 "Fit and score with one version of torch and transformers, on one kind of device.",
             )
+    if model.device.type == "cuda" and model.precision == "float32":
+        with _rounded_products():
+            compare("tf32 instead of float32", lambda: together(model), "Score in --dtype float32.")
     if model.dtype != torch.bfloat16:
         lower = LanguageModel(copy.deepcopy(model.model).bfloat16(), model.tokenizer, model.name)
-        name = str(model.dtype).removeprefix("torch.")
-        compare(f"bfloat16 instead of {name}", lambda: together(lower), "Score in --dtype float32.")
+        compare(
+            f"bfloat16 instead of {model.precision}", lambda: together(lower), "Score in --dtype float32."
+        )
     return findings
 
 
@@ -120,6 +124,16 @@ def _attention(model: LanguageModel, kernel: str) -> Iterator[None]:
         yield
     finally:
         model.model.set_attn_implementation(before)
+
+
+@contextmanager
+def _rounded_products() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _projections(layers: Sequence[TrackedLayer]) -> list[LayerSketch]:

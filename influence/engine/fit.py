@@ -86,7 +86,7 @@ def fit_hessian(
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": model.precision,
         "corpus": found.fingerprint,
     }
     folder = Path(out) if out is not None else Path("runs") / f"hessian-{_hash(identity)}"

@@ -127,7 +127,7 @@ def build_index(
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": model.precision,
         "corpus": found.fingerprint,
         "queries": _digest(queries) if queries is not None else None,
         "hessian": factors.identity if factors else "identity",

@@ -59,7 +59,7 @@ def run_identity(
         "query_model": asked.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
         "query_tokenizer": asked.tokenizer_fingerprint,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": model.precision,
         "queries": hashlib.blake2b(
             json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
         ).hexdigest(),

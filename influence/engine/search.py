@@ -87,8 +87,12 @@ def search_index(
     if by not in _READINGS:
         raise InputError(f"There is no retrieval by {by!r}.", fix="Use normed or dot.")
     hessian = factors.identity if factors else "identity"
-    dtype = str(model.dtype).removeprefix("torch.")
-    index.check(model=model.fingerprint, tokenizer=model.tokenizer_fingerprint, dtype=dtype, hessian=hessian)
+    index.check(
+        model=model.fingerprint,
+        tokenizer=model.tokenizer_fingerprint,
+        dtype=model.precision,
+        hessian=hessian,
+    )
     taken = ("layers", "model", "tokenizer", "dtype", "corpus", "hessian", "damping", "max_length", "windows")
     identity = {
         **{name: index.config[name] for name in taken},

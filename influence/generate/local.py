@@ -34,8 +34,7 @@ class LocalGenerator:
         """The model's parameters, their precision, and how text becomes tokens."""
         model = self.language_model
         text = f"{model.tokenizer_fingerprint} {model.tokenizer.chat_template or ''}"
-        dtype = str(model.dtype).removeprefix("torch.")
-        return f"hf:{model.fingerprint}:{dtype}:{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"hf:{model.fingerprint}:{model.precision}:{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         """(number of the request, reply), batch by batch, the longest prompts first.

@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from influence.errors import ModelError
 
-DType = Literal["float32", "bfloat16", "float64"]
+#: In what a model computes: a dtype, or float32 whose products a GPU rounds to 10 bits of mantissa.
+DType = Literal["float32", "tf32", "bfloat16", "float64"]
 
 # In bfloat16 on a CPU oneDNN keeps a kernel for each shape it meets, half a megabyte or more, and documents have many
 # lengths: by default up to 1,024 of them, in two caches. Sorted by length, documents need few at a time.
@@ -44,6 +45,12 @@ class LanguageModel:
     def dtype(self) -> torch.dtype:
         """The dtype its linear layers compute in."""
         return next(self.model.parameters()).dtype
+
+    @property
+    def precision(self) -> str:
+        """The dtype by name; `tf32` where float32 products are rounded to it, whoever asked for that."""
+        rounded = self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
+        return "tf32" if rounded and self.dtype == torch.float32 else str(self.dtype).removeprefix("torch.")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -83,15 +90,24 @@ def load_model(
 
     Args:
         name: A folder saved by `save_pretrained`, or a name on the hub.
-        dtype: What it computes in.
+        dtype: What it computes in. `tf32` sets `torch.set_float32_matmul_precision("high")` for the process.
         device: Defaults to a GPU where there is one.
         revision: A branch, tag or commit of a hub model, such as `step1000`.
         trust_remote_code: Run code that comes with the checkpoint. Off unless you ask for it.
 
     Raises:
-        ModelError: no such model, the hub cannot be reached, or it is no causal language model.
+        ModelError: no such model, the hub cannot be reached, it is no causal language model, or tf32 without a GPU.
     """
     path = Path(name)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype == "tf32":
+        if not device.startswith("cuda"):
+            raise ModelError(
+                "tf32 is a precision of NVIDIA GPUs.",
+                have=f"the model is to lie on {device}",
+                fix="Use --dtype float32 or bfloat16.",
+            )
+        torch.set_float32_matmul_precision("high")
     if path.exists() and not (path / "config.json").is_file():
         raise ModelError(
             f"{path} is not a model folder.",
@@ -107,7 +123,7 @@ def load_model(
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(name),
             config=config,
-            dtype=getattr(torch, dtype),
+            dtype=getattr(torch, "float32" if dtype == "tf32" else dtype),
             output_loading_info=True,
             **options,
             **experts,
@@ -122,7 +138,6 @@ def load_model(
             have=f"{len(missing)} missing, first {missing[0]}",
             fix="Give a checkpoint of a causal language model, head included.",
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return LanguageModel(model.to(device).eval(), tokenizer, str(name))
 
 

@@ -236,3 +236,10 @@ print(resident() - before)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 110
+
+
+def test_tf32_needs_a_gpu(saved: Path) -> None:
+    with pytest.raises(ModelError, match="NVIDIA") as error:
+        load_model(saved, dtype="tf32", device="cpu")
+    assert "cpu" in (error.value.have or "")
+    assert load_model(saved, device="cpu").precision == "float32"
