@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +77,34 @@ def join_documents(folder: Path, tables: Sequence[DocumentTable]) -> None:
 
 
 def _record_batch(rows: list[tuple[Document, list[int]]]) -> Any:
-    columns = [
+    """Built from buffers: `pa.array`, and `to_numpy` too, imports pandas to ask whether it is wanted: 40 MB."""
+    strings = (
         [document.id for document, _ in rows],
         [document.source for document, _ in rows],
         [document.text for document, _ in rows],
         [json.dumps(document.metadata, ensure_ascii=True) for document, _ in rows],
-        [tokens for _, tokens in rows],
-    ]
-    return pa.record_batch(
-        [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
     )
+    tokens = [tokens for _, tokens in rows]
+    values = np.fromiter(chain.from_iterable(tokens), np.int32)
+    ids = pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(values)])
+    lists = pa.Array.from_buffers(
+        pa.large_list(pa.int32()), len(tokens), [None, _offsets(tokens)], children=[ids]
+    )
+    columns = (*map(_strings, strings), lists)
+    return pa.record_batch(
+        [column.cast(field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
+    )
+
+
+def _strings(texts: Sequence[str]) -> Any:
+    encoded = [text.encode() for text in texts]
+    buffers = [None, _offsets(encoded), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
+
+
+def _offsets(parts: Sequence[Sized]) -> Any:
+    """Where each part begins and the last one ends, in bytes or items of all of them joined."""
+    return pa.py_buffer(np.cumsum([0, *map(len, parts)], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -155,7 +174,7 @@ class DocumentTable:
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each document, `[D]`."""
-        parts = [batch.column("tokens").value_lengths().to_numpy() for batch in self.batches]
+        parts = [np.from_dlpack(batch.column("tokens").value_lengths()) for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
     def text(self, index: int) -> str:
@@ -183,4 +202,4 @@ class DocumentTable:
 
     def tokens(self, index: int) -> npt.NDArray[np.int32]:
         """Token ids of the document in column `index`."""
-        return np.asarray(self._cell("tokens", index).values.to_numpy())
+        return np.asarray(np.from_dlpack(self._cell("tokens", index).values), np.int32)

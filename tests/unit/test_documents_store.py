@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +91,19 @@ def test_no_documents_are_an_empty_table(tmp_path: Path) -> None:
     table = DocumentTable(tmp_path)
     assert len(table) == 0
     assert table.ids.shape == table.lengths.shape == (0,)
+
+
+def test_documents_do_not_take_pandas_with_them(tmp_path: Path) -> None:
+    """40 MB and half a second of every fit and score."""
+    code = f"""
+import sys
+from pathlib import Path
+from influence.store.documents import DocumentTable, write_documents
+from influence.types import Document
+write_documents(Path({str(tmp_path)!r}), iter([(Document("a", "b"), [1, 2])]))
+table = DocumentTable(Path({str(tmp_path)!r}))
+assert table.tokens(0).tolist() == [1, 2] and table.lengths.tolist() == [2] and table.text(0) == "b"
+print("pandas" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
