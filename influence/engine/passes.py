@@ -21,7 +21,7 @@ from influence.errors import ComputeError
 from influence.models.capture import capture
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
-from influence.models.losses import nll_and_gradient_
+from influence.models.losses import SummedNll
 from influence.store.documents import DocumentTable
 
 #: `(index of the layer, a_BTI with the bias's 1, s_BTO)`.
@@ -59,12 +59,13 @@ def backward(
     with capture(model.model, layers, batch.input_ids.shape, consume):
         logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
-        nll_BT, gradient_BTV = nll_and_gradient_(logits_BTV, label_BT, batch.loss_BT)
-        logits_BTV.backward(gradient_BTV)
+        nll_BT: Tensor = SummedNll.apply(logits_BTV, label_BT, batch.loss_BT)  # type: ignore[no-untyped-call]
+        del logits_BTV
+        nll_BT.sum().backward()
     finite_L2 = torch.isfinite(torch.stack([sums[index] for index in range(len(layers))]))
     if not finite_L2.all():
         raise _not_finite(model, layers, finite_L2, what)
-    return nll_BT.sum(-1)
+    return nll_BT.detach().sum(-1)
 
 
 def _not_finite(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,6 +50,26 @@ def nll_and_gradient_(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -
         p_KV.scatter_add_(1, index_K1, p_KV.new_full(index_K1.shape, -1))
         g_KV.copy_(p_KV.masked_fill_(ignored_K1, 0))
     return nll_N.view(labels_BT.shape)[:, :-1], gradient_NV.view_as(logits_BTV)
+
+
+class SummedNll(torch.autograd.Function):
+    """`token_nll` `[B, T - 1]` of logits that nobody else reads, for a backward pass of its sum, and of that alone.
+
+    The gradient takes the place of the logits, and goes as soon as the head has read it: both may be most of a pass's
+    memory. Let go of the logits before the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> Tensor:
+        """See `nll_and_gradient_`."""
+        nll_BT, ctx.gradient_BTV = nll_and_gradient_(logits_BTV, label_BT, counts_BT)
+        return nll_BT
+
+    @staticmethod
+    def backward(ctx: Any, ones_BT: Tensor) -> tuple[Tensor, None, None]:
+        """What comes from a sum is 1."""
+        gradient_BTV, ctx.gradient_BTV = ctx.gradient_BTV, None
+        return gradient_BTV, None, None
 
 
 def _moved(label_BT: Tensor, counts_BT: Tensor) -> Tensor:

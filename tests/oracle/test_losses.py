@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from influence.models import losses
-from influence.models.losses import nll_and_gradient_, token_nll
+from influence.models.losses import SummedNll, nll_and_gradient_, token_nll
 
 VOCABULARY = 11
 
@@ -36,6 +36,16 @@ def test_it_is_what_autograd_gives(dtype: torch.dtype, chunk: int, monkeypatch: 
     nll_BT, gradient_BTV = nll_and_gradient_(logits(dtype), *batch())
     torch.testing.assert_close(nll_BT, expected_BT.detach())
     torch.testing.assert_close(gradient_BTV, leaf_BTV.grad)
+
+
+def test_a_backward_pass_of_the_sum_is_what_autograd_gives() -> None:
+    hidden_BTV = logits(torch.float64)
+    found, expected = (hidden_BTV.clone().requires_grad_() for _ in range(2))
+    nll_BT = SummedNll.apply(2 * found, *batch())
+    nll_BT.sum().backward()
+    token_nll(2 * expected, *batch()).sum().backward()
+    torch.testing.assert_close(nll_BT, token_nll(2 * hidden_BTV, *batch()))
+    torch.testing.assert_close(found.grad, expected.grad)
 
 
 def test_it_takes_the_place_of_the_logits() -> None:
