@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _IGNORED = -100
-#: Logits whose gradient is made at a time: what fits a cache.
-_CHUNK_ELEMENTS = 1 << 20
+#: Logits whose gradient is made at a time, on a CPU and elsewhere: what fits a cache, and what fills a GPU.
+_CPU_CHUNK, _CHUNK = 1 << 20, 1 << 26
 
 
 def token_nll(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -> Tensor:
@@ -39,7 +39,8 @@ def nll_and_gradient_(logits_BTV: Tensor, label_BT: Tensor, counts_BT: Tensor) -
     label_N = labels_BT.flatten()
     gradient_NV = logits_BTV.detach().flatten(0, 1)
     nll_N = torch.empty(label_N.shape, dtype=_at_least_fp32(logits_BTV), device=label_N.device)
-    size = max(1, _CHUNK_ELEMENTS // gradient_NV.shape[1])
+    chunk = _CPU_CHUNK if gradient_NV.device.type == "cpu" else _CHUNK
+    size = max(1, chunk // gradient_NV.shape[1])
     for label_K, nll_K, g_KV in zip(*(x.split(size) for x in (label_N, nll_N, gradient_NV)), strict=True):
         ignored_K1 = (label_K == _IGNORED)[:, None]
         index_K1 = label_K[:, None].masked_fill(ignored_K1, 0)

@@ -29,7 +29,7 @@ def logits(dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("chunk", [1, 4 * VOCABULARY, 1000])
 def test_it_is_what_autograd_gives(dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(losses, "_CPU_CHUNK", chunk)
     leaf_BTV = logits(dtype).requires_grad_()
     expected_BT = token_nll(leaf_BTV, *batch())
     expected_BT.sum().backward()
