@@ -85,7 +85,7 @@ def test_a_query_file_with_other_places_named(
     assert done.exit_code == 0, done.stderr
     scores = open_scores(tmp_path / "a")
     assert [query.id for query in scores.queries] == ["q0", "q1", "q2"]
-    assert scores.documents_scored == 10
+    assert scores.documents_scored == 4  # 2 % of 200
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["config"]["index"]["by"] == "dot"
     assert manifest["provenance"]["command"].startswith("influence index search")
