@@ -137,8 +137,7 @@ def search_index(
         "documents": len(index.documents),
         "depth": depth,
         "r_of_estimates": _agreement(np.asarray(estimates["estimate"][:, columns]), scored["dot"]),
-        "summary": f"{len(columns):,} of {len(index.documents):,} documents scored: "
-        f"the best {depth:,} of every query by the index's estimates, and more",
+        "summary": f"{len(columns):,} of {len(index.documents):,} documents scored: " + _depth(depth),
         "tokens": index.manifest["provenance"]["tokens"],
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
@@ -146,6 +145,12 @@ def search_index(
     finish(folder, manifest, provenance(time.monotonic() - started, **facts))
     shutil.rmtree(folder / _RESCORED)
     return open_scores(folder)
+
+
+def _depth(depth: int) -> str:
+    if depth:
+        return f"the best {depth:,} of every query by the index's estimates, and more"
+    return "of some queries not even the best one by the index's estimates; a larger --best scores more"
 
 
 def compared_part(best: float) -> float:

@@ -72,6 +72,16 @@ def partial_scores(made: Made, full: SketchIndex, tmp_path: Path) -> Scores:
     return search_index(full, MODEL, made.factors, QUERIES, tmp_path / "found", best=1 / 3)
 
 
+def test_too_small_a_part_for_some_queries_is_said(made: Made, full: SketchIndex, tmp_path: Path) -> None:
+    one, third = (
+        search_index(full, MODEL, made.factors, QUERIES, tmp_path / name, best=best)
+        for name, best in (("one", 1e-9), ("third", 1 / 3))
+    )
+    assert "not even the best one" in one.manifest["provenance"]["summary"]
+    assert "the best" in third.manifest["provenance"]["summary"]
+    assert "larger" not in third.manifest["provenance"]["summary"]
+
+
 @pytest.mark.parametrize("kind", ["random", "weighted", "data"])
 def test_with_room_for_every_number_the_estimates_are_the_scores(
     made: Made, tmp_path: Path, kind: str
