@@ -90,7 +90,7 @@ def load_model(
 
     Args:
         name: A folder saved by `save_pretrained`, or a name on the hub.
-        dtype: What it computes in. `tf32` sets `torch.set_float32_matmul_precision("high")` for the process.
+        dtype: What it computes in; see `dtype_and_device`.
         device: Defaults to a GPU where there is one.
         revision: A branch, tag or commit of a hub model, such as `step1000`.
         trust_remote_code: Run code that comes with the checkpoint. Off unless you ask for it.
@@ -99,15 +99,7 @@ def load_model(
         ModelError: no such model, the hub cannot be reached, it is no causal language model, or tf32 without a GPU.
     """
     path = Path(name)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if dtype == "tf32":
-        if not device.startswith("cuda"):
-            raise ModelError(
-                "tf32 is a precision of NVIDIA GPUs.",
-                have=f"the model is to lie on {device}",
-                fix="Use --dtype float32 or bfloat16.",
-            )
-        torch.set_float32_matmul_precision("high")
+    weights, device = dtype_and_device(dtype, device)
     if path.exists() and not (path / "config.json").is_file():
         raise ModelError(
             f"{path} is not a model folder.",
@@ -123,7 +115,7 @@ def load_model(
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(name),
             config=config,
-            dtype=getattr(torch, "float32" if dtype == "tf32" else dtype),
+            dtype=weights,
             output_loading_info=True,
             **options,
             **experts,
@@ -139,6 +131,25 @@ def load_model(
             fix="Give a checkpoint of a causal language model, head included.",
         )
     return LanguageModel(model.to(device).eval(), tokenizer, str(name))
+
+
+def dtype_and_device(dtype: DType, device: str | None) -> tuple[torch.dtype, str]:
+    """What the weights of a model lie in, and where; `tf32` sets `torch.set_float32_matmul_precision("high")`.
+
+    Raises:
+        ModelError: tf32 without a GPU.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype != "tf32":
+        return getattr(torch, dtype), device
+    if not device.startswith("cuda"):
+        raise ModelError(
+            "tf32 is a precision of NVIDIA GPUs.",
+            have=f"the model is to lie on {device}",
+            fix="Use --dtype float32 or bfloat16.",
+        )
+    torch.set_float32_matmul_precision("high")
+    return torch.float32, device
 
 
 def _explain(name: str, error: Exception) -> ModelError:

@@ -11,6 +11,7 @@ from tiny import tiny_model
 from torch import nn
 
 from influence.data.chains.task import ChainExample, Task
+from influence.errors import ModelError
 from influence.train.internalize.batches import Cut
 from influence.train.internalize.generate import Marks, Prompt, generate
 from influence.train.internalize.kd.models import Carry, Coupled, Emulator, Student, load, save
@@ -250,3 +251,9 @@ def test_what_is_saved_loads_again_and_as_a_plain_model(tmp_path: Any, kind: str
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     plain = AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(plain.eval()(IDS_BT).logits, made.base.eval()(IDS_BT).logits)
+
+
+def test_tf32_needs_a_gpu(tmp_path: Any) -> None:
+    save(Student(_base()), tmp_path)
+    with pytest.raises(ModelError, match="NVIDIA"):
+        load(tmp_path, "tf32", device="cpu")

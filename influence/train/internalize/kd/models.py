@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from influence.errors import StoreError
 from influence.files import whole_file
-from influence.models.load import DType, LanguageModel
+from influence.models.load import DType, LanguageModel, dtype_and_device
 from influence.store.artefact import write_json
 from influence.train.internalize.batches import Batch
 from influence.train.internalize.kd.states import at, blocks, changed_inputs, put
@@ -212,14 +212,15 @@ def save(module: Student | Emulator, folder: Path) -> None:
 
 
 def load(folder: Path, dtype: DType = "float32", device: str | None = None) -> Student | Emulator:
-    """What `save` wrote; StoreError where it is damaged."""
+    """What `save` wrote; StoreError where it is damaged, ModelError for tf32 without a GPU."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    weights, device = dtype_and_device(dtype, device)
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         beside = load_file(folder / _WEIGHTS)
-        base = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=weights)
         student = about["kind"] == "student"
         module = Student(base) if student else Emulator(base, int(about["components"]))
         found = module.load_state_dict(beside, strict=False)
@@ -232,8 +233,7 @@ def load(folder: Path, dtype: DType = "float32", device: str | None = None) -> S
             have=f"{type(error).__name__}: {error}",
             fix="Train it again with influence train icot-kd.",
         ) from error
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return module.to(device, getattr(torch, dtype)).eval()
+    return module.to(device, weights).eval()
 
 
 def load_coupled(folder: Path, dtype: DType = "float32", device: str | None = None) -> LanguageModel:
