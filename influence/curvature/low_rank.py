@@ -60,6 +60,12 @@ class LowRank:
         right_KI, right_K = _rounded(self.right)
         return LowRank(left_KO, right_KI, self.scale * left_K * right_K, self.ranks)
 
+    def some(self, rows: slice) -> LowRank:
+        """Some of the queries, which follow each other."""
+        begin, end, _ = rows.indices(len(self.ranks))
+        kept = slice(sum(self.ranks[:begin]), sum(self.ranks[:end]))
+        return LowRank(self.left[kept], self.right[kept], self.scale[kept], self.ranks[begin:end])
+
     def apart(self) -> list[LowRank]:
         """Each query by itself."""
         left, right, scale = (rows.split(self.ranks) for rows in (self.left, self.right, self.scale))
@@ -67,7 +73,7 @@ class LowRank:
 
     def dense(self, rows: slice, dtype: torch.dtype, outputs: slice = slice(None)) -> Tensor:
         """`P` of some of the queries, and of some outputs: `[Q, O, I]`."""
-        some = self.apart()[rows]
+        some = self.some(rows).apart()
         return torch.stack(
             [(one.scale[:, None] * one.left[:, outputs]).to(dtype).mT @ one.right.to(dtype) for one in some]
         )

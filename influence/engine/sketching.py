@@ -49,7 +49,7 @@ class QuerySketches(NamedTuple):
     """Some queries, as they meet documents.
 
     Attributes:
-        code: `[Q, KS × KA]` of each layer; of low-rank sketches `[Q, ks × ka]`.
+        code: Of low-rank sketches `[Q, ks × ka]` of each layer; of others one `[Q, Σ KS × KA]`.
         rows: Of low-rank sketches: the directions in which each layer is compared, `[ks, KS]` and `[ka, KA]`; empty
             where all are.
     """
@@ -138,9 +138,9 @@ class Sketcher:
         """Sketches of preconditioned gradients.
 
         Args:
-            dtype: In which they are compared.
             part: Of the numbers of a gradient in which low-rank sketches are compared: the directions that these
                 queries take most of. Comparing in all of them costs what exact products cost.
+            dtype: In which they are compared.
         """
         sketches = [
             LayerSketch(
@@ -165,13 +165,14 @@ class Sketcher:
         code = [
             sketch_queries(p_QOI, sketch).to(dtype) for p_QOI, sketch in zip(gradients, sketches, strict=True)
         ]
+        code = code if self.rank else [torch.cat(code, 1)]
         return QuerySketches(code, [(rows_S.to(dtype), rows_A.to(dtype)) for rows_S, rows_A in rows])
 
     def products(self, queries: QuerySketches, stored: Sketches) -> npt.NDArray[np.float32]:
         """Dot products of query sketches with stored ones of norm 1, `[Q, N]`."""
         code_NK = torch.from_numpy(stored.code).to(queries.code[0])
         if not self.rank:
-            return np.asarray((torch.cat(queries.code, 1) @ code_NK.mT).float().cpu())
+            return np.asarray((queries.code[0] @ code_NK.mT).float().cpu())
         values_NLR = torch.from_numpy(stored.spectrum.astype(np.float32)).to(code_NK)
         values_NLR = values_NLR.unflatten(1, (len(self.sketches), self.rank))
         product_QN = code_NK.new_zeros(len(queries.code[0]), len(code_NK), dtype=torch.float32)

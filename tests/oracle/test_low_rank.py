@@ -70,6 +70,14 @@ def test_the_rank_is_the_least_that_loses_no_more(error: float, seed: int, tall:
     assert needed <= len(u_RO) <= needed + 1  # the search is only nearly exact
 
 
+def test_some_queries_and_outputs_are_those_of_all() -> None:
+    _, found = cut(0.3)
+    whole_QOI = found.dense(slice(None), torch.float64)
+    for rows in (slice(0, 1), slice(1, 3), slice(2, 99)):
+        part_QoI = found.dense(rows, torch.float64, slice(3, 7))
+        torch.testing.assert_close(part_QoI, whole_QOI[rows, 3:7])
+
+
 def test_nothing_is_lost_where_nothing_may_be_lost() -> None:
     p_QOI, found = cut(
         1e-12, document_roots(numbers(OUTPUTS, seed=4).square(), numbers(INPUTS, seed=5).square())
