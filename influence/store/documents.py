@@ -90,13 +90,13 @@ def _record_batch(rows: list[tuple[Document, list[int]]]) -> Any:
     lists = pa.Array.from_buffers(
         pa.large_list(pa.int32()), len(tokens), [None, _offsets(tokens)], children=[ids]
     )
-    columns = (*map(_strings, strings), lists)
+    columns = (*map(_string_array, strings), lists)
     return pa.record_batch(
         [column.cast(field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
     )
 
 
-def _strings(texts: Sequence[str]) -> Any:
+def _string_array(texts: Sequence[str]) -> Any:
     encoded = [text.encode() for text in texts]
     buffers = [None, _offsets(encoded), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
