@@ -1,24 +1,28 @@
-"""Chat completions of any OpenAI-compatible server (vLLM, llama.cpp, a hosted one), with the standard library alone.
+"""Chat completions of any OpenAI-compatible server (vLLM, llama.cpp, a hosted one).
 
 Several requests run at a time. What fails for a passing reason (429, 5xx, a timeout, a cut connection, a body that is
 not JSON) is tried again with growing pauses, as long as the server asks for where it does.
+
+The server is not trusted. No redirect is followed, so the API key reaches the address it was given for and no other;
+one try has a total time, and a reply a largest size.
 """
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
 import os
 import random
+import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
+
+import httpx2
 
 from influence.errors import ComputeError, InputError
 
@@ -27,6 +31,7 @@ Json = Mapping[str, Any]
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
 _LONGEST_PAUSE = 60.0
+_LARGEST_REPLY = 16 * 2**20  # bytes: a reply of 100,000 tokens with all its fields is below 1 MB
 
 
 class TryAgain(Exception):
@@ -68,7 +73,7 @@ class ChatClient:
         api_key: Sent as a bearer token; by default the environment's OPENAI_API_KEY, if it is set.
         concurrency: Requests at a time.
         attempts: Tries of one request.
-        timeout: Seconds one try may take.
+        timeout: Seconds one try may take from its start to the last byte of the reply.
         per_minute: Most requests a minute, retries included; no limit by default.
 
     Raises (on use):
@@ -87,7 +92,11 @@ class ChatClient:
     _pace: _Pace = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
+        try:
+            url = httpx2.URL(self.url)
+        except httpx2.InvalidURL:
+            url = httpx2.URL("")
+        if url.scheme not in ("http", "https") or not url.host:
             raise InputError(
                 f"{self.url!r} is not the address of a server.", fix="It starts with http:// or https://."
             )
@@ -169,30 +178,56 @@ class ChatClient:
 
     def _request(self, path: str, body: Json | None) -> dict[str, Any]:
         self._pace.wait()
-        key = self.api_key or os.environ.get("OPENAI_API_KEY")
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url.rstrip("/") + path, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                answer = json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read(2000).decode("utf-8", "replace")
-            if error.code in _PASSING:
-                raise TryAgain(
-                    f"HTTP {error.code}: {text[:200]}", _seconds(error.headers.get("Retry-After"))
-                ) from error
-            raise InputError(
-                f"The server at {self.url} refused the request.", have=f"HTTP {error.code}: {text[:400]}"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:  # URLError, timeouts, cut connections
+            response, text = asyncio.run(asyncio.wait_for(self._exchange(path, body), self.timeout))
+        except TimeoutError as error:
+            raise TryAgain(f"no whole reply within {self.timeout:g} seconds") from error
+        except httpx2.HTTPError as error:  # no connection, a cut one, a reply that is not HTTP
             raise TryAgain(f"{type(error).__name__}: {error}") from error
-        except ValueError as error:
+        start = text[:400].decode("utf-8", "replace")
+        if response.is_redirect:
+            raise InputError(
+                f"The server at {self.url} sends requests elsewhere, and redirects are not followed: "
+                "the API key would go to another address.",
+                have=f"HTTP {response.status_code} to {response.headers.get('Location', '')[:200]!r}",
+                fix="If you trust that address, name it in the place of this one.",
+            )
+        if response.status_code in _PASSING:
+            raise TryAgain(
+                f"HTTP {response.status_code}: {start[:200]}", _seconds(response.headers.get("Retry-After"))
+            )
+        if not response.is_success:
+            raise InputError(
+                f"The server at {self.url} refused the request.", have=f"HTTP {response.status_code}: {start}"
+            )
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError) as error:  # RecursionError: nested thousands of levels deep
             raise TryAgain(f"The reply is not JSON: {error}") from error
         if not isinstance(answer, dict):
             raise TryAgain("The reply is not a JSON object.")
         return answer
+
+    async def _exchange(self, path: str, body: Json | None) -> tuple[httpx2.Response, bytes]:
+        key = self.api_key or os.environ.get("OPENAI_API_KEY")
+        # A compressed reply could unpack to any size: none is asked for, and none would be unpacked.
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        method, url = "GET" if body is None else "POST", self.url.rstrip("/") + path
+        async with (
+            httpx2.AsyncClient(verify=_certificates(), timeout=None, follow_redirects=False) as client,
+            client.stream(method, url, json=body, headers=headers) as response,
+        ):
+            text = bytearray()
+            async for part in response.aiter_raw():
+                text += part
+                if len(text) > _LARGEST_REPLY:
+                    raise TryAgain(f"the reply is larger than {_LARGEST_REPLY:,} bytes")
+            return response, bytes(text)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
 
 
 def _seconds(retry_after: str | None) -> float:

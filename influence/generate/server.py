@@ -54,6 +54,6 @@ def _reply(answer: Json) -> Reply:
 def _count(answer: Json, name: str) -> int:
     usage = answer.get("usage")
     count = usage.get(name) if isinstance(usage, dict) else None
-    if not isinstance(count, int) or count < 0:
+    if not isinstance(count, int) or not 0 <= count < 2**31:
         raise TryAgain(f"The reply does not say how many tokens it has (usage.{name}).")
     return count

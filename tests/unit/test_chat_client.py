@@ -1,0 +1,174 @@
+"""A chat client against a server that sends the key elsewhere, never ends a reply, or sends an absurd one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from influence.analysis.openai_judge import OpenAIJudge
+from influence.errors import ComputeError, InputError
+from influence.generate.client import ChatClient, content
+from influence.generate.request import Request, Sampling
+from influence.generate.server import ServerGenerator
+
+#: Writes a whole reply, status line included.
+Respond = Callable[[BaseHTTPRequestHandler], None]
+GOOD = json.dumps(
+    {
+        "data": [{"id": "tiny"}],
+        "choices": [{"message": {"content": "stolen"}}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+    }
+).encode()
+
+
+class Server:
+    """Answers every request by `respond`, and keeps the headers that came."""
+
+    def __init__(self, respond: Respond) -> None:
+        self.headers: list[dict[str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *arguments: Any) -> None: ...
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                outer.headers.append(dict(self.headers))
+                respond(self)
+
+            do_GET = do_POST
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.handle_error = lambda *arguments: None  # type: ignore[method-assign]
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """No more requests."""
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Respond], Server]]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    servers: list[Server] = []
+
+    def start(respond: Respond) -> Server:
+        servers.append(Server(respond))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes = GOOD, **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def ask(client: ChatClient) -> list[str]:
+    return [text for _, text in client.chat(["hello"], [{"max_tokens": 3}], content)]
+
+
+@pytest.mark.parametrize("model", ["", "tiny"])  # the listing of models, and the question itself
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(serve: Callable[[Respond], Server], status: int, model: str) -> None:
+    thief = serve(lambda handler: send(handler, 200))
+    server = serve(lambda handler: send(handler, status, Location=f"{thief.url}/chat/completions"))
+    with pytest.raises(InputError, match=r"redirects are not followed(.|\n)*name it"):
+        ask(ChatClient(server.url, model))
+    assert thief.headers == []
+    assert [headers["Authorization"] for headers in server.headers] == ["Bearer sesame"]
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1:1/x", "file:///etc/passwd", "//other/v1", "\x1b[2J"])
+def test_a_redirect_to_anything_is_refused(serve: Callable[[Respond], Server], location: str) -> None:
+    server = serve(lambda handler: send(handler, 302, Location=location))
+    with pytest.raises(InputError, match="redirects are not followed") as caught:
+        ask(ChatClient(server.url, "tiny"))
+    assert "\x1b" not in str(caught.value)
+
+
+def test_generator_and_judge_keep_the_key(serve: Callable[[Respond], Server]) -> None:
+    thief = serve(lambda handler: send(handler, 200))
+    server = serve(lambda handler: send(handler, 307, Location=thief.url))
+    with pytest.raises(InputError, match="redirects are not followed"):
+        list(ServerGenerator(ChatClient(server.url, "tiny")).replies([Request("hello", Sampling())]))
+    with pytest.raises(InputError, match="redirects are not followed"):
+        list(OpenAIJudge(server.url, "tiny").replies(["hello"]))
+    assert thief.headers == []
+
+
+def drip(handler: BaseHTTPRequestHandler, headers_too: bool) -> None:
+    if not headers_too:
+        handler.send_response(200)
+        handler.end_headers()
+    for _ in range(200):  # a byte every 50 ms, for 10 seconds
+        handler.wfile.write(b" " if not headers_too else b"H")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("headers_too", [False, True])
+def test_a_reply_that_drips_ends_in_time(serve: Callable[[Respond], Server], headers_too: bool) -> None:
+    server = serve(lambda handler: drip(handler, headers_too))
+    start = time.monotonic()
+    with pytest.raises(ComputeError, match=r"no whole reply within 0\.4 seconds"):
+        ask(ChatClient(server.url, "tiny", timeout=0.4, attempts=2, sleep=lambda seconds: None))
+    assert time.monotonic() - start < 4
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b" " * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("respond", "reason"),
+    [
+        (endless, "larger than"),
+        (lambda handler: send(handler, 200, b"[" * 10**6), "not JSON"),
+        (lambda handler: send(handler, 200, b'{"a":' * 10**6), "not JSON"),
+        (lambda handler: send(handler, 200, b'{"a": ' + b"9" * 10**5 + b"}"), "not JSON"),
+        (lambda handler: send(handler, 200, b"\xff\xfe\x00"), "not JSON"),
+        (lambda handler: send(handler, 200, gzip.compress(GOOD), Content_Encoding="gzip"), "not JSON"),
+        (lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n"), "ProtocolError"),
+    ],
+)
+def test_an_absurd_reply_is_an_error(
+    serve: Callable[[Respond], Server], respond: Respond, reason: str
+) -> None:
+    server = serve(respond)
+    with pytest.raises(ComputeError, match=reason):
+        ask(ChatClient(server.url, "tiny", attempts=2, sleep=lambda seconds: None))
+
+
+def test_an_absurd_count_of_tokens_is_an_error(serve: Callable[[Respond], Server]) -> None:
+    body = GOOD.replace(b'"completion_tokens": 1', b'"completion_tokens": 1' + b"0" * 99)
+    server = serve(lambda handler: send(handler, 200, body))
+    client = ChatClient(server.url, "tiny", attempts=1)
+    with pytest.raises(ComputeError, match="how many tokens"):
+        list(ServerGenerator(client).replies([Request("hello", Sampling())]))
+
+
+@pytest.mark.parametrize("url", ["ftp://host/v1", "http://", "https:///v1", "http://[::1", "HTTP", "http:/x"])
+def test_only_addresses_of_a_server(url: str) -> None:
+    with pytest.raises(InputError, match="http"):
+        ChatClient(url)
