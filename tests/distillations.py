@@ -9,13 +9,13 @@ from pretended import Pretender
 
 from influence.data.tasks.item import Item
 from influence.data.tasks.last_letter import last_letter
+from influence.distill.distillation import KIND, Recipe
+from influence.distill.evaluate import Answer, write_answers
+from influence.distill.filter import filter_traces
+from influence.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
+from influence.distill.sample import Plan, sample
+from influence.distill.systems import named_system
 from influence.store.artefact import claim, finish, write_json
-from influence.train.distill.distillation import KIND, Recipe
-from influence.train.distill.evaluate import Answer, write_answers
-from influence.train.distill.filter import filter_traces
-from influence.train.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
-from influence.train.distill.sample import Plan, sample
-from influence.train.distill.systems import named_system
 
 #: Right answers of 40, tokens an input.
 MODELS = {

@@ -55,10 +55,10 @@ def corpus_task(
     from influence.data.chains.kinds import COUNTS, choose
     from influence.data.chains.task import read_task
     from influence.data.miniworld.corpus import write_corpus
-    from influence.train.internalize.documents import task_documents
-    from influence.train.internalize.scoring import asked_examples
-    from influence.train.internalize.stages import read_stage
-    from influence.train.internalize.texts import Texts
+    from influence.subjects.documents import task_documents
+    from influence.subjects.scoring import asked_examples
+    from influence.subjects.texts import Texts
+    from influence.train.stepwise.stages import read_stage
 
     stage, read = read_stage(model), read_task(task)
     foreign = read_task(other) if other is not None else None
@@ -103,7 +103,7 @@ def corpus_distillation(run: Path, out: Path, asked: int) -> None:
     """
     from influence.data.miniworld.corpus import write_corpus
     from influence.data.queries import write_queries
-    from influence.train.distill.views import distillation_documents, distillation_queries
+    from influence.subjects.distillation import distillation_documents, distillation_queries
 
     queries, documents = distillation_queries(run, asked), distillation_documents(run)
     path = write_corpus(documents, out)

@@ -73,7 +73,7 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     replies.jsonl, to which each reply is added when it arrives: the same command after a kill asks for the others only.
     """
     from influence.cli.progress import Bar
-    from influence.train.distill.sample import sample as run
+    from influence.distill.sample import sample as run
 
     price = _price(settings.pop("price"))
     system, plan = taken_system(settings)
@@ -130,8 +130,8 @@ def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> 
     OUT has pairs.jsonl (prompt, completion) for those kept, outcomes.jsonl with what became of every input and why,
     and summary.json. Where right answers are known they only measure: the accuracy of the targets.
     """
-    from influence.train.distill.filter import filter_traces
-    from influence.train.distill.prompt_files import Prompts
+    from influence.distill.filter import filter_traces
+    from influence.distill.prompt_files import Prompts
 
     own = None if prompts is None else Prompts(prompts)
     summary = filter_traces(samples, out, prompts=own, **settings)
@@ -143,8 +143,8 @@ def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> 
 @click.argument("folder", type=click.Path(path_type=Path))
 def prompts(folder: Path) -> None:
     """Write all prompts into FOLDER, to edit and to use by --prompts FOLDER."""
+    from influence.distill.prompt_files import Prompts
     from influence.errors import InputError
-    from influence.train.distill.prompt_files import Prompts
 
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} already holds files.", fix="Name a new folder.")

@@ -13,10 +13,10 @@ from influence.cli.options import device_options
 
 if TYPE_CHECKING:
     from influence.data.tasks.task import QuestionTask
+    from influence.distill.internalisers.settings import TuneSettings
+    from influence.distill.sample import Plan
+    from influence.distill.systems.base import System
     from influence.generate.request import Generator
-    from influence.train.distill.internalisers.settings import TuneSettings
-    from influence.train.distill.sample import Plan
-    from influence.train.distill.systems.base import System
 
 Command = Callable[..., Any]
 
@@ -127,9 +127,9 @@ def taken_system(settings: dict[str, Any]) -> tuple[System, Plan]:
     """Take the arguments of `system_options` out of what a command got: the system, and what is not its default."""
     import dataclasses
 
-    from influence.train.distill.prompt_files import Prompts
-    from influence.train.distill.sample import Plan
-    from influence.train.distill.systems import named_system
+    from influence.distill.prompt_files import Prompts
+    from influence.distill.sample import Plan
+    from influence.distill.systems import named_system
 
     name, prompts, filter_, samples = (settings.pop(name) for name in _SYSTEM)
     given = {name: value for name in _SAMPLING if (value := settings.pop(name)) is not None}
@@ -227,7 +227,7 @@ def tune_options(command: Command) -> Command:
 
 def taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
     """Take the arguments of `tune_options` out of what a command got; an option without effect is refused."""
-    from influence.train.distill.internalisers.settings import TuneSettings
+    from influence.distill.internalisers.settings import TuneSettings
 
     chosen = {name: settings.pop(name) for name in (*_TUNE, *_STEPWISE)}
     _check_effect(chosen)

@@ -20,8 +20,8 @@ from influence.cli.distill_options import (
 from influence.cli.options import out_option
 
 if TYPE_CHECKING:
-    from influence.train.distill.systems.base import System
-    from influence.train.distill.wordings import Wordings
+    from influence.distill.systems.base import System
+    from influence.distill.wordings import Wordings
 
 _ANSWER_TOKENS = click.option(
     "--answer-tokens",
@@ -38,7 +38,7 @@ _WORDINGS = click.option(
 
 
 def _taken_wordings(folder: Path | None, system: System) -> Wordings:
-    from influence.train.distill.wordings import SHIPPED, Wordings
+    from influence.distill.wordings import SHIPPED, Wordings
 
     return Wordings(system.prompts, folder or SHIPPED)
 
@@ -82,8 +82,8 @@ def run(
     OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
     """
     from influence.cli.progress import Bar
+    from influence.distill.distillation import Recipe, distil
     from influence.report.distillation import write_results
-    from influence.train.distill.distillation import Recipe, distil
 
     if model.startswith("openai:") and weights is None:
         raise click.UsageError("A server's model cannot be tuned. Name the same model's folder by --weights.")
@@ -127,8 +127,8 @@ def tune(
     pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, **settings: Any
 ) -> None:
     """Tune a model on PAIRS, as `influence distill filter` leaves them, to answer at once."""
-    from influence.train.distill.internalisers.internalise import internalise
-    from influence.train.distill.lessons import read_lessons
+    from influence.distill.internalisers.internalise import internalise
+    from influence.distill.lessons import read_lessons
 
     chosen = taken_tune(settings, seed, answer_tokens)
     lessons = read_lessons(pairs, samples)
@@ -179,14 +179,14 @@ def evaluate(
     import time
 
     from influence.cli.progress import Bar
+    from influence.distill.evaluate import check_labels, evaluate_models
+    from influence.distill.names import DISTILLED
+    from influence.distill.prompt_files import Prompts
+    from influence.distill.wordings import SHIPPED, Wordings
     from influence.errors import InputError
     from influence.provenance import provenance
     from influence.report.distillation import write_tables
     from influence.store.artefact import claim, finish, open_complete
-    from influence.train.distill.evaluate import check_labels, evaluate_models
-    from influence.train.distill.names import DISTILLED
-    from influence.train.distill.prompt_files import Prompts
-    from influence.train.distill.wordings import SHIPPED, Wordings
 
     started = time.monotonic()
     models = {DISTILLED: tuned}

@@ -57,8 +57,8 @@ def evaluate(stages: tuple[Path, ...], task: Path, no_cot: Path | None, **settin
     from influence.analysis.internalization import pooled_rows, read_evaluation, stage_rows
     from influence.data.chains.task import read_task
     from influence.report.internalization import write_results
-    from influence.train.internalize.evaluate import Settings
-    from influence.train.internalize.evaluate import evaluate as run
+    from influence.train.evaluate import Settings
+    from influence.train.evaluate import evaluate as run
 
     logging.disable_progress_bar()  # one for each stage that is loaded
     runs = run(stages, read_task(task), no_cot=no_cot, settings=Settings(**settings))

@@ -190,8 +190,8 @@ def _train(mode: Any, task: Path, model: str, out: Path, resume_seconds: float, 
     from transformers.utils import logging
 
     from influence.data.chains.task import read_task
-    from influence.train.internalize.settings import Settings
-    from influence.train.internalize.stepwise import internalize
+    from influence.train.stepwise.run import internalize
+    from influence.train.stepwise.settings import Settings
 
     logging.disable_progress_bar()  # one for each checkpoint
     record = internalize(

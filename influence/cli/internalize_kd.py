@@ -64,8 +64,8 @@ def icot_kd(
 ) -> None:
     """Distil a chain of thought: a student learns to read a teacher's hidden states, an emulator to predict them."""
     from influence.data.chains.task import read_task
-    from influence.train.internalize.kd.run import icot_kd as run
-    from influence.train.internalize.kd.settings import KdSettings
+    from influence.train.kd.run import icot_kd as run
+    from influence.train.kd.settings import KdSettings
 
     record = run(
         read_task(task),

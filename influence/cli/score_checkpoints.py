@@ -105,7 +105,7 @@ def _score(given: Mapping[str, Any]) -> None:
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
     from influence.engine.checkpoints import find_checkpoints, score_checkpoints
-    from influence.train.internalize.scoring import TaskOpener, plain_opener
+    from influence.subjects.scoring import TaskOpener, plain_opener
 
     settings = dict(given)
     checkpoints = find_checkpoints(settings["checkpoints"])

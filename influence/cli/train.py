@@ -95,7 +95,7 @@ def sft(model: str, data: Path, out: Path, dtype: Any, **settings: Any) -> None:
     """Fine-tune a model on prompts and completions, with the loss on the completions only."""
     from influence.data.examples import read_examples
     from influence.models.load import load_model
-    from influence.train.loop import must_not_exist
+    from influence.train.core.loop import must_not_exist
     from influence.train.sft import sft as run
 
     must_not_exist(out)

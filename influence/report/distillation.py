@@ -24,6 +24,7 @@ from influence.analysis.distillation import (
     verdict,
     wordings,
 )
+from influence.distill.names import DISTILLED, SYSTEM_1, SYSTEM_2
 from influence.files import whole_file
 from influence.report.distillation_examples import CHARACTERS, MOST_SAMPLES, OF_EACH, examples
 from influence.report.distillation_figures import cost_figure, funnel_figure, wording_figure
@@ -31,7 +32,6 @@ from influence.report.paper import exporting
 from influence.report.templating import render
 from influence.report.text import clip, count
 from influence.store.artefact import open_complete, write_json
-from influence.train.distill.names import DISTILLED, SYSTEM_1, SYSTEM_2
 
 PROVENANCE_CHARACTERS = 100_000
 

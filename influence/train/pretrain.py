@@ -13,8 +13,8 @@ from influence.data.corpus import Corpus
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
-from influence.train.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
-from influence.train.text import Batches, digest, layout_batches, tokenize_rows, train_tokenizer
+from influence.train.core.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
+from influence.train.core.text import Batches, digest, layout_batches, tokenize_rows, train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast

@@ -14,9 +14,9 @@ from influence.data.tokens import bos_ids, encode
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
-from influence.train.internalize.adapt import adapt
-from influence.train.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
-from influence.train.text import Batches, Row, digest, layout_batches
+from influence.train.core.adapt import adapt
+from influence.train.core.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
+from influence.train.core.text import Batches, Row, digest, layout_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

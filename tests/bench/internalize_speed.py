@@ -25,14 +25,14 @@ import numpy as np
 import torch
 
 from influence.data.chains.task import Task, read_task
-from influence.train.internalize.batches import Order
-from influence.train.internalize.configs import SHAPES, new_model
-from influence.train.internalize.schedule import Place, Schedule, draw_removed
-from influence.train.internalize.sequences import Sequences, separator, tokenize_task
-from influence.train.internalize.settings import Settings, make_schedule
-from influence.train.internalize.stepwise import internalize
-from influence.train.internalize.vocabulary import task_tokenizer
-from influence.train.text import IGNORED_LABEL
+from influence.train.core.text import IGNORED_LABEL
+from influence.train.stepwise.batches import Order
+from influence.train.stepwise.configs import SHAPES, new_model
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.schedule import Place, Schedule, draw_removed
+from influence.train.stepwise.sequences import Sequences, separator, tokenize_task
+from influence.train.stepwise.settings import Settings, make_schedule
+from influence.train.stepwise.vocabulary import task_tokenizer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 EPOCHS = (8_000, 64_000, 808_000)  # GSM8K without augmentation, a laptop's, the paper's multiplication

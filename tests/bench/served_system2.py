@@ -19,6 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import click
 from openai_server import FAULTS, OpenAIServer, prompt_of
 
+from influence.distill.filter import filter_traces
+from influence.distill.prompt_files import Prompts
+from influence.distill.sample import Plan, sample
+from influence.distill.systems import named_system
 from influence.generate.client import ChatClient
 from influence.generate.request import Sampling
 from influence.generate.server import ServerGenerator
@@ -26,10 +30,6 @@ from influence.models.generate import Draw, continuations, prompt_ids
 from influence.models.load import LanguageModel, load_model
 from influence.reproduce.system2.scales import SCALES
 from influence.reproduce.system2.tasks import questions
-from influence.train.distill.filter import filter_traces
-from influence.train.distill.prompt_files import Prompts
-from influence.train.distill.sample import Plan, sample
-from influence.train.distill.systems import named_system
 
 
 class Served:

@@ -26,8 +26,8 @@ def typed(line: str) -> str:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of stepwise, with kept positions, and no CoT: they learned nothing, which is fast."""
     from influence.data.chains.task import read_task
-    from influence.train.internalize.settings import Settings
-    from influence.train.internalize.stepwise import internalize
+    from influence.train.stepwise.run import internalize
+    from influence.train.stepwise.settings import Settings
 
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "task").mkdir()

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from program import Server
 
 from influence.cli.main import cli
-from influence.train.distill.names import MODELS
+from influence.distill.names import MODELS
 
 
 def test_a_whole_run_killed_once(tmp_path: Path, program: Server) -> None:

@@ -22,8 +22,8 @@ from influence.engine.checkpoints import find_checkpoints
 from influence.errors import InputError, StoreError
 from influence.store.scores import open_scores
 from influence.store.stages import open_stages, read_stages
-from influence.train.internalize.settings import Settings
-from influence.train.internalize.stepwise import internalize
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.settings import Settings
 
 COUNTS = "full chain=8,partial chain=8,answer only=8,same operands=2,shared partial result=2,distractor=4"
 

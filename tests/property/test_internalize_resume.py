@@ -13,13 +13,13 @@ import pytest
 import transformers
 from chain_tasks import sums_task
 
-import influence.train.internalize.record as record_module
-import influence.train.internalize.stepwise as stepwise_module
-import influence.train.internalize.trainer as trainer_module
+import influence.train.stepwise.record as record_module
+import influence.train.stepwise.run as stepwise_module
+import influence.train.stepwise.trainer as trainer_module
 from influence.data.chains.task import Task
 from influence.errors import StoreError
-from influence.train.internalize.settings import Settings
-from influence.train.internalize.stepwise import internalize
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.settings import Settings
 
 #: Everything of which a resumed run must know the state: order, draws, dropout, AdamW's moments and when they went.
 LINEAR = Settings(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from influence.errors import InputError
-from influence.train.internalize.schedule import (
+from influence.train.stepwise.schedule import (
     Linear,
     Place,
     Recovery,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from influence.data.chains.task import ChainExample, Task
 from influence.errors import InputError
-from influence.train.internalize.removal import Side, drop_cot
-from influence.train.internalize.sequences import separator, tokenize_task
-from influence.train.internalize.vocabulary import task_tokenizer
-from influence.train.text import IGNORED_LABEL
+from influence.train.core.text import IGNORED_LABEL
+from influence.train.stepwise.removal import Side, drop_cot
+from influence.train.stepwise.sequences import separator, tokenize_task
+from influence.train.stepwise.vocabulary import task_tokenizer
 
 PAD = 0
 SEP, EOS = 1, 2

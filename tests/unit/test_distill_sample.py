@@ -13,15 +13,15 @@ import pytest
 
 from influence.data.tasks.item import Item
 from influence.data.tasks.judging import pair
+from influence.distill.filter import filter_traces
+from influence.distill.prompt_files import Prompts, shipped
+from influence.distill.sample import Plan, sample
+from influence.distill.systems import SYSTEMS, named_system
+from influence.distill.systems.branch import merge, read_criteria, read_scores
+from influence.distill.traces import read_traces
 from influence.errors import InputError, StoreError
 from influence.generate.cost import Price
 from influence.generate.request import Reply, Request, Sampling
-from influence.train.distill.filter import filter_traces
-from influence.train.distill.prompt_files import Prompts, shipped
-from influence.train.distill.sample import Plan, sample
-from influence.train.distill.systems import SYSTEMS, named_system
-from influence.train.distill.systems.branch import merge, read_criteria, read_scores
-from influence.train.distill.traces import read_traces
 
 
 @dataclass

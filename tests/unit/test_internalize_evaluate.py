@@ -13,11 +13,11 @@ from influence.analysis.internalization import position_rows, read_evaluation, s
 from influence.data.chains.task import ChainExample, Task, read_task
 from influence.errors import InputError, StoreError
 from influence.store.artefact import write_json
-from influence.train.internalize import evaluate as module
-from influence.train.internalize.asking import Asked, answer_ids
-from influence.train.internalize.evaluate import Settings, evaluate
-from influence.train.internalize.generate import Marks
-from influence.train.internalize.vocabulary import task_tokenizer
+from influence.train.answering import Asked, answer_ids
+from influence.train.evaluate import Settings, evaluate
+from influence.train.stepwise import evaluate as module
+from influence.train.stepwise.generate import Marks
+from influence.train.stepwise.vocabulary import task_tokenizer
 
 #: The models below say 4 5 6 whatever they are asked.
 ANSWERS = ["4 5 6", "4 5 7", "4 5 6", "1 5 6", "4 5"]

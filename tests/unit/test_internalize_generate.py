@@ -10,9 +10,9 @@ from position_model import position_model
 from tiny import tiny_model
 
 from influence.errors import ModelError
-from influence.train.internalize.generate import Marks, Prompt, generate
-from influence.train.internalize.removal import Side, drop_cot
-from influence.train.text import IGNORED_LABEL
+from influence.train.core.text import IGNORED_LABEL
+from influence.train.stepwise.generate import Marks, Prompt, generate
+from influence.train.stepwise.removal import Side, drop_cot
 
 SEP, END = 5, 6
 MARKS = Marks(SEP, END)

@@ -18,16 +18,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from influence.data.chains.task import Task, read_task
 from influence.errors import InputError, ModelError
-from influence.train.internalize.batches import Cut, Order
-from influence.train.internalize.check import check
-from influence.train.internalize.configs import SHAPES, new_model
-from influence.train.internalize.forward import Forward
-from influence.train.internalize.sequences import Sequences, tokenize_task
-from influence.train.internalize.settings import Settings, checks_every, make_schedule
-from influence.train.internalize.stepwise import internalize
-from influence.train.internalize.trainer import StageTrainer
-from influence.train.internalize.vocabulary import task_tokenizer
-from influence.train.text import IGNORED_LABEL
+from influence.train.core.text import IGNORED_LABEL
+from influence.train.stepwise.batches import Cut, Order
+from influence.train.stepwise.check import check
+from influence.train.stepwise.configs import SHAPES, new_model
+from influence.train.stepwise.forward import Forward
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.sequences import Sequences, tokenize_task
+from influence.train.stepwise.settings import Settings, checks_every, make_schedule
+from influence.train.stepwise.trainer import StageTrainer
+from influence.train.stepwise.vocabulary import task_tokenizer
 
 CPU = torch.device("cpu")
 QUICK = Settings(delta=2, after_epochs=0.5, batch_size=8, lr=1e-2, check_examples=8)

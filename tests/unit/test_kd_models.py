@@ -12,19 +12,19 @@ from torch import nn
 
 from influence.data.chains.task import ChainExample, Task
 from influence.errors import ModelError
-from influence.train.internalize.batches import Cut
-from influence.train.internalize.generate import Marks, Prompt, generate
-from influence.train.internalize.kd.models import Carry, Coupled, Emulator, Student, load, save
-from influence.train.internalize.kd.objectives import (
+from influence.train.kd.models import Carry, Coupled, Emulator, Student, load, save
+from influence.train.kd.objectives import (
     Coupling,
     Emulation,
     Layout,
     MindReading,
     Objective,
 )
-from influence.train.internalize.kd.states import changed_inputs, diagonal, put, teacher_states
-from influence.train.internalize.sequences import tokenize_task
-from influence.train.internalize.vocabulary import task_tokenizer
+from influence.train.kd.states import changed_inputs, diagonal, put, teacher_states
+from influence.train.stepwise.batches import Cut
+from influence.train.stepwise.generate import Marks, Prompt, generate
+from influence.train.stepwise.sequences import tokenize_task
+from influence.train.stepwise.vocabulary import task_tokenizer
 
 FAMILIES = ["gpt2", "llama", "gpt_neox"]
 IDS_BT = torch.arange(30).reshape(2, 15) % 60

@@ -21,8 +21,8 @@ from influence.cli.main import cli
 from influence.data.corpus import Corpus, read_corpus
 from influence.errors import InputError, StoreError
 from influence.train import pretrain as module
+from influence.train.core.text import Batches, Row, layout_batches, tokenize_rows, train_tokenizer
 from influence.train.pretrain import SIZES, mean_loss, pretrain
-from influence.train.text import Batches, Row, layout_batches, tokenize_rows, train_tokenizer
 
 NAMES = ["Ada", "Bo", "Cy", "Di", "Ed"]
 COLOURS = ["red", "green", "blue", "pink", "grey"]

@@ -27,7 +27,7 @@ from influence.reproduce.internalization.published import PUBLISHED, effects
 from influence.reproduce.internalization.results import findings_page, write_results
 from influence.reproduce.internalization.scales import ABLATIONS, SCALES, Scale, TaskRuns
 from influence.reproduce.internalization.tables import curves_table, effects_table, methods_table
-from influence.train.internalize.settings import Settings
+from influence.train.stepwise.settings import Settings
 
 TASK = dataclasses.replace(SCALES["gpu"].tasks[0], name="known", title="a known task")
 

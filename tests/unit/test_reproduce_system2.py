@@ -11,6 +11,8 @@ import pytest
 
 from influence.data.chains.multiplication import Multiplication
 from influence.data.chains.task import ChainExample, Task
+from influence.distill.internalisers.settings import TuneSettings
+from influence.distill.names import AS_LONG, DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
 from influence.reproduce.system2.results import findings_page
 from influence.reproduce.system2.scales import SCALES, TaskScale
 from influence.reproduce.system2.tables import effects_table, models_table, verdicts_table
@@ -25,9 +27,7 @@ from influence.reproduce.system2.text import (
     multiplication_case,
 )
 from influence.reproduce.system2.vocabulary import tokenizer
-from influence.train.distill.internalisers.settings import TuneSettings
-from influence.train.distill.names import AS_LONG, DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
-from influence.train.internalize.sequences import tokenize_task
+from influence.train.stepwise.sequences import tokenize_task
 
 LAPTOP = SCALES["laptop"]
 

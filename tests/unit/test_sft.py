@@ -14,7 +14,7 @@ from influence.cli.main import cli
 from influence.data.examples import Example, read_examples, write_examples
 from influence.errors import InputError
 from influence.models.load import LanguageModel, load_model
-from influence.train import loop
+from influence.train.core import loop
 from influence.train.sft import example_rows, sft
 
 EXAMPLES = [Example(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4

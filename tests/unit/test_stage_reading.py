@@ -21,16 +21,16 @@ from influence.engine.passes import backward
 from influence.errors import InputError
 from influence.models.layers import find_layers
 from influence.models.load import LanguageModel
-from influence.train.internalize.batches import Cut
-from influence.train.internalize.configs import SHAPES, new_model
-from influence.train.internalize.documents import task_documents
-from influence.train.internalize.probes import Probe
-from influence.train.internalize.reading import given, kept_positions, read_as_trained
-from influence.train.internalize.removal import Side
-from influence.train.internalize.sequences import rows_of, separator, tokenize_task
-from influence.train.internalize.texts import Texts
-from influence.train.internalize.vocabulary import task_tokenizer
-from influence.train.text import IGNORED_LABEL
+from influence.subjects.documents import task_documents
+from influence.subjects.model_as_trained import given, kept_positions, read_as_trained
+from influence.subjects.probes import Probe
+from influence.subjects.texts import Texts
+from influence.train.core.text import IGNORED_LABEL
+from influence.train.stepwise.batches import Cut
+from influence.train.stepwise.configs import SHAPES, new_model
+from influence.train.stepwise.removal import Side
+from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
+from influence.train.stepwise.vocabulary import task_tokenizer
 
 CHAIN = 3
 

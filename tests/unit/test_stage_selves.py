@@ -17,11 +17,11 @@ from influence.cli.main import cli
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
 from influence.data.tasks.last_letter import last_letter
+from influence.distill.lessons import read_lessons
+from influence.distill.sample import Plan, sample
+from influence.distill.systems import named_system
 from influence.errors import InputError
-from influence.train.distill.lessons import read_lessons
-from influence.train.distill.sample import Plan, sample
-from influence.train.distill.systems import named_system
-from influence.train.distill.views import distillation_queries
+from influence.subjects.distillation import distillation_queries
 
 ASKED = 5
 

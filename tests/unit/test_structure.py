@@ -27,7 +27,19 @@ def name(path: Path) -> str:
 def test_top_level_folders() -> None:
     for folder in ("influence", "queries", "corpora", "reports", "docs", "docs/decisions", "tests"):
         assert (ROOT / folder).is_dir(), folder
-    for part in ("data", "store", "curvature", "models", "engine", "train", "analysis", "report", "cli"):
+    for part in (
+        "data",
+        "store",
+        "curvature",
+        "models",
+        "engine",
+        "train",
+        "distill",
+        "subjects",
+        "analysis",
+        "report",
+        "cli",
+    ):
         assert (PACKAGE / part / "__init__.py").is_file(), part
 
 

@@ -17,14 +17,14 @@ from influence.errors import StoreError
 from influence.reproduce.internalization.scales import METHODS, Scale, TaskRuns
 from influence.reproduce.steps import Step
 from influence.store.artefact import differences, read_manifest
-from influence.train.internalize.configs import SHAPES
-from influence.train.internalize.evaluate import FOLDER, evaluate
-from influence.train.internalize.evaluate import Settings as Evaluating
-from influence.train.internalize.kd.run import icot_kd
-from influence.train.internalize.kd.settings import KdSettings
-from influence.train.internalize.settings import Settings
-from influence.train.internalize.stages import find_stages
-from influence.train.internalize.stepwise import internalize
+from influence.train.evaluate import FOLDER, evaluate
+from influence.train.evaluate import Settings as Evaluating
+from influence.train.kd.run import icot_kd
+from influence.train.kd.settings import KdSettings
+from influence.train.stepwise.configs import SHAPES
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.settings import Settings
+from influence.train.stepwise.stages import find_stages
 
 #: An evaluation takes about so much of its run's training; a guess until the first one.
 _EVALUATION = 0.1

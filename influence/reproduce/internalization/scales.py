@@ -9,8 +9,8 @@ from typing import Any
 from influence.data.chains.multiplication import Multiplication
 from influence.data.chains.parity import Parity
 from influence.errors import InputError
-from influence.train.internalize.kd.settings import KdSettings
-from influence.train.internalize.settings import Settings
+from influence.train.kd.settings import KdSettings
+from influence.train.stepwise.settings import Settings
 
 #: The paper's methods, in the order of its table; `adaptive` is the loss-triggered schedule that it wishes for.
 METHODS = ("explicit-cot", "no-cot", "icot-kd", "stepwise", "adaptive")

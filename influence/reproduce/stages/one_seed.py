@@ -16,10 +16,10 @@ from influence.report.pages import report
 from influence.reproduce.stages.scales import Scale
 from influence.reproduce.steps import Step
 from influence.store.artefact import read_manifest
-from influence.train.internalize.scoring import TaskOpener
-from influence.train.internalize.settings import Settings
-from influence.train.internalize.stages import find_stages
-from influence.train.internalize.stepwise import internalize
+from influence.subjects.scoring import TaskOpener
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.settings import Settings
+from influence.train.stepwise.stages import find_stages
 
 #: The controls: a model that never had a chain, and one that went on with the whole of it.
 CONTROLS = ("no-cot", "explicit-cot")

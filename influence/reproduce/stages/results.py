@@ -15,7 +15,7 @@ from influence.reproduce.stages.measured import WHAT
 from influence.reproduce.stages.scales import Scale
 from influence.reproduce.stages.tables import RULE
 from influence.store.artefact import write_json
-from influence.train.internalize.scoring import ANSWER_ONLY, AS_ASKED
+from influence.subjects.scoring import ANSWER_ONLY, AS_ASKED
 
 _HOW = (
     "A model learns to do without its chain of thought, stage by stage. At each stage, and at the end of two controls "

@@ -11,7 +11,7 @@ from influence.data.chains.multiplication import Multiplication
 from influence.data.chains.parity import Parity
 from influence.models.load import DType
 from influence.reproduce.internalization.scales import SCALES as INTERNALIZATION
-from influence.train.internalize.settings import Settings
+from influence.train.stepwise.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

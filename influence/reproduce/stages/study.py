@@ -27,10 +27,10 @@ from influence.reproduce.stages.tables import (
 )
 from influence.reproduce.steps import Times, run_steps
 from influence.store.artefact import claim
-from influence.train.internalize.documents import task_documents
-from influence.train.internalize.scoring import asked_examples
-from influence.train.internalize.stages import find_stages
-from influence.train.internalize.texts import Texts
+from influence.subjects.documents import task_documents
+from influence.subjects.scoring import asked_examples
+from influence.subjects.texts import Texts
+from influence.train.stepwise.stages import find_stages
 
 
 def stages(

@@ -13,7 +13,7 @@ from influence.reproduce.findings import verdict
 from influence.reproduce.intervals import Statistic, mean_of, over_seeds
 from influence.reproduce.stages.measured import SHARED, WHAT, SeedMeasures
 from influence.reproduce.stages.one_seed import CONTROLS
-from influence.train.internalize.scoring import ANSWER_ONLY, AS_ASKED
+from influence.subjects.scoring import ANSWER_ONLY, AS_ASKED
 
 RULE = (
     "Each question rests on a contrast that is positive if the answer is yes. Yes: the whole 95 % interval is "

@@ -17,6 +17,17 @@ import numpy as np
 import pandas as pd
 
 from influence.analysis.distillation import read_answers
+from influence.distill.distillation import Recipe, distil
+from influence.distill.evaluate import ask_at_once, write_answers
+from influence.distill.internalisers.answering import load_generator
+from influence.distill.internalisers.internalise import internalise
+from influence.distill.internalisers.settings import TuneSettings
+from influence.distill.lessons import read_lessons
+from influence.distill.names import AS_LONG, CONTEXT, STEPWISE
+from influence.distill.prompt_files import Prompts
+from influence.distill.sample import Plan
+from influence.distill.systems import named_system
+from influence.distill.wordings import Wordings
 from influence.generate.kept import KeptReplies
 from influence.generate.local import LocalGenerator
 from influence.generate.request import Sampling
@@ -28,20 +39,9 @@ from influence.reproduce.system2.tasks import questions, text_cases, write_promp
 from influence.reproduce.system2.text import examples
 from influence.reproduce.system2.vocabulary import tokenizer
 from influence.store.artefact import read_manifest
-from influence.train.distill.distillation import Recipe, distil
-from influence.train.distill.evaluate import ask_at_once, write_answers
-from influence.train.distill.internalisers.answering import load_generator
-from influence.train.distill.internalisers.internalise import internalise
-from influence.train.distill.internalisers.settings import TuneSettings
-from influence.train.distill.lessons import read_lessons
-from influence.train.distill.names import AS_LONG, CONTEXT, STEPWISE
-from influence.train.distill.prompt_files import Prompts
-from influence.train.distill.sample import Plan
-from influence.train.distill.systems import named_system
-from influence.train.distill.wordings import Wordings
-from influence.train.internalize.configs import Shape
-from influence.train.internalize.stages import STAGE_FILE
 from influence.train.sft import sft
+from influence.train.stepwise.configs import Shape
+from influence.train.stepwise.stages import STAGE_FILE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

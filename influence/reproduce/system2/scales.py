@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from influence.distill.internalisers.settings import TuneSettings
 from influence.reproduce.system2.text import Name
-from influence.train.distill.internalisers.settings import TuneSettings
-from influence.train.internalize.configs import Shape
+from influence.train.stepwise.configs import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

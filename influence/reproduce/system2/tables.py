@@ -9,11 +9,7 @@ import numpy as np
 import pandas as pd
 
 from influence.analysis.distillation import FAILED_BELOW, measures, sensitivity, verdict, wordings
-from influence.reproduce.findings import verdict as appears
-from influence.reproduce.intervals import RESAMPLES, Statistic, mean_of, over_seeds
-from influence.reproduce.system2.one_seed import WAY_NAMES
-from influence.reproduce.system2.scales import TaskScale
-from influence.train.distill.names import (
+from influence.distill.names import (
     AS_LONG,
     AS_TUNED,
     DISTILLED,
@@ -24,6 +20,10 @@ from influence.train.distill.names import (
     SYSTEM_1,
     SYSTEM_2,
 )
+from influence.reproduce.findings import verdict as appears
+from influence.reproduce.intervals import RESAMPLES, Statistic, mean_of, over_seeds
+from influence.reproduce.system2.one_seed import WAY_NAMES
+from influence.reproduce.system2.scales import TaskScale
 
 #: What the paper reports, on other models.
 PUBLISHED: Mapping[str, Mapping[str, float]] = {

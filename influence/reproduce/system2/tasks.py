@@ -12,6 +12,7 @@ from influence.data.tasks.coin_flip import coin_flip
 from influence.data.tasks.item import Item
 from influence.data.tasks.last_letter import last_letter
 from influence.data.tasks.task import QuestionTask
+from influence.distill.names import AS_TUNED
 from influence.files import whole_file
 from influence.reproduce.system2.scales import TaskScale
 from influence.reproduce.system2.text import (
@@ -26,7 +27,6 @@ from influence.reproduce.system2.text import (
     made_up_word,
     multiplication_case,
 )
-from influence.train.distill.names import AS_TUNED
 
 _PROMPTS = {"direct": WORDINGS[AS_TUNED], "rar2-rephrase": REPHRASE, "rar2-answer": ANSWER}
 _PROMPTS_WHOLE = {**_PROMPTS, "rar2-rephrase": REPHRASE_WHOLE, "rar2-answer": ANSWER_WHOLE}

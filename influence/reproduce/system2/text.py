@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from influence.data.examples import Example
+from influence.distill.names import AS_TUNED
 from influence.reproduce.system2.vocabulary import EOS
-from influence.train.distill.names import AS_TUNED
 
 Name = Literal["last-letter", "coin-flip", "multiplication"]
 

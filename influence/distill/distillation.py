@@ -1,0 +1,235 @@
+"""The whole distillation: System 2 on unlabelled inputs, filter, tuning, controls, evaluation; each part resumes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from influence.data.tasks.item import Item
+from influence.data.tasks.task import QuestionTask
+from influence.distill.controls import right_answers, system_1_itself, without_filter
+from influence.distill.evaluate import check_labels, evaluate_models
+from influence.distill.filter import filter_traces
+from influence.distill.internalisers.internalise import internalise
+from influence.distill.internalisers.lesson import Lesson
+from influence.distill.internalisers.settings import TuneSettings
+from influence.distill.lessons import read_lessons
+from influence.distill.names import DISTILLED, GOLD, NO_FILTER, SELF
+from influence.distill.sample import Plan, Progress, sample
+from influence.distill.systems.base import System
+from influence.distill.wordings import Wordings
+from influence.generate.request import Generator, Sampling
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish, write_json
+
+KIND = "distillation"
+SUMMARY = "distillation.json"
+#: Name of a model in the tables -> of its folder.
+FOLDERS = {DISTILLED: "model", NO_FILTER: "no-filter", SELF: "system-1", GOLD: "gold"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What determines a distillation besides task, system and model.
+
+    Attributes:
+        plan: How System 2 is sampled, on the inputs to learn from and on those to test.
+        tune: How the model is tuned; the controls the same way, those without a trace on answers alone.
+        limit: Most inputs to learn from.
+        test_limit: Most inputs to test on.
+        answer_tokens: Most tokens of an answer that is given at once.
+        minimum_share: Of a majority.
+        controls: Train and measure the three controls too.
+    """
+
+    plan: Plan = field(default_factory=Plan)
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    limit: int | None = None
+    test_limit: int | None = None
+    answer_tokens: int = 64
+    minimum_share: float = 0.0
+    controls: bool = True
+
+
+def _silent(line: str) -> None:
+    """Tell nobody."""
+
+
+def distil(
+    task: QuestionTask,
+    system: System,
+    generator: Generator,
+    weights: str | Path,
+    out: Path,
+    recipe: Recipe,
+    wordings: Wordings,
+    *,
+    tell: Callable[[str], None] = _silent,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Distil a model's System 2 into its System 1, and measure what came of it.
+
+    `out` holds `samples/` and `pairs/` (as `sample` and `filter_traces` leave them), `model/`, `controls/NAME/`,
+    `test/` (System 2 on the test inputs), `replies.jsonl`, `answers/` and `distillation.json`. The same call after a
+    kill goes on.
+
+    Args:
+        task: Its train split is learned from, without looking at its answers; its test split needs them.
+        system: System 2.
+        generator: The model that is asked.
+        weights: The same model as a folder or hub name, to be tuned; it is not changed.
+        out: A new folder, or that of the same run.
+        recipe: All other settings.
+        wordings: How the question is put to System 1.
+        tell: Takes a line for each part.
+        progress: Told of each reply.
+
+    Returns:
+        What `distillation.json` says.
+
+    Raises:
+        InputError: Test inputs without answers, a filter that keeps nothing, and what the parts raise.
+        StoreError: `out` holds another run.
+    """
+    started = time.monotonic()
+    items = list(task.items("train"))[: recipe.limit]
+    test = list(task.items("test"))[: recipe.test_limit]
+    check_labels(test)
+    filter_, samples, sampling = recipe.plan.of(system)
+    config = {
+        "task": {"name": task.name, "kind": task.kind, "settings": dict(task.settings)},
+        "system": system.name,
+        "model": generator.name,
+        "filter": filter_,
+        "target": system.target,
+        "samples": samples,
+        "sampling": asdict(sampling),
+        "prompts": system.prompts.digests([*(step.prompt for step in system.steps), "direct"]),
+        **{name: value for name, value in asdict(recipe).items() if name != "plan"},
+    }
+    manifest = claim(out, KIND, config)
+    if manifest["status"] == "complete":
+        return read_summary(out)
+    work = _Work(task, system, generator, str(weights), out, recipe, wordings, tell, progress)
+    sums = work.teach(items)
+    why_not = work.controls(items) if recipe.controls else {}
+    work.test(test)
+    summary = {
+        "config": config,
+        "filter": sums,
+        "no_control": why_not,
+        "inputs": {"train": len(items), "test": len(test)},
+        "tokens_per_input": work.tokens_per_input,
+    }
+    write_json(out / SUMMARY, summary)
+    finish(out, manifest, provenance(time.monotonic() - started))
+    return read_summary(out)
+
+
+def read_summary(out: Path) -> dict[str, Any]:
+    """What `distillation.json` says."""
+    summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    return summary
+
+
+@dataclass
+class _Work:
+    """The parts, one after the other."""
+
+    task: QuestionTask
+    system: System
+    generator: Generator
+    weights: str
+    out: Path
+    recipe: Recipe
+    wordings: Wordings
+    tell: Callable[[str], None]
+    progress: Progress | None
+    tokens_per_input: float = float("nan")
+
+    def teach(self, items: Sequence[Item]) -> dict[str, Any]:
+        """Sample, filter, tune; the filter's sums."""
+        self.tell(f"System 2 ({self.system.name}) on {len(items):,} inputs")
+        sampled = sample(
+            items,
+            self.system,
+            self.generator,
+            self.out / "samples",
+            kind=self.task.kind,
+            plan=self.recipe.plan,
+            progress=self.progress,
+        )
+        self.tokens_per_input = float(sampled["tokens_per_input"])
+        sums = filter_traces(
+            self.out / "samples", self.out / "pairs", minimum_share=self.recipe.minimum_share
+        )
+        self.tell(sums.line())
+        self._tune(DISTILLED, read_lessons(self.out / "pairs", self.out / "samples"), self.out / "model")
+        return sums.as_dict()
+
+    def controls(self, items: Sequence[Item]) -> dict[str, str]:
+        """Train the controls; those that cannot be, and why."""
+        folder, prompts, target = self.out / "controls", self.system.prompts, self.system.target
+        filter_, samples, sampling = self.recipe.plan.of(self.system)
+        short = Sampling(**{**asdict(sampling), "max_tokens": self.recipe.answer_tokens})
+        plan = Plan(filter=filter_, samples=samples, sampling=short)
+        self.tell("control: System 1 on the same inputs")
+        every = [
+            without_filter(self.out / "samples", folder / FOLDERS[NO_FILTER] / "pairs", target),
+            system_1_itself(
+                items,
+                self.task.kind,
+                prompts,
+                self.generator,
+                folder / FOLDERS[SELF],
+                plan,
+                target,
+                self.progress,
+            ),
+            right_answers(items, self.task.kind, prompts),
+        ]
+        for control in every:
+            if control.lessons:
+                self._tune(control.name, control.lessons, folder / FOLDERS[control.name] / "model")
+            else:
+                self.tell(f"control: {control.name} cannot be trained. {control.why_not}")
+        return {control.name: control.why_not for control in every if not control.lessons}
+
+    def _tune(self, name: str, lessons: Sequence[Lesson], out: Path) -> None:
+        if out.exists():
+            return
+        settings = self.recipe.tune
+        if name in (SELF, GOLD):  # no trace to learn from
+            settings = TuneSettings(**{**asdict(settings), "way": "answer-only"})
+        self.tell(f"{settings.way}, {name}: {len(lessons):,} pairs")
+        internalise(self.weights, lessons, out, settings, self.tell)
+
+    def test(self, items: Sequence[Item]) -> None:
+        """Ask every model the test inputs."""
+        self.tell(f"evaluation on {len(items):,} inputs")
+        sample(
+            items,
+            self.system,
+            self.generator,
+            self.out / "test",
+            kind=self.task.kind,
+            plan=self.recipe.plan,
+            progress=self.progress,
+        )
+        models = {DISTILLED: self.out / "model"}
+        models |= {name: self.out / "controls" / FOLDERS[name] / "model" for name in (NO_FILTER, SELF, GOLD)}
+        evaluate_models(
+            self.generator,
+            {name: folder for name, folder in models.items() if folder.exists()},
+            self.out / "test",
+            items,
+            self.task.kind,
+            self.wordings,
+            self.out,
+            self.recipe.answer_tokens,
+            self.progress,
+        )

@@ -1,0 +1,235 @@
+"""Asking models the test inputs: each answer with what it cost, as rows of `answers.parquet` for the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from influence.data.tasks.extract import Kind
+from influence.data.tasks.item import Item
+from influence.data.tasks.judging import swapped
+from influence.data.tasks.task import answer_of
+from influence.distill.filter import choose
+from influence.distill.internalisers.answering import load_generator
+from influence.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
+from influence.distill.orders import read_in_order
+from influence.distill.sample import KIND as SAMPLES
+from influence.distill.systems.base import Filter
+from influence.distill.traces import Trace, read_traces
+from influence.distill.wordings import Wordings
+from influence.errors import InputError
+from influence.files import whole_file
+from influence.generate.kept import KeptReplies
+from influence.generate.request import Generator, Reply, Request, Sampling
+from influence.store.artefact import open_complete
+
+ANSWERS = "answers"
+#: The order of two responses that is not the item's own.
+_SWAP = (1, 0)
+#: Told of (replies so far, all).
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of one model to one test input.
+
+    Attributes:
+        model: System 1, System 2, distilled, or a control.
+        wording: How System 1 was asked; of System 2 always its own.
+        swapped: Of a pair to judge: the responses stood in the other order.
+        id: Of the input.
+        answer: What was read, in terms of the input's own order; None where nothing could be read.
+        right: None where nobody knows.
+        tokens: Generated for this input, intermediate and voted samples included.
+        text: What the answer was read from.
+    """
+
+    model: str
+    wording: str
+    swapped: bool
+    id: str
+    answer: str | None
+    right: bool | None
+    tokens: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    item: Item
+    wording: str
+    swapped: bool
+    prompt: str
+
+
+def ask_at_once(
+    model: str,
+    generator: Generator,
+    items: Sequence[Item],
+    kind: Kind,
+    wordings: Wordings,
+    kept: KeptReplies,
+    max_tokens: int,
+    progress: Progress | None = None,
+) -> list[Answer]:
+    """What a model answers at once, greedily, to each input in each wording; pairs to judge in both orders.
+
+    Args:
+        model: Its name in the tables.
+        kept: Where replies are kept, so that nothing is asked twice.
+        max_tokens: Most tokens of a reply.
+    """
+    asked = [one for item in items for one in _asked(item, wordings)]
+    sampling = Sampling(max_tokens=max_tokens)
+    replies = kept.replies(generator, [Request(one.prompt, sampling) for one in asked], progress)
+    return [_answer(model, one, reply, kind) for one, reply in zip(asked, replies, strict=True)]
+
+
+def _asked(item: Item, wordings: Wordings) -> list[_Asked]:
+    both = [(item, False), *([(swapped(item), True)] if "response_a" in item.fields else [])]
+    return [
+        _Asked(item, name, turned, prompt)
+        for shown, turned in both
+        for name, prompt in wordings.of(shown).items()
+    ]
+
+
+def _answer(model: str, asked: _Asked, reply: Reply, kind: Kind) -> Answer:
+    answer = read_in_order(kind, asked.item, _SWAP if asked.swapped else None, reply.text)
+    right = _right(kind, asked.item, answer)
+    return Answer(model, asked.wording, asked.swapped, asked.item.id, answer, right, reply.tokens, reply.text)
+
+
+def of_traces(traces: Iterable[Trace], kind: Kind, filter_: Filter) -> list[Answer]:
+    """What System 2 answers: chosen by its filter among all samples, and by its first sample alone.
+
+    Of pairs judged in both orders, the order as given counts, and the swapped one is a row of its own; what the filter
+    drops for disagreement has thus an answer in each order.
+    """
+    answers = []
+    for trace in traces:
+        item = trace.item
+        if filter_ == "orders" and "response_a" in item.fields:
+            answers += _both_orders(trace, kind)
+            continue
+        chosen = choose(trace, kind, filter_, 0.0, "answer")
+        answer = None if chosen.place is None else chosen.answers[chosen.place]
+        text = "" if chosen.place is None else trace.runs[chosen.place].text
+        answers.append(
+            Answer(SYSTEM_2, AS_TUNED, False, item.id, answer, _right(kind, item, answer), trace.tokens, text)
+        )
+        if len(trace.runs) > 1:
+            run, first = trace.runs[0], chosen.answers[0]
+            tokens = sum(call.tokens for call in run.calls)
+            answers.append(
+                Answer(
+                    ONE_SAMPLE, AS_TUNED, False, item.id, first, _right(kind, item, first), tokens, run.text
+                )
+            )
+    return answers
+
+
+def _both_orders(trace: Trace, kind: Kind) -> list[Answer]:
+    """The verdict in each order; a verdict costs what its own order costs."""
+    rows = []
+    for run in trace.runs:
+        answer = read_in_order(kind, trace.item, run.order, run.text)
+        tokens = sum(call.tokens for call in run.calls)
+        right = _right(kind, trace.item, answer)
+        rows.append(
+            Answer(SYSTEM_2, AS_TUNED, run.order == _SWAP, trace.item.id, answer, right, tokens, run.text)
+        )
+    return rows
+
+
+def _right(kind: Kind, item: Item, answer: str | None) -> bool | None:
+    return (
+        None if item.answer is None else answer is not None and answer == answer_of(kind, item, item.answer)
+    )
+
+
+def evaluate_models(
+    generator: Generator,
+    tuned: Mapping[str, Path],
+    system_2: Path,
+    items: Sequence[Item],
+    kind: Kind,
+    wordings: Wordings,
+    out: Path,
+    max_tokens: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Ask every model the test inputs and write their answers into `out`.
+
+    Args:
+        generator: The model as it was, System 1.
+        tuned: Name in the tables -> folder of a tuned model.
+        system_2: Folder of `sample` on the same inputs.
+        progress: Told of (name, replies so far, all).
+
+    Raises:
+        InputError: The samples of System 2 are of other inputs.
+    """
+    filter_ = open_complete(system_2, SAMPLES)["config"]["filter"]
+    traces = list(read_traces(system_2))
+    if [trace.item.id for trace in traces] != [item.id for item in items]:
+        raise InputError(
+            f"{system_2} has samples of other inputs than those to test on.",
+            have=f"{len(traces):,} there, {len(items):,} to test on",
+            fix="Sample System 2 on the same split and as many inputs.",
+        )
+    write_answers(of_traces(traces, kind, filter_), out, "system-2")
+    kept = KeptReplies(out / "replies.jsonl")
+    for name in (SYSTEM_1, *tuned):
+        asked = load_generator(tuned[name]) if name in tuned else generator
+        tell = None if progress is None else partial(progress, name)
+        answers = ask_at_once(name, asked, items, kind, wordings, kept, max_tokens, tell)
+        write_answers(answers, out, name.lower().replace(" ", "-"))
+
+
+def write_answers(answers: Sequence[Answer], folder: Path, name: str) -> Path:
+    """Write the answers of a model as `answers/NAME.parquet`."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path = folder / ANSWERS / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist([asdict(answer) for answer in answers], schema=_schema(pyarrow))
+    with whole_file(path) as part:
+        pyarrow.parquet.write_table(table, part)
+    return path
+
+
+def _schema(pyarrow: Any) -> Any:
+    text, truth = pyarrow.string(), pyarrow.bool_()
+    return pyarrow.schema(
+        [
+            ("model", text),
+            ("wording", text),
+            ("swapped", truth),
+            ("id", text),
+            ("answer", text),
+            ("right", truth),
+            ("tokens", pyarrow.int64()),
+            ("text", text),
+        ]
+    )
+
+
+def check_labels(items: Sequence[Item]) -> None:
+    """Refuse test inputs without right answers.
+
+    Raises:
+        InputError: One of them has none.
+    """
+    without = [item.id for item in items if item.answer is None]
+    if without:
+        raise InputError(
+            f"{len(without):,} of {len(items):,} test inputs have no right answer to measure by.",
+            have=", ".join(without[:5]),
+            fix="Give a test split with answers (--field answer=NAME).",
+        )

@@ -1,0 +1,186 @@
+"""From traces to what a model is tuned on: one target for each input that the filter keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from influence.data.tasks.extract import Kind
+from influence.data.tasks.item import Item
+from influence.data.tasks.task import answer_of
+from influence.distill.orders import read_in_order
+from influence.distill.prompt_files import Prompts
+from influence.distill.sample import KIND as SAMPLES
+from influence.distill.sample import PROMPTS, SUMMARY
+from influence.distill.systems.base import Filter, Target
+from influence.distill.systems.direct import direct_prompt
+from influence.distill.traces import FILE as TRACES
+from influence.distill.traces import Trace, read_traces
+from influence.errors import InputError
+from influence.files import whole_file
+from influence.filters.consistency import read_pick
+from influence.filters.majority import majority
+from influence.filters.outcome import Outcome, Summary, refuse_empty, summary
+from influence.filters.perturbation import agreement
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish, open_complete, write_json
+
+KIND = "pairs"
+PAIRS = "pairs.jsonl"
+OUTCOMES = "outcomes.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a filter made of a trace: the outcome, and the place of the run that its target stands for."""
+
+    outcome: Outcome
+    place: int | None
+    answers: tuple[str | None, ...]
+
+
+def filter_traces(
+    samples: Path,
+    out: Path,
+    *,
+    filter: Filter | None = None,
+    minimum_share: float = 0.0,
+    target: Target | None = None,
+    prompts: Prompts | None = None,
+) -> Summary:
+    """Filter the traces in `samples` without looking at right answers, and write the result into `out`.
+
+    `pairs.jsonl` has `id`, `prompt` (what System 1 is asked), `completion` (the target) and `sample` (which one it
+    stands for) of each input kept; `outcomes.jsonl` says of every input what became of it and how each sample
+    answered; `summary.json` has the sums. A finished folder of the same arguments is not touched.
+
+    Args:
+        samples: Folder of `sample`.
+        filter: By default the one that was sampled for.
+        minimum_share: Of `majority`: least share of all samples that the winner must have.
+        target: By default the system's: its `answer` alone, or the whole `response`.
+        prompts: Has what System 1 is asked; by default the prompts that the samples were made with.
+
+    Raises:
+        InputError: Nothing is kept (`outcomes.jsonl` and `summary.json` are there all the same), or the traces were
+            not sampled for this filter.
+        StoreError: `samples` is unfinished or no folder of samples, or `out` holds another run.
+    """
+    started = time.monotonic()
+    made = open_complete(samples, SAMPLES)["config"]
+    filter_, target_ = filter or made["filter"], target or made["target"]
+    prompts = prompts or Prompts(samples / PROMPTS)
+    _check(filter_, made["filter"], minimum_share)
+    config = {
+        "samples": hashlib.sha256((samples / TRACES).read_bytes()).hexdigest(),
+        "filter": filter_,
+        "minimum_share": minimum_share,
+        "target": target_,
+        "prompts": prompts.digests(["direct", "direct-verdict"]),
+    }
+    manifest = claim(out, KIND, config)
+    traces = list(read_traces(samples))
+    chosen = [choose(trace, made["kind"], filter_, minimum_share, target_) for trace in traces]
+    sums = summary([one.outcome for one in chosen])
+    if manifest["status"] == "complete":
+        return sums
+    _write(out / OUTCOMES, (_record(one) for one in chosen))
+    write_json(out / SUMMARY, {"filter": filter_, "target": target_, **sums.as_dict()})
+    refuse_empty([one.outcome for one in chosen])
+    _write(
+        out / PAIRS,
+        (_pair(t, one, prompts) for t, one in zip(traces, chosen, strict=True) if one.outcome.kept),
+    )
+    finish(out, manifest, provenance(time.monotonic() - started, samples=str(samples)))
+    return sums
+
+
+def choose(trace: Trace, kind: Kind, filter: Filter, minimum_share: float, target: Target) -> Chosen:
+    """What a filter makes of one trace; its item's answer is used only to say whether the target is right."""
+    answers = tuple(read_in_order(kind, trace.item, run.order, run.text) for run in trace.runs)
+    texts = [run.text for run in trace.runs]
+    reason, place = _decide(trace, answers, texts, filter, minimum_share)
+    abstentions = sum(not text.strip() for text in texts) if filter == "usc" else answers.count(None)
+    wanted = (
+        None
+        if place is None
+        else written(kind, answers[place])
+        if target == "answer"
+        else texts[place].strip()
+    )
+    if place is not None and not wanted:  # the response that was picked has no answer that can be read
+        reason, place, wanted = "no answer", None, None
+    correct = None if place is None else _right(kind, trace.item, answers[place])
+    outcome = Outcome(trace.item.id, wanted, reason, len(answers), abstentions, correct)
+    return Chosen(outcome, place, answers)
+
+
+def _decide(
+    trace: Trace, answers: Sequence[str | None], texts: Sequence[str], filter: Filter, minimum_share: float
+) -> tuple[str, int | None]:
+    """The filter's word for why, and the place of the run it chose."""
+    match filter:
+        case "majority":
+            vote = majority(answers, minimum_share)
+            return vote.reason, None if vote.winner is None else answers.index(vote.winner)
+        case "orders":
+            agreed = agreement(answers)
+            return agreed.reason, None if agreed.answer is None else 0
+        case "usc":
+            pick = read_pick(trace.pick.text if trace.pick else None, texts)
+            return pick.reason, pick.place
+        case "none":
+            return ("no answer", None) if answers[0] is None else ("first sample", 0)
+
+
+def written(kind: Kind, answer: str | None) -> str | None:
+    """An answer that was read as a model is to write it."""
+    return f"[[{answer}]]" if kind == "verdict" and answer is not None else answer
+
+
+def _right(kind: Kind, item: Item, answer: str | None) -> bool | None:
+    return None if item.answer is None else answer == answer_of(kind, item, item.answer)
+
+
+def _check(filter_: Filter, sampled_for: Filter, minimum_share: float) -> None:
+    if filter_ not in get_args(Filter):
+        raise InputError(
+            f"There is no filter {filter_!r}.", fix=f"Choose one of {', '.join(get_args(Filter))}."
+        )
+    if filter_ != sampled_for and filter_ in ("usc", "orders"):
+        raise InputError(
+            f"The filter {filter_} needs traces that were sampled for it.",
+            have=f"sampled for {sampled_for}",
+            fix=f"Sample again with --filter {filter_}, into another folder.",
+        )
+    if minimum_share and filter_ != "majority":
+        raise InputError(f"A minimum share has no effect on the filter {filter_}.", fix="Leave it out.")
+
+
+def _record(chosen: Chosen) -> dict[str, Any]:
+    return {
+        **asdict(chosen.outcome),
+        "kept": chosen.outcome.kept,
+        "sample": chosen.place,
+        "answers": chosen.answers,
+    }
+
+
+def _pair(trace: Trace, chosen: Chosen, prompts: Prompts) -> dict[str, Any]:
+    return {
+        "id": trace.item.id,
+        "prompt": direct_prompt(trace.item, prompts),
+        "completion": chosen.outcome.target,
+        "sample": chosen.place,
+    }
+
+
+def _write(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")

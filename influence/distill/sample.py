@@ -1,0 +1,202 @@
+"""Run a system on inputs: traces of all its calls, each reply kept from the moment it arrives."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from influence.data.tasks.extract import Kind
+from influence.data.tasks.item import Item
+from influence.distill.drive import drive, made
+from influence.distill.orders import in_order, orders_of
+from influence.distill.prompt_files import PICK
+from influence.distill.systems.base import Call, Filter, System
+from influence.distill.traces import Made, Run, Trace, write_traces
+from influence.errors import InputError
+from influence.filters.consistency import needs_pick
+from influence.generate.cost import Price, account
+from influence.generate.kept import KeptReplies
+from influence.generate.request import Generator, Reply, Request, Sampling
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish, write_json
+
+KIND = "samples"
+REPLIES = "replies.jsonl"
+SUMMARY = "summary.json"
+PROMPTS = "prompts"
+
+#: Told of each reply: step of the system, replies of the step so far, all of them.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a system is run; what is None is the system's own default.
+
+    Attributes:
+        filter: What will choose among the samples: `usc` lets the model pick one, `orders` samples each order of an
+            input once.
+        samples: Samples of an input; for `orders` the most orders of it.
+        sampling: How each reply is sampled.
+    """
+
+    filter: Filter | None = None
+    samples: int | None = None
+    sampling: Sampling | None = None
+
+    def of(self, system: System) -> tuple[Filter, int, Sampling]:
+        """Filter, samples and sampling.
+
+        Raises:
+            InputError: There is no sample, one order only, or several samples that would all be the same.
+        """
+        filter_ = self.filter or system.filter
+        samples = self.samples if self.samples is not None else system.samples
+        sampling = self.sampling or system.sampling
+        least = 2 if filter_ == "orders" else 1
+        if samples < least:
+            raise InputError(
+                f"The filter {filter_} needs {least} sample{'s' * (least > 1)} at least.", have=str(samples)
+            )
+        if samples > 1 and filter_ != "orders" and sampling.greedy:
+            raise InputError(
+                f"At temperature 0 all {samples} samples of an input are the same.",
+                fix="Raise the temperature, or take one sample.",
+            )
+        return filter_, samples, sampling
+
+
+def sample(
+    items: Sequence[Item],
+    system: System,
+    generator: Generator,
+    out: Path,
+    *,
+    kind: Kind,
+    plan: Plan | None = None,
+    price: Price | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run `system` on each item and write `traces.jsonl`, one line an input, and `summary.json` into `out`.
+
+    Every reply is kept in `replies.jsonl` when it arrives: the same call after a kill asks for the others only, and a
+    finished folder is not touched. The prompts that were used lie in `prompts/`.
+
+    Args:
+        items: Inputs; their answers are only written down, to measure by.
+        kind: How an answer is read, which filters and readers of the traces need.
+        plan: Filter, samples and sampling where they differ from the system's defaults.
+        price: Adds the cost to the summary.
+        progress: Told of each reply.
+
+    Returns:
+        The summary: `items`, `tokens_per_input` (mean tokens generated for an input, intermediate ones and all
+        samples included), sums over the replies (`replies`, `prompt_tokens`, `tokens`, `cut_off`, `empty`, `cost`).
+
+    Raises:
+        InputError: No items, an id that stands twice, an item that lacks what a prompt names, settings that make no
+            sense, or a model that writes nothing.
+        StoreError: `out` holds another run.
+    """
+    started = time.monotonic()
+    filter_, samples, sampling = (plan or Plan()).of(system)
+    _check(items)
+    names = [*(step.prompt for step in system.steps), *([PICK] if filter_ == "usc" else [])]
+    config = {
+        "system": system.name,
+        "model": generator.name,
+        "items": _digest(items),
+        "kind": kind,
+        "filter": filter_,
+        "samples": samples,
+        "sampling": asdict(sampling),
+        "prompts": system.prompts.digests(names),
+        "target": system.target,
+    }
+    for item in items:  # before the folder is made: nothing stays of what cannot be run
+        system.check(item)
+    planned = _runs(items, filter_, samples)
+    manifest = claim(out, KIND, config)
+    if manifest["status"] == "complete":
+        summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+        return summary
+    system.prompts.write(out / PROMPTS)
+
+    asked: dict[str, Reply] = {}
+    kept = KeptReplies(out / REPLIES)
+
+    def ask(step: str, requests: Sequence[Request]) -> list[Reply]:
+        tell = None if progress is None else lambda done, total: progress(step, done, total)
+        replies = kept.replies(generator, requests, tell)
+        asked.update(zip((request.key(generator.name) for request in requests), replies, strict=True))
+        return replies
+
+    ran = drive([(system.run(shown), number) for _, number, _, shown in planned], sampling, ask)
+    runs: list[list[Run]] = [[] for _ in items]
+    for (place, number, order, _), (text, calls) in zip(planned, ran, strict=True):
+        runs[place].append(Run(len(runs[place]) if order else number, text, calls, order))
+    picks = _picks(items, runs, system, sampling, ask) if filter_ == "usc" else {}
+    traces = [Trace(item, tuple(runs[place]), picks.get(place)) for place, item in enumerate(items)]
+    write_traces(traces, out)
+    summary = {
+        "items": len(items),
+        "samples": sum(map(len, runs)),
+        "tokens_per_input": sum(trace.tokens for trace in traces) / len(traces),
+        **account(asked.values(), price),
+    }
+    write_json(out / SUMMARY, summary)
+    finish(out, manifest, provenance(time.monotonic() - started))
+    return summary
+
+
+def _runs(
+    items: Sequence[Item], filter_: Filter, samples: int
+) -> list[tuple[int, int, tuple[int, ...] | None, Item]]:
+    """(place of the item, number of the sample, order, the item as it is shown) of each run."""
+    if filter_ != "orders":
+        return [(place, number, None, item) for place, item in enumerate(items) for number in range(samples)]
+    return [
+        (place, 0, order, in_order(item, order))
+        for place, item in enumerate(items)
+        for order in orders_of(item, samples)
+    ]
+
+
+def _picks(
+    items: Sequence[Item],
+    runs: Sequence[Sequence[Run]],
+    system: System,
+    sampling: Sampling,
+    ask: Callable[[str, Sequence[Request]], list[Reply]],
+) -> dict[int, Made]:
+    """For each item whose responses differ, by its place: the model's pick, at temperature 0."""
+    greedy = dataclasses.replace(sampling, temperature=0.0, stop=())
+    texts = [[run.text for run in of_item] for of_item in runs]
+    calls = {
+        place: Call("pick", system.prompts.pick(items[place], responses))
+        for place, responses in enumerate(texts)
+        if needs_pick(responses)
+    }
+    replies = ask("pick", [Request(call.prompt, greedy) for call in calls.values()])
+    return {place: made(call, reply) for (place, call), reply in zip(calls.items(), replies, strict=True)}
+
+
+def _check(items: Sequence[Item]) -> None:
+    if not items:
+        raise InputError("There are no inputs to sample.")
+    ids = {item.id for item in items}
+    if len(ids) < len(items):
+        raise InputError("Two items have the same id.", have=f"{len(items):,} items, {len(ids):,} ids")
+
+
+def _digest(items: Sequence[Item]) -> str:
+    sha = hashlib.sha256()
+    for item in items:
+        sha.update(json.dumps(asdict(item), sort_keys=True).encode())
+    return sha.hexdigest()

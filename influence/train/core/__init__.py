@@ -1,0 +1,1 @@
+"""What the training loops share: batches, resume points, adapters, metrics."""

@@ -1,0 +1,277 @@
+"""Measure stages of internalisation: exact match and tokens of greedy answers, and speed one example at a time.
+
+Everything lies in `RUN/evaluation/`: `manifest.json` (on what), `<stage>.jsonl` (each generation, in order, which is
+also what a killed run goes on from) and `<stage>.json` (a stage that is done). `influence.analysis.internalization`
+makes tables of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from influence.data.chains.task import ChainExample, Split, Task
+from influence.engine.passes import progress
+from influence.errors import InputError, StoreError
+from influence.models.load import DType, LanguageModel, load_model
+from influence.provenance import provenance
+from influence.store.artefact import claim, finish, write_json
+from influence.train.answering import Asked, Marked, Question, ask, mark
+from influence.train.kd.models import MODE as COUPLED
+from influence.train.kd.models import load_coupled
+from influence.train.stepwise.generate import generate
+from influence.train.stepwise.stages import Stage, find_stages
+
+#: The folder inside a run that all of this lies in.
+FOLDER = "evaluation"
+
+#: Examples that are timed one by one.
+TIMED = 100
+#: Right and wrong generations kept for the page, of each.
+SAMPLES = 6
+
+_BATCH = 64
+_WARM_UP = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to evaluate.
+
+    Args:
+        split: Which examples.
+        limit: Only the first so many of them.
+        timed: How many of them, evenly spread, are timed at batch size 1.
+        batch_size: Examples decoded together for accuracy; changes nothing but the time it takes.
+    """
+
+    split: Split = "test"
+    limit: int | None = None
+    timed: int = TIMED
+    batch_size: int = _BATCH
+    dtype: DType = "float32"
+    device: str | None = None
+
+
+def evaluate(
+    folders: Sequence[Path], task: Task, *, no_cot: Path | None = None, settings: Settings | None = None
+) -> list[Path]:
+    """Evaluate stages, and the no-CoT model if there is one; what is done is not done again.
+
+    Args:
+        folders: Stages, or runs with all their stages.
+        no_cot: The run (its last stage) or stage whose speed is 1; it is evaluated as well.
+
+    Returns:
+        The runs, each with an `evaluation` folder.
+
+    Raises:
+        InputError: a folder is no stage, `no_cot` writes a chain, the split is missing or no example fits the model.
+        StoreError: a run was evaluated on other examples or in another precision.
+    """
+    settings = settings or Settings()
+    stages = find_stages(folders)
+    baseline = _baseline(no_cot) if no_cot is not None else None
+    if baseline is not None and baseline.folder.resolve() not in {s.folder.resolve() for s in stages}:
+        stages.append(baseline)
+    examples = task.split(settings.split)[: settings.limit]
+    started = time.time()
+    runs = list(dict.fromkeys(stage.run for stage in stages))
+    manifests = {run: claim_folder(run, task, examples, settings) for run in runs}
+    timer = _Timer(baseline, task, examples, settings)
+    for stage in stages:
+        _evaluate_stage(stage, task, examples, timer, settings)
+    for run, manifest in manifests.items():
+        finish(run / FOLDER, manifest, provenance(time.time() - started, task=task.name))
+    return runs
+
+
+def _baseline(path: Path) -> Stage:
+    """The stage whose speed is 1: the last of a run, or a stage itself. It has no chain of thought to write."""
+    stage = find_stages([path])[-1]
+    total = stage.about.get("total")
+    if stage.removed != total:
+        raise InputError(
+            f"{stage.folder} writes a chain of thought, so it is no measure of relative speed.",
+            have=f"{stage.removed} of {total} removed",
+            fix="Give a run of influence train no-cot, or a stage with everything removed.",
+        )
+    return stage
+
+
+def claim_folder(
+    run: Path, task: Task, examples: Sequence[ChainExample], settings: Settings
+) -> dict[str, Any]:
+    """The manifest of a run's evaluation on these examples."""
+    lines = "\n".join(example.line() for example in examples)
+    config = {
+        "task": task.name,
+        "task_settings": dict(task.settings),
+        "split": settings.split,
+        "examples": len(examples),
+        "examples_sha256": hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest(),
+        "dtype": settings.dtype,
+    }
+    try:
+        return claim(run / FOLDER, "evaluation", config)
+    except StoreError as error:
+        raise StoreError(
+            f"{run} was evaluated with other arguments.",
+            have=error.have,
+            fix=f"Use those arguments, or delete {run / FOLDER} to evaluate it anew.",
+        ) from error
+
+
+def _evaluate_stage(
+    stage: Stage, task: Task, examples: Sequence[ChainExample], timer: _Timer, settings: Settings
+) -> None:
+    """Write `<stage>.json`, unless it is there already; the speed alone anew if it was measured against another."""
+    path = stage.run / FOLDER / f"{stage.folder.name}.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if stored is not None and stored["digest"] != stage.digest:
+        stored = None  # the stage was trained anew
+    if stored is not None and stored["speed"]["how"] == timer.how:
+        return
+    model = _load(stage, settings)
+    asked = ask(stage, examples, task, model)
+    if stored is None:
+        marked = _generations(stage, asked, model, settings.batch_size)
+        stored = {
+            "digest": stage.digest,
+            "about": stage.about,
+            "right": "".join("1" if one.right else "0" for one in marked),
+            "positions": [one.positions for one in marked],
+            "tokens": [one.tokens for one in marked],
+            "samples": _samples(asked.questions, marked),
+            "measured": {
+                "too_long": asked.too_long,
+                "most_new_tokens": asked.new_tokens,
+                "unfinished": sum(one.tokens >= asked.new_tokens for one in marked),
+            },
+        }
+    write_json(path, stored | {"speed": timer.time(stage, asked, model)})
+
+
+def _load(stage: Stage, settings: Settings) -> LanguageModel:
+    """The model of a stage; that of ICoT-KD is two models that generate as one."""
+    load = load_coupled if stage.about.get("mode") == COUPLED else load_model
+    return load(stage.folder, dtype=settings.dtype, device=settings.device)
+
+
+def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: int) -> list[Marked]:
+    """Every question's generation, marked, in their order: read where a killed run left it, else generated."""
+    path = stage.run / FOLDER / f"{stage.folder.name}.jsonl"
+    known = _read_lines(path, stage.digest)
+    left = [question for question in asked.questions if question.number not in known]
+    left.sort(key=lambda question: len(question.prompt.tokens))
+    total = len(asked.questions)
+    with progress(stage.folder.name, total, total - len(left), "example") as bar, path.open("a") as file:
+        if not known:
+            file.write(json.dumps({"stage": stage.digest}) + "\n")
+        for start in range(0, len(left), batch_size):
+            some = left[start : start + batch_size]
+            said = generate(model.model, [one.prompt for one in some], asked.marks, asked.new_tokens)
+            for question, ids in zip(some, said, strict=True):
+                known[question.number] = mark(question, ids, asked, model)
+                file.write(
+                    json.dumps({"number": question.number, **dataclasses.asdict(known[question.number])})
+                    + "\n"
+                )
+            file.flush()
+            bar.update(len(some))
+    return [known[question.number] for question in asked.questions]
+
+
+def _read_lines(path: Path, digest: str) -> dict[int, Marked]:
+    """The generations of a stage by number of the example; a line that a kill cut off is taken away.
+
+    Those of another training of the stage are of no use: the file is emptied.
+    """
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    lines = [json.loads(line) for line in whole.splitlines()]
+    if not lines or lines[0] != {"stage": digest}:
+        whole, lines = b"", []
+    if whole != data:
+        path.write_bytes(whole)
+    return {line.pop("number"): Marked(**line) for line in lines[1:]}
+
+
+def _samples(questions: Sequence[Question], marked: Sequence[Marked]) -> list[dict[str, Any]]:
+    """The first right and the first wrong generations, with what was asked."""
+    left = {True: SAMPLES, False: SAMPLES}
+    samples = []
+    for question, one in zip(questions, marked, strict=True):
+        if left[one.right]:
+            left[one.right] -= 1
+            example = question.example
+            samples.append(
+                {"input": example.input, "answer": example.answer, "chain": example.chain}
+                | {name: getattr(one, name) for name in ("right", "said", "generated")}
+            )
+    return samples
+
+
+class _Timer:
+    """Times stages one example at a time, by turns with the no-CoT model, so that a busy machine slows down both."""
+
+    def __init__(
+        self, baseline: Stage | None, task: Task, examples: Sequence[ChainExample], settings: Settings
+    ) -> None:
+        self._baseline, self._task, self._examples, self._settings = baseline, task, examples, settings
+        self._loaded: tuple[LanguageModel, Asked] | None = None
+        device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        name = torch.cuda.get_device_name() if device.startswith("cuda") else device
+        #: What must be equal for a measurement to be of use again.
+        self.how = {
+            "timed": settings.timed,
+            "baseline": baseline.digest if baseline is not None else None,
+            "device": name,
+        }
+
+    def time(self, stage: Stage, asked: Asked, model: LanguageModel) -> dict[str, Any]:
+        """Seconds of generation of each timed example, and those of the no-CoT model on the same."""
+        count = min(self._settings.timed, len(asked.questions))
+        places = np.unique(np.linspace(0, len(asked.questions) - 1, count).round().astype(int))
+        timed = [asked.questions[place] for place in places]
+        other = self._other()
+        ready = {question.number: question for question in other[1].questions} if other else {}
+        timed = [question for question in timed if not other or question.number in ready]
+        seconds, baseline = [], []
+        with progress(f"{stage.folder.name}, one by one", len(timed), 0, "example") as bar:
+            for question in [*timed[:_WARM_UP], *timed]:
+                seconds.append(_seconds(question, asked, model))
+                if other is not None:
+                    baseline.append(_seconds(ready[question.number], other[1], other[0]))
+                bar.update(len(seconds) > min(_WARM_UP, len(timed)))
+        warm = len(seconds) - len(timed)
+        return {
+            "how": self.how,
+            "threads": torch.get_num_threads(),
+            "seconds": seconds[warm:],
+            "baseline_seconds": None if other is None else baseline[warm:],
+        }
+
+    def _other(self) -> tuple[LanguageModel, Asked] | None:
+        """The no-CoT model and its questions, loaded once."""
+        if self._baseline is not None and self._loaded is None:
+            settings = self._settings
+            model = _load(self._baseline, settings)
+            self._loaded = model, ask(self._baseline, self._examples, self._task, model)
+        return self._loaded
+
+
+def _seconds(question: Question, asked: Asked, model: LanguageModel) -> float:
+    started = time.perf_counter()
+    generate(model.model, [question.prompt], asked.marks, asked.new_tokens)
+    return time.perf_counter() - started

@@ -1,0 +1,88 @@
+"""Stages of a training run as folders: what each says of itself in `stage.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from influence.errors import InputError, StoreError
+from influence.train.stepwise.removal import Side
+
+STAGE_FILE = "stage.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A checkpoint and how it was trained to answer.
+
+    Attributes:
+        about: All that `stage.json` says.
+        removed: Removed tokens of each chain, or steps where whole steps were removed.
+        digest: Of `stage.json`: another one is another training.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    removed: int
+    side: Side
+    by_step: bool
+    keep_positions: bool
+    digest: str
+
+    @property
+    def run(self) -> Path:
+        """The training run it belongs to."""
+        return self.folder.resolve().parent
+
+
+def read_stage(folder: Path) -> Stage:
+    """A stage; StoreError where `stage.json` is missing or does not say how to ask it."""
+    path = folder / STAGE_FILE
+    try:
+        data = path.read_bytes()
+        about = json.loads(data)
+        return Stage(
+            folder=folder,
+            about=about,
+            removed=int(about["removed"]),
+            side=about["side"],
+            by_step=about["by_step"],
+            keep_positions=about["keep_positions"],
+            digest=hashlib.sha256(data).hexdigest()[:16],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{folder} is not a stage of a training run.",
+            have=f"{type(error).__name__}: {error}",
+            fix="Give folders such as RUN/stage-008, or the run itself.",
+        ) from error
+
+
+def find_stages(folders: Iterable[Path]) -> list[Stage]:
+    """The stages among these folders, each a stage or a run with all its stages; in the order of removal within a run.
+
+    Raises:
+        InputError: a folder is missing, is neither, or a stage is named twice.
+    """
+    stages = []
+    for folder in folders:
+        if (folder / STAGE_FILE).exists():
+            stages.append(read_stage(folder))
+            continue
+        found = sorted(path.parent for path in folder.glob(f"*/{STAGE_FILE}"))
+        own = [path for path in found if path.suffix != ".part"]  # those are being written
+        if not own:
+            raise InputError(
+                f"{folder} is neither a stage nor a run with stages.",
+                have="no such folder" if not folder.exists() else f"no {STAGE_FILE} in it",
+                fix="Give folders such as RUN/stage-008, or the run itself.",
+            )
+        stages += [read_stage(path) for path in own]
+    if len({stage.folder.resolve() for stage in stages}) < len(stages):
+        raise InputError("A stage is named twice.", fix="Give each stage once: its folder or its run.")
+    runs = list(dict.fromkeys(stage.run for stage in stages))
+    return sorted(stages, key=lambda stage: (runs.index(stage.run), stage.removed, stage.folder.name))
