@@ -62,4 +62,4 @@ print(scores.dot.shape, scores.per_nat.shape, scores.normed.shape)
 
 # %% Later, without the model and without torch
 scores = inf.open_scores("runs/example/scores")
-print(inf.report("runs/example/scores", out="runs/example/report.html"))
+print(inf.write_report("runs/example/scores", out="runs/example/report.html"))

@@ -28,7 +28,7 @@ _EXPORTS = {
     "search_index": "influence.engine.search",
     "open_index": "influence.store.index",
     "analyze": "influence.analysis.run",
-    "report": "influence.report.pages",
+    "write_report": "influence.report.pages",
 }
 
 __all__ = ["__version__", *_EXPORTS]
@@ -37,7 +37,7 @@ __all__ = ["__version__", *_EXPORTS]
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         value = getattr(importlib.import_module(_EXPORTS[name]), name)
-        globals()[name] = value  # a function may share its sub-package's name: the function wins
+        globals()[name] = value
         return value
     raise AttributeError(f"module 'influence' has no attribute {name!r}")
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from influence.errors import InfluenceError as InfluenceError
     from influence.models.load import LanguageModel as LanguageModel
     from influence.models.load import load_model as load_model
-    from influence.report.pages import report as report
+    from influence.report.pages import write_report as write_report
     from influence.store.factors import open_factors as open_factors
     from influence.store.index import open_index as open_index
     from influence.store.scores import open_scores as open_scores

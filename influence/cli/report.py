@@ -64,6 +64,8 @@ def report(
     is predicted to lower it. dot is in nats, summed over tokens; per nat is dot / −log p(completion | prompt);
     normed is dot / norm of the document's gradient.
     """
-    from influence.report.pages import report as render
+    from influence.report.pages import write_report
 
-    click.echo(render(run, out, texts=texts, k=k, by=by, max_mb=max_mb, format=format_, figures=figures))
+    click.echo(
+        write_report(run, out, texts=texts, k=k, by=by, max_mb=max_mb, format=format_, figures=figures)
+    )

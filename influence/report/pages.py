@@ -56,7 +56,7 @@ class _Settings:
     max_mb: float
 
 
-def report(
+def write_report(
     run: str | Path,
     out: str | Path,
     *,

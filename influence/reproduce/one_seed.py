@@ -22,7 +22,7 @@ from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.files import whole_file
 from influence.models.load import LanguageModel, load_model
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.reproduce import retrain, world
 from influence.reproduce.choice import accuracy, query_set
 from influence.reproduce.measures import corpus_shares, query_measures
@@ -185,7 +185,7 @@ class OneSeed:
         part.replace(self.analysis / name)
 
     def _report(self) -> None:
-        report(self.path("scores"), self.path("report.html"))
+        write_report(self.path("scores"), self.path("report.html"))
 
     def _measure(self) -> None:
         scale, (scores, rows) = self.scale, self._scored(OWN)

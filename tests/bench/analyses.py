@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from influence.analysis import tables
 from influence.analysis.corpus_scan import corpus_hits
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.store.artefact import allocate_arrays, claim, finish, map_arrays
 from influence.store.documents import FILE, ROWS_PER_BATCH
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
@@ -77,7 +77,7 @@ def jobs(scores: Scores) -> dict[str, Callable[[], Any]]:
         "bm25": lambda: tables.bm25_tables(scores, "task", 500),
         "sanity": lambda: tables.sanity_tables(scores, 20),
         "stages": lambda: tables.stage_tables([("a", scores), ("b", scores)], "normed", "task", 500),
-        "report": lambda: report(scores.folder, scores.folder.parent / "report.html"),
+        "report": lambda: write_report(scores.folder, scores.folder.parent / "report.html"),
     }
 
 

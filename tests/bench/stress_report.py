@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from stores import make_query, write_scores
 
 from influence.data.miniworld import generate
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.types import Query
 
 N_DOCUMENTS = 200_000
@@ -63,7 +63,7 @@ def main() -> None:
         folder = folder or Path(temporary)
         run = store(folder)
         start = time.perf_counter()
-        page = report(run, folder / "report.html")
+        page = write_report(run, folder / "report.html")
         print(f"made in {time.perf_counter() - start:.1f} s, {page.stat().st_size / 1e6:.2f} MB")
         print(f"ready after {_opening(page)} s ({OPENINGS} openings)")
 

@@ -12,7 +12,7 @@ from stores import make_document, make_query, write_scores
 
 from influence.analysis.relations import LABELS, relation_counts
 from influence.analysis.tables import answer_tables, stage_tables, write_tables
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.store.scores import Scores
 from influence.store.token_scores import write_token_scores
 
@@ -77,7 +77,7 @@ def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 1500, n_words
     )
     _analyse(scores, "shows the procedure")
     write_tokens(scores, 10)
-    return Made(report(scores.folder, folder / "r.html"), scores)
+    return Made(write_report(scores.folder, folder / "r.html"), scores)
 
 
 def hostile(folder: Path) -> Made:
@@ -103,7 +103,7 @@ def hostile(folder: Path) -> Made:
     scores = write_scores(run, rng.normal(size=(3, 30)), queries=plain, documents=documents)
     _analyse(scores, HOSTILE, (f"0{HOSTILE}", f"1{HOSTILE}"))
     _write_records(scores, queries)
-    return Made(report(run, folder / "hostile.html"), scores)
+    return Made(write_report(run, folder / "hostile.html"), scores)
 
 
 def _write_records(scores: Scores, queries: list[Any]) -> None:

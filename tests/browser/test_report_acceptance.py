@@ -26,7 +26,7 @@ from stores import make_document, make_query, write_scores
 from influence.analysis.relations import LABELS, relation_counts
 from influence.analysis.tables import answer_tables, stage_tables, write_tables
 from influence.errors import ComputeError, InputError
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.store.token_scores import open_token_scores, write_token_scores
 
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -154,7 +154,7 @@ def titled(evil: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The hostile store under a name with all that a folder's name can hold."""
     run = tmp_path_factory.mktemp("titled") / TITLE
     shutil.copytree(evil.scores.folder, run)
-    return Made(report(run, run.parent / "r.html"), evil.scores)
+    return Made(write_report(run, run.parent / "r.html"), evil.scores)
 
 
 def without_policy(page: Path, folder: Path) -> Path:
@@ -533,7 +533,10 @@ def test_18_usable_at_twice_the_size(visit: Any, made: Made) -> None:
 def test_19_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
     """Every analysis, stages and token values; other seeds, time zones and folders, HTML and JSON."""
     made = ordinary(tmp_path, 10, 120)
-    code = "from influence.report.pages import report as r; [r('run', f'r.{f}', format=f) for f in ('html', 'json')]"
+    code = (
+        "from influence.report.pages import write_report\n"
+        "for f in ('html', 'json'): write_report('run', 'r.' + f, format=f)"
+    )
     running, written = [], []
     for seed, zone in (("1", "UTC"), ("4711", "Asia/Tokyo")):
         shutil.copytree(made.scores.folder, tmp_path / seed / "run")
@@ -587,7 +590,7 @@ def missing(folder: Path, name: str) -> Made:
         zero = [(row, column, 0 * tokens.values(row, column)) for row, column in pairs]
         columns = {column for _, column, _ in zero}
         write_token_scores(scores.folder, zero, {column: tokens.lengths(column) for column in columns})
-    return Made(report(scores.folder, folder / "r.html"), scores)
+    return Made(write_report(scores.folder, folder / "r.html"), scores)
 
 
 def _analyse_emptily(scores: Any, undefined: bool) -> None:
@@ -690,11 +693,11 @@ def test_20_scores_that_are_no_numbers_make_no_report(tmp_path: Path, bad: float
     dot = np.arange(12.0).reshape(3, 4)
     dot[1, 2] = bad
     with pytest.raises(ComputeError, match=r"slopes-01.*not finite"):
-        report(write_scores(tmp_path / "run", dot).folder, tmp_path / "r.html")
+        write_report(write_scores(tmp_path / "run", dot).folder, tmp_path / "r.html")
     run = write_scores(tmp_path / "good", np.arange(12.0).reshape(3, 4))
     write_token_scores(run.folder, [(0, 1, np.array([1.0, bad]))], {1: np.array([3, 4])})
     with pytest.raises(ComputeError, match=r"single tokens.*not finite"):
-        report(run.folder, tmp_path / "r.html")
+        write_report(run.folder, tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
 
@@ -738,7 +741,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Made:
             value[column * 8] = 50.0  # the strongest, 10 characters a token
             pairs.append((row, column, value))
     write_token_scores(scores.folder, pairs, {column: np.full(900, 10) for column in range(110)})
-    return Made(report(scores.folder, folder / "r.html"), scores)
+    return Made(write_report(scores.folder, folder / "r.html"), scores)
 
 
 @pytest.fixture(scope="module")
@@ -748,7 +751,7 @@ def cut(large: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pat
     while True:
         limit = (pages[-1].stat().st_size - 100) / 1e6  # what it says of its limit may be shorter
         try:
-            pages.append(report(large.scores.folder, folder / f"{len(pages)}.html", max_mb=limit))
+            pages.append(write_report(large.scores.folder, folder / f"{len(pages)}.html", max_mb=limit))
         except InputError as error:
             return pages, str(error)
 

@@ -16,7 +16,7 @@ from browser_reports import HOSTILE, Made
 from stores import make_document, make_query, write_scores
 
 from influence.analysis.tables import stage_tables, write_tables
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.store.token_scores import write_token_scores
 
 BACK = """e => { const c = e.cloneNode(true); c.querySelectorAll('.chip').forEach(x =>
@@ -252,7 +252,7 @@ def test_stages_of_other_runs_say_so(visit: Any, tmp_path: Path) -> None:
     runs = [write_scores(tmp_path / name, rng.normal(size=(2, 40)), queries=queries) for name in "abo"]
     stages = stage_tables([("a", runs[0]), ("b", runs[1])], "normed", "task", 10)
     write_tables(stages, runs[2].folder / "analysis" / "stages", {})
-    page = visit(report(runs[2].folder, tmp_path / "r.html"), "#/q/slopes-00")
+    page = visit(write_report(runs[2].folder, tmp_path / "r.html"), "#/q/slopes-00")
     page.wait_for_selector("#app .tabs")
     assert page.locator("#ckpt option:checked").inner_text() == "of this report"
     page.locator("#ckpt").select_option("a")
@@ -291,7 +291,7 @@ def test_special_tokens_are_chips_and_count(visit: Any, tmp_path: Path) -> None:
     lengths = np.array([0, 2, 1, 1, 0, 2, 3])
     value = np.array([4.0, -2, 1, 3, 2.5, 0.5, 1])
     write_token_scores(scores.folder, [(0, 0, value)], {0: lengths})
-    page = visit(report(scores.folder, tmp_path / "r.html"), "#/d/doc-0?q=slopes-00&tok=1")
+    page = visit(write_report(scores.folder, tmp_path / "r.html"), "#/d/doc-0?q=slopes-00&tok=1")
     page.wait_for_selector("#text .tk")
     assert page.eval_on_selector_all("#text .tk", f"all => all.map({BACK}).join('')") == text
     specials = page.locator("#text .tk.special")
@@ -334,7 +334,7 @@ def test_a_grid_of_a_hundred_queries_fits_the_page(visit: Any, tmp_path: Path) -
     queries = [make_query(n, id=f"q{n:03d}", task=f"task {n // 20}") for n in range(100)]
     documents = [make_document(n) for n in range(120)]
     scores = write_scores(tmp_path / "run", rng.normal(size=(100, 120)), queries=queries, documents=documents)
-    page = visit(report(scores.folder, tmp_path / "r.html", k=5), "#/correlation", (1440, 900))
+    page = visit(write_report(scores.folder, tmp_path / "r.html", k=5), "#/correlation", (1440, 900))
     page.wait_for_selector("#grid")
     measure = """() => { const region = document.querySelector('.grid-figure .scroll');
       const cell = region.querySelector('td').getBoundingClientRect();

@@ -13,7 +13,7 @@ from influence.engine.decompose import decompose
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.errors import InputError, StoreError
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.store.scores import Scores
 from influence.store.token_scores import open_token_scores
 
@@ -45,9 +45,9 @@ def test_tokens_add_up_to_the_scores(tmp_path: Path, bos: bool) -> None:
                 seen += 1
     assert seen == 18
     assert (0, 99) not in tokens
-    page = report(scores.folder, tmp_path / "r.html")
+    page = write_report(scores.folder, tmp_path / "r.html")
     assert 'id="d-k-0"' in page.read_text()
-    assert 'id="d-k-0"' not in report(scores.folder, tmp_path / "r.html", texts="none").read_text()
+    assert 'id="d-k-0"' not in write_report(scores.folder, tmp_path / "r.html", texts="none").read_text()
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:

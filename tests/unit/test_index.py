@@ -31,7 +31,7 @@ from influence.engine.projections import read_projections
 from influence.engine.score import score
 from influence.engine.search import choose, search_index
 from influence.errors import ComputeError, InfluenceError, InputError, StoreError
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.store.artefact import map_arrays
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, finished_shards, numbers, open_index
@@ -194,7 +194,7 @@ def test_every_analysis_and_the_report_work_on_what_was_found(
     stages = analyze("stages", ("a", folder), ("b", others.folder))
     assert stages["agreement"]["r"].between(-1, 1).all()
     assert analyze("correlation", folder, others.folder)["cross"]["r"].between(-1, 1).all()
-    page = report(folder, tmp_path / "r.html").read_text()
+    page = write_report(folder, tmp_path / "r.html").read_text()
     assert "20 of 60, found by an index" in page
     assert "40 documents that an index passed over" in page
 

@@ -32,7 +32,7 @@ from influence.analysis.stages import overlap
 from influence.analysis.tables import answer_tables, cross_tables, stage_tables, write_tables
 from influence.errors import ComputeError, InputError
 from influence.report.inks import PAPER
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.report.program import script
 from influence.report.text import breaks, column, number, pieces, plain, signed
 from influence.store.artefact import claim
@@ -116,7 +116,7 @@ def hostile_store(folder: Path) -> Scores:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ET.Element]:
     folder = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=window.PWN=1>\u202e'\""
     out = folder.parent / "r.html"
-    report(hostile_store(folder).folder, out, texts="full")
+    write_report(hostile_store(folder).folder, out, texts="full")
     return out, parse(out)
 
 
@@ -247,7 +247,7 @@ def test_edge_cases_say_why_and_show_no_nan(tmp_path: Path, case: str) -> None:
     dot, fields = EDGE_CASES[case]
     run = write_scores(tmp_path / "run", dot, **fields).folder
     for texts in ("full", "snippet", "none"):
-        tree = parse(report(run, tmp_path / "r.html", texts=texts, k=3))  # type: ignore[arg-type]
+        tree = parse(write_report(run, tmp_path / "r.html", texts=texts, k=3))  # type: ignore[arg-type]
         check_structure(tree)
         shown = visible(tree).split('"config"')[0]
         assert not re.search(r"\b(nan|NaN|inf|None|null|True|False)\b", shown), shown
@@ -268,7 +268,7 @@ def test_shows_what_the_store_holds(tmp_path: Path) -> None:
     dot = np.random.default_rng(5).normal(size=(2, 400))
     norm = np.random.default_rng(6).uniform(0.2, 5, 400)
     scores = write_scores(tmp_path / "my run", dot, gradient_norm=norm, query_nll=np.array([2.0, 4.0]))
-    tree = parse(report(scores.folder, tmp_path / "r.html", k=5))
+    tree = parse(write_report(scores.folder, tmp_path / "r.html", k=5))
     shown = visible(tree)
     assert SIGN_STATEMENT in shown
     assert all(unit in shown for unit in READING_UNITS.values())
@@ -314,7 +314,7 @@ def test_the_order_follows_the_reading(tmp_path: Path) -> None:
     norm = np.geomspace(0.01, 100, 50)
     scores = write_scores(tmp_path / "run", np.linspace(1, 2, 50)[None], gradient_norm=norm)
     for by, place in (("normed", 0), ("dot", 1), ("per_nat", 1)):
-        tree = parse(report(scores.folder, tmp_path / "r.html", k=4, by=by))  # type: ignore[arg-type]
+        tree = parse(write_report(scores.folder, tmp_path / "r.html", k=4, by=by))  # type: ignore[arg-type]
         ranks = [int(text_of(row[place])) for row in find(tree, "tr") if find(row, "td", "snippet")]
         assert len(ranks) == 4
         assert ranks == sorted(ranks)
@@ -330,14 +330,14 @@ def test_texts_none_shows_no_text(tmp_path: Path) -> None:
         ],
         documents=[make_document(n, text=f"{secret} {n}") for n in range(20)],
     )
-    path = report(scores.folder, tmp_path / "none.html", texts="none")
+    path = write_report(scores.folder, tmp_path / "none.html", texts="none")
     assert secret not in path.read_text()
     assert secret not in json.dumps(blocks_of(parse(path)))
     shown = visible(parse(path))
     for said in ("doc-3", "slopes-01", "licence or privacy"):
         assert said in shown
     for texts in ("full", "snippet"):
-        tree = parse(report(scores.folder, tmp_path / "r.html", texts=texts))  # type: ignore[arg-type]
+        tree = parse(write_report(scores.folder, tmp_path / "r.html", texts=texts))  # type: ignore[arg-type]
         assert secret in visible(tree)
         shards = [key for key in blocks_of(tree) if key.startswith("t-")]
         assert bool(shards) == (texts == "full")
@@ -350,7 +350,7 @@ def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
         queries=[make_query(n, **tasks(n)) for n in range(6)],
         documents=[make_document(n, source=f"s{n % 7}") for n in range(50)],
     ).folder
-    code = "import sys, influence.report.pages as p; p.report(sys.argv[1], sys.argv[2], texts='full')"
+    code = "import sys, influence.report.pages as p; p.write_report(sys.argv[1], sys.argv[2], texts='full')"
     for seed in ("1", "2"):
         command = [sys.executable, "-c", code, str(run), str(tmp_path / f"{seed}.html")]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
@@ -364,12 +364,12 @@ def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
         rng.normal(size=(6, 80)),
         documents=[make_document(n, text=rng.bytes(9_000).hex()) for n in range(80)],
     ).folder
-    sizes = [report(run, tmp_path / "whole.html", k=30).stat().st_size]
+    sizes = [write_report(run, tmp_path / "whole.html", k=30).stat().st_size]
     assert sizes[0] > 600_000
     assert "Cut, to stay under" not in visible(parse(tmp_path / "whole.html"))
     said = []
     for _ in range(5):  # 20: the page prints its budget, which may be some digits shorter
-        path = report(run, tmp_path / "cut.html", k=30, max_mb=(sizes[-1] - 20) / 1e6)
+        path = write_report(run, tmp_path / "cut.html", k=30, max_mb=(sizes[-1] - 20) / 1e6)
         assert path.stat().st_size < sizes[-1]
         sizes.append(path.stat().st_size)
         items = [text_of(item) for item in find(parse(path), "li")]
@@ -388,7 +388,7 @@ def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
         ["documents of each list, from 30 to 10."],
     ]
     with pytest.raises(InputError, match="does not fit") as caught:
-        report(run, tmp_path / "none.html", max_mb=0.01)
+        write_report(run, tmp_path / "none.html", max_mb=0.01)
     assert "static page" in str(caught.value)
     assert "queries and lists" in str(caught.value)
     assert not (tmp_path / "none.html").exists()
@@ -396,8 +396,8 @@ def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
 
 def test_json_holds_what_the_page_shows(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60)))
-    page = blocks_of(parse(report(scores.folder, tmp_path / "r.html")))
-    data = json.loads(report(scores.folder, tmp_path / "r.json", format="json").read_text())
+    page = blocks_of(parse(write_report(scores.folder, tmp_path / "r.html")))
+    data = json.loads(write_report(scores.folder, tmp_path / "r.json", format="json").read_text())
     assert data["schema"] == 1
     assert data["manifest"] == json.loads((scores.folder / "manifest.json").read_text())
     assert data["queries"] == page["meta"]["queries"]
@@ -410,7 +410,7 @@ def test_json_holds_what_the_page_shows(tmp_path: Path) -> None:
 
 def test_figures_for_papers(tmp_path: Path) -> None:
     run = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60))).folder
-    report(run, tmp_path / "r.html", figures=tmp_path / "figures")
+    write_report(run, tmp_path / "r.html", figures=tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"correlation.svg", "correlation.pdf", "cumulative-positive-1-1.svg", "curve-1.pdf"} <= names
     drawn = (tmp_path / "figures" / "cumulative-positive-1-1.svg").read_text()
@@ -470,7 +470,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     drawn: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("influence.report.charts.export", lambda figure, name: drawn.update({name: figure}))
-        tree = parse(report(scores.folder, scores.folder / "r.html"))
+        tree = parse(write_report(scores.folder, scores.folder / "r.html"))
     blocks = {key[2:]: block for key, block in blocks_of(tree).items() if key.startswith("f-")}
     data = {key: pd.DataFrame(block["rows"], columns=block["columns"]) for key, block in blocks.items()}
     return Rendered(scores, tree, data, drawn)
@@ -811,7 +811,7 @@ def staged(folder: Path, names: str, group_by: Any = "task", **made: Any) -> tup
     ]
     run = stores[-1][1].folder
     write_tables(stage_tables(stores, "normed", group_by, 50), run / "analysis" / "stages", {})
-    tree = parse(report(run, folder / "r.html"))
+    tree = parse(write_report(run, folder / "r.html"))
     (figure,) = [f for f in find(tree, "figure") if f.get("data-figure") == "stages"]
     block = blocks_of(tree)["f-stages"]
     return figure, pd.DataFrame(block["rows"], columns=block["columns"])
@@ -852,12 +852,12 @@ def test_many_labels_sources_and_stages_are_cut_and_said(tmp_path: Path) -> None
 
 def test_bm25_stands_beside_the_ranks(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(2, 40)))
-    without = visible(parse(report(scores.folder, tmp_path / "r.html", k=3)))
+    without = visible(parse(write_report(scores.folder, tmp_path / "r.html", k=3)))
     assert "BM25" not in without
     top = scores.ranking("slopes-01", 1)
     known = {"query": ["slopes-01"], "column": top, "rank_bm25": [7]}
     write_tables({"documents": pd.DataFrame(known)}, scores.folder / "analysis" / "bm25", {})
-    tree = parse(report(scores.folder, tmp_path / "r.html", k=3))
+    tree = parse(write_report(scores.folder, tmp_path / "r.html", k=3))
     cells = [[text_of(cell) for cell in row][2] for row in find(tree, "tr") if find(row, "td", "snippet")]
     assert cells == ["–", "–", "–", "7", "–", "–"]
     listed = blocks_of(tree)["meta"]["lists"]
@@ -871,7 +871,7 @@ def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "run", dot, gradient_norm=norm, provenance=facts)
 
     def states() -> dict[str, str]:
-        tree = parse(report(scores.folder, tmp_path / "r.html"))
+        tree = parse(write_report(scores.folder, tmp_path / "r.html"))
         (listed,) = find(tree, "ul", "checks")
         return {text_of(find(item, "strong")[0]): item.get("class", "") for item in find(listed, "li")}
 
@@ -891,7 +891,7 @@ def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
 
 
 def test_sizes_add_up_to_the_page(tmp_path: Path) -> None:
-    path = report(analysed_store(tmp_path).folder, tmp_path / "r.html")
+    path = write_report(analysed_store(tmp_path).folder, tmp_path / "r.html")
     (said,) = [e for e in find(parse(path), "p") if e.get("id") == "sizes"]
     whole, *parts = re.findall(r"([\d.]+) (kB|MB)", text_of(said))
     sizes = [float(n) * (1e3 if unit == "kB" else 1e6) for n, unit in (whole, *parts)]
@@ -903,12 +903,12 @@ def test_refusals(tmp_path: Path) -> None:
     run = write_scores(tmp_path / "run", [[1.0, 2.0]]).folder
     for arguments in ({"k": 0}, {"by": "cosine"}, {"texts": "some"}):
         with pytest.raises(InputError):
-            report(run, tmp_path / "r.html", **arguments)  # type: ignore[arg-type]
+            write_report(run, tmp_path / "r.html", **arguments)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="is a folder"):
-        report(run, tmp_path)
+        write_report(run, tmp_path)
     bad = write_scores(tmp_path / "bad", [[1.0, np.inf]]).folder
     with pytest.raises(ComputeError):
-        report(bad, tmp_path / "r.html")
+        write_report(bad, tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
     assert claim(tmp_path / "run", "scores", CONFIG)["status"] == "complete"  # the store is as it was
 
@@ -984,11 +984,11 @@ def test_significance_stands_beside_the_means_once_it_was_computed(tmp_path: Pat
         np.random.default_rng(0).normal(size=(8, 40)),
         queries=[make_query(n, id=f"q{n}", task="ab"[n % 2]) for n in range(8)],
     )
-    page = report(scores.folder, tmp_path / "before.html").read_text(encoding="utf-8")
+    page = write_report(scores.folder, tmp_path / "before.html").read_text(encoding="utf-8")
     assert "R comes without a permutation" in page
     assert "permutations of the tasks" not in page
     tables = influence.analyze("correlation", scores.folder, out=scores.folder / "analysis" / "correlation")
-    text = text_of(parse(report(scores.folder, tmp_path / "after.html")))
+    text = text_of(parse(write_report(scores.folder, tmp_path / "after.html")))
     assert "R comes without a permutation" not in text
     test = tables["permutation"].iloc[0]
     assert f"mean R is {signed(test['within'])} within tasks and {signed(test['between'])} between" in text

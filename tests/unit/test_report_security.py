@@ -182,7 +182,7 @@ def test_the_environment_escapes_and_refuses_what_is_not_defined(
 
     monkeypatch.setattr(jinja2, "Environment", Recorded)
     monkeypatch.setattr(jinja2.Template, "render", recorded)
-    out = influence.report.pages.report(hostile_run(tmp_path / "run"), tmp_path / "r.html")
+    out = influence.report.pages.write_report(hostile_run(tmp_path / "run"), tmp_path / "r.html")
     (environment,) = made
     assert environment.autoescape is True
     assert environment.undefined is jinja2.StrictUndefined

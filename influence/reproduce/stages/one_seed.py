@@ -12,7 +12,7 @@ from pathlib import Path
 from influence.data.chains.task import Task
 from influence.data.corpus import read_corpus
 from influence.engine.checkpoints import Checkpoint, find_checkpoints, score_checkpoints
-from influence.report.pages import report
+from influence.report.pages import write_report
 from influence.reproduce.stages.scales import Scale
 from influence.reproduce.steps import Step
 from influence.store.artefact import read_manifest
@@ -92,7 +92,7 @@ class OneSeed:
         opener.write_probes(self.folder / name, [record.name for record in records])
 
     def _page(self, path: Path) -> None:
-        report(self.folder / STAGES, path)
+        write_report(self.folder / STAGES, path)
 
 
 def _complete(folder: Path) -> bool:
