@@ -7,6 +7,7 @@
 | a folder with such files (at any depth) | its shards, in sorted order; other files are cards and are ignored |
 | a folder made by `datasets.save_to_disk` | that dataset |
 | a folder of text files | one document a file: id = relative path, source = first sub-folder |
+| the name of a ready corpus, `miniworld` | that corpus |
 | `owner/name` or `owner/name:config` | a dataset on the hub, streamed |
 | a `datasets.Dataset` or `IterableDataset` | itself |
 
@@ -36,6 +37,7 @@ from influence.data.rows import (
 )
 from influence.data.seen import SeenIds, hashed
 from influence.errors import InputError
+from influence.ready import ready_names, ready_path
 from influence.types import Document
 
 if TYPE_CHECKING:
@@ -145,6 +147,8 @@ def read_corpus(
         raise InputError(
             f"{str(source)[:80]!r} is no path.", have=first_line(error), fix="Check it."
         ) from error
+    if not path.exists():
+        path = ready_path("corpora", str(source)) or path
     if path.is_dir():
         return _from_folder(path, split, fields)
     if path.exists():
@@ -162,7 +166,8 @@ def read_corpus(
         return _from_hub(text, split, fields)
     raise InputError(
         f"There is no corpus at {text}.",
-        fix="Give an existing file or folder, or a hub name such as owner/name or owner/name:config.",
+        fix="Give an existing file or folder, a hub name such as owner/name or owner/name:config, or a ready corpus: "
+        f"{', '.join(ready_names('corpora'))}.",
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from influence.errors import InputError
 from influence.files import whole_file
+from influence.ready import ready_names, ready_path
 from influence.types import Group, Query, Step
 
 T = TypeVar("T")
@@ -101,11 +102,6 @@ def write_queries(queries: Iterable[Query], path: str | Path, *, completed: bool
         part.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def ready_queries() -> list[str]:
-    """The names of the query sets that come with the package."""
-    return sorted(path.stem for path in _ready_folder().glob("*.jsonl"))
-
-
 # -- finding the file
 
 
@@ -119,23 +115,14 @@ def _find(source: str | Path) -> Path:
             f"{str(source)[:80]!r} is no path.", have=str(error)[:80], fix="Check it."
         ) from error
     name = str(source).removesuffix(".jsonl")
-    if name in ready_queries():
-        return _ready_folder() / f"{name}.jsonl"
+    if ready := ready_path("queries", name):
+        return ready
+    names = ready_names("queries")
     have = f"{path} is a folder" if path.is_dir() else None
-    near = difflib.get_close_matches(name, ready_queries(), 1)
+    near = difflib.get_close_matches(name, names, 1)
     fix = f"Did you mean {near[0]!r}? " if near else ""
-    fix += f"Give a JSONL file, or a ready set: {', '.join(ready_queries()) or 'none is installed'}."
+    fix += f"Give a JSONL file, or a ready set: {', '.join(names) or 'none is installed'}."
     raise InputError(f"There is no query file or ready query set {str(source)!r}.", have=have, fix=fix)
-
-
-def _ready_folder() -> Path:
-    """Inside the installed package, or in a checkout the folder beside it."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "ready" / "queries"
-    checkout = package.parent
-    if not installed.is_dir() and (checkout / "pyproject.toml").is_file():
-        return checkout / "queries"
-    return installed
 
 
 # -- one line to one query

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from influence.errors import ModelError
+from influence.ready import ready_path
 
 #: In what a model computes: a dtype, or float32 whose products a GPU rounds to 10 bits of mantissa.
 DType = Literal["float32", "tf32", "bfloat16", "float64"]
@@ -89,7 +90,7 @@ def load_model(
     """Load a causal language model by path or hub name.
 
     Args:
-        name: A folder saved by `save_pretrained`, or a name on the hub.
+        name: A folder saved by `save_pretrained`, a ready model (`miniworld`), or a name on the hub.
         dtype: What it computes in; see `dtype_and_device`.
         device: Defaults to a GPU where there is one.
         revision: A branch, tag or commit of a hub model, such as `step1000`.
@@ -99,6 +100,8 @@ def load_model(
         ModelError: no such model, the hub cannot be reached, it is no causal language model, or tf32 without a GPU.
     """
     path = Path(name)
+    if not path.exists():
+        path = ready_path("models", name) or path
     weights, device = dtype_and_device(dtype, device)
     if path.exists() and not (path / "config.json").is_file():
         raise ModelError(
@@ -110,10 +113,11 @@ def load_model(
     # fused products of experts, the default, exist in lower precision only
     experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
     try:
-        config = AutoConfig.from_pretrained(str(name), **options)
-        tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
+        source = str(path) if path.exists() else str(name)
+        config = AutoConfig.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(name),
+            source,
             config=config,
             dtype=weights,
             output_loading_info=True,

@@ -327,3 +327,10 @@ def test_an_id_met_again_much_later_is_found(
     with pytest.raises(InputError, match="the id 'd3'") as refusal:
         list(read_corpus(write(tmp_path / "x.jsonl", jsonl(rows))))
     assert refusal.value.have == f"{tmp_path / 'x.jsonl'}:4 and {tmp_path / 'x.jsonl'}:{second + 1}"
+
+
+def test_the_ready_corpus_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sum(1 for _ in read_corpus("miniworld")) == 2000
+    with pytest.raises(InputError, match="a ready corpus: miniworld"):
+        read_corpus("miniwurld")

@@ -243,3 +243,10 @@ def test_tf32_needs_a_gpu(saved: Path) -> None:
         load_model(saved, dtype="tf32", device="cpu")
     assert "cpu" in (error.value.have or "")
     assert load_model(saved, device="cpu").precision == "float32"
+
+
+def test_the_ready_model_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ready = load_model("miniworld", device="cpu")
+    assert ready.name == "miniworld"
+    assert ready.fingerprint != load_model("miniworld-tuned", device="cpu").fingerprint

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import influence.ready
 from influence.data import queries as module
 from influence.data.miniworld import ready_query_sets
-from influence.data.queries import read_queries, ready_queries, write_queries
+from influence.data.queries import read_queries, write_queries
 from influence.errors import InputError
+from influence.ready import ready_names
 from influence.types import Query, Step
 
 GOOD = {"id": "q1", "task": "slopes", "group": "reasoning", "prompt": "2 + 2?", "completion": " 4"}
@@ -161,10 +163,10 @@ def test_ready_sets_are_found_in_an_installed_package(
     package = tmp_path / "site-packages" / "influence"
     shutil.copytree(Path(module.__file__).parents[2] / "queries", package / "ready" / "queries")
     (tmp_path / "site-packages" / "queries").mkdir()  # a foreign package of that name
-    monkeypatch.setattr(module, "__file__", str(package / "data" / "queries.py"))
-    assert ready_queries() == ["arithmetic", "controls", "factual", "linear", "slopes"]
+    monkeypatch.setattr(influence.ready, "__file__", str(package / "ready.py"))
+    assert ready_names("queries") == ["arithmetic", "controls", "factual", "linear", "slopes"]
     shutil.rmtree(package / "ready")
-    assert ready_queries() == []
+    assert ready_names("queries") == []
 
 
 def test_write_refuses_what_read_would(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_write_refuses_what_read_would(tmp_path: Path) -> None:
 
 def test_committed_sets_are_what_the_generator_writes(tmp_path: Path) -> None:
     sets = ready_query_sets()
-    assert sorted(sets) == ready_queries()
+    assert sorted(sets) == ready_names("queries")
     for name, made in sets.items():
         write_queries(made, tmp_path / f"{name}.jsonl")
         committed = Path(module.__file__).parents[2] / "queries" / f"{name}.jsonl"
@@ -197,7 +199,9 @@ def test_committed_sets_are_what_the_generator_writes(tmp_path: Path) -> None:
 
 
 def test_ready_sets_have_their_sizes_and_groups() -> None:
-    count = Counter((q.task, q.group, q.correct) for name in ready_queries() for q in read_queries(name))
+    count = Counter(
+        (q.task, q.group, q.correct) for name in ready_names("queries") for q in read_queries(name)
+    )
     assert count == {
         ("slopes", "reasoning", True): 20,
         ("arithmetic", "reasoning", True): 20,
@@ -207,7 +211,7 @@ def test_ready_sets_have_their_sizes_and_groups() -> None:
         ("factual-control", "control", True): 10,
         ("reasoning-control", "control", True): 10,
     }
-    queries = [query for name in ready_queries() for query in read_queries(name)]
+    queries = [query for name in ready_names("queries") for query in read_queries(name)]
     assert len({q.id for q in queries}) == len({q.prompt for q in queries}) == 120
 
 
