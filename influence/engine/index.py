@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from influence.config import IndexConfig, sketch_numbers
 from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
@@ -21,7 +22,7 @@ from influence.engine.distributed import ALONE, World
 from influence.engine.matching import matching_layers, require_same_model
 from influence.engine.passes import Budget, backward, idle_pass, progress, run_missing
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
-from influence.engine.projections import KINDS, choose_projections, read_projections, write_projections
+from influence.engine.projections import choose_projections, read_projections, write_projections
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer
@@ -36,7 +37,6 @@ from influence.store.index import (
     SHARDS,
     Sketches,
     SketchIndex,
-    numbers,
     open_index,
     read_faiss,
     train_codec,
@@ -53,36 +53,6 @@ SAMPLE = 256
 _STACK = 8
 #: Numbers of the sketches of one shard: 256 MB.
 _SHARD_NUMBERS = 1 << 26
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IndexConfig:
-    """Settings of an index.
-
-    Attributes:
-        kind: Of sketch: `lowrank`, `random`, `weighted` or `data` (see `influence.curvature.sketch`).
-        bytes: Most bytes of a document's code.
-        bits: Bits of each of its numbers: 1, 4 or 8.
-        damping: Relative damping: each layer's is `damping × mean(lam)`.
-        max_length: Most tokens of a document, and of a query.
-        windows: Cut longer documents into windows instead of truncating them.
-        seed: Of the random rows and of the documents drawn.
-    """
-
-    kind: str = "lowrank"
-    bytes: int = 65536
-    bits: int = 4
-    damping: float = 0.1
-    max_length: int = 512
-    windows: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"There is no sketch {self.kind!r}.", fix=f"Use one of {', '.join(KINDS)}.")
-        if not self.damping > 0:
-            raise InputError("damping must be positive.", have=str(self.damping))
-        numbers(self.bytes, self.bits)
 
 
 def build_index(
@@ -142,7 +112,7 @@ def build_index(
     budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
     build = _Build(folder, model, layers, table, config, budget, world)
     beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
-    most = numbers(config.bytes - beside, config.bits)
+    most = sketch_numbers(config.bytes - beside, config.bits)
     if build.is_to_make(folder / PROJECTIONS):
         metrics = [
             layer_metric(factors.layer(a.name) if factors else None, a.shape, config.damping) for a in layers

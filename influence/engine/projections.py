@@ -22,7 +22,6 @@ from influence.models.load import LanguageModel
 from influence.store.factors import load_tensors, save_tensors
 from influence.store.index import PROJECTIONS
 
-KINDS = ("lowrank", "random", "weighted", "data")
 _SIDES = ("left", "right", "query_left", "query_right")
 #: Random mixtures of each query's columns, and of its rows, that stand for it in a second moment.
 _PROBES = 32
@@ -34,7 +33,7 @@ def choose_projections(
     """The projections of every layer, `Σ KS KA ≤ budget`; of `lowrank` sketches `Σ (KS + KA) ≤ budget`, if it can be.
 
     Args:
-        kind: One of `KINDS`.
+        kind: One of `influence.config.SKETCHES`.
         budget: Numbers of a sketch.
         gradients: Of `data`: gradients taken as queries, `[N, O, I]` of each layer, a stack at a time.
     """

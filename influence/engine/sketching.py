@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from influence.config import SKETCH_BITS
 from influence.curvature.sketch import OVERSAMPLED, LayerSketch, low_rank, sketch_documents, sketch_queries
 from influence.engine.batching import Columns, pad
 from influence.engine.passes import backward, describe_documents
@@ -19,7 +20,7 @@ from influence.engine.projections import compared_rows
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.documents import DocumentTable
-from influence.store.index import BITS, Sketches
+from influence.store.index import Sketches
 
 #: Bytes of a singular value in the index.
 VALUE_BYTES = 2
@@ -42,7 +43,7 @@ def fitting_rank(sketches: Sequence[LayerSketch], bytes_per_document: int, bits:
     pair_bits = sum(len(sketch.left) + len(sketch.right) for sketch in sketches) * bits
     pair_bits += 8 * VALUE_BYTES * len(sketches)
     most = max(min(len(sketch.left), len(sketch.right)) for sketch in sketches)
-    return max(1, min(most, 8 * (bytes_per_document - BITS[bits]) // pair_bits))
+    return max(1, min(most, 8 * (bytes_per_document - SKETCH_BITS[bits]) // pair_bits))
 
 
 class QuerySketches(NamedTuple):

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from influence.errors import InputError, StoreError
+from influence.errors import StoreError
 from influence.files import whole_file
 from influence.store.artefact import map_arrays, open_complete, write_arrays
 from influence.store.documents import FILE, DocumentTable
@@ -39,32 +39,9 @@ SHARDS = "shards"
 #: In a score store that an index made: what it estimated of every document.
 ESTIMATES = "estimates.safetensors"
 
-#: Bits of a number -> bytes that the quantiser needs beside the numbers of a document.
-BITS = {1: 8, 4: 0, 8: 0}
-MOST_BYTES = 1 << 16
 #: Numbers decoded at a time.
 _DECODED = 1 << 23
 _CLIP = 2.5  # standard deviations that 4 or 8 bits cover: outliers would coarsen all other values
-
-
-def numbers(bytes_per_document: int, bits: int) -> int:
-    """Most numbers of a sketch that fit into so many bytes.
-
-    Raises:
-        InputError: more bytes than an index may take, too few for a number, or bits that no quantiser has.
-    """
-    if bits not in BITS:
-        raise InputError(f"There is no quantiser of {bits} bits.", fix="Use 1, 4 or 8.")
-    if bytes_per_document > MOST_BYTES:
-        raise InputError(
-            f"An index takes at most {MOST_BYTES:,} bytes a document.",
-            have=f"{bytes_per_document:,}",
-            fix="Lower --bytes; fewer --bits keep more numbers in the same bytes.",
-        )
-    count = (bytes_per_document - BITS[bits]) * 8 // bits
-    if count < 8:
-        raise InputError(f"{bytes_per_document} bytes a document hold no sketch.", fix="Use 4096 or more.")
-    return count
 
 
 class Sketches(NamedTuple):

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from influence.analysis.bm25 import Bm25
+from influence.config import SKETCH_BITS, sketch_numbers
 from influence.curvature.sketch import layer_metric
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
@@ -45,7 +46,7 @@ from influence.models.load import LanguageModel, load_model
 from influence.store.artefact import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors, open_factors
-from influence.store.index import BITS, ESTIMATES, Sketches, numbers, train_codec
+from influence.store.index import ESTIMATES, Sketches, train_codec
 from influence.store.scores import Scores, open_scores
 from influence.types import Query
 
@@ -168,7 +169,7 @@ def make_way(setting: Setting, kind: str, size: str, bits: str) -> Way:
     layers = matching_layers(setting.factors, setting.model)
     metrics = [layer_metric(setting.factors.layer(a.name), a.shape, 0.1) for a in layers]
     low = kind == "lowrank"
-    budget = numbers(most - VALUE_BYTES * len(layers) * low, each)
+    budget = sketch_numbers(most - VALUE_BYTES * len(layers) * low, each)
     gradients = _gradients(setting, layers, kind)
     sketches = choose_projections(kind.partition(",")[0], metrics, budget, 0, gradients)
     sketches = [
@@ -353,7 +354,7 @@ def report(setting: Setting, ways: Sequence[Way]) -> None:
         plain = np.argsort(-unit * way.norm_D, axis=1, kind="stable")
         r = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(unit * way.norm_D, dot, strict=True)])
         shown = f"{way.kind}, rank {way.sketcher.rank}" if way.sketcher.rank else way.kind
-        beside = BITS[way.bits] + VALUE_BYTES * way.sketcher.rank * len(way.sketcher.sketches)
+        beside = SKETCH_BITS[way.bits] + VALUE_BYTES * way.sketcher.rank * len(way.sketcher.sketches)
         size = (way.sketcher.numbers * way.bits + 7) // 8 + beside
         print(
             f"| {shown} | {size:,} | {way.bits} | {way.sketcher.numbers:,} | {r:.3f} | {recalls(exact, ranked)} "

@@ -23,6 +23,7 @@ import influence.engine.search as search_module
 import influence.engine.sketching as sketching_module
 from influence.analysis.run import analyze
 from influence.analysis.tables import ANALYSES
+from influence.config import sketch_numbers
 from influence.engine.decompose import decompose
 from influence.engine.fit import fit_hessian
 from influence.engine.index import build_index
@@ -34,7 +35,7 @@ from influence.errors import ComputeError, InfluenceError, InputError, StoreErro
 from influence.report.pages import write_report
 from influence.store.artefact import map_arrays
 from influence.store.factors import Factors
-from influence.store.index import ESTIMATES, SketchIndex, finished_shards, numbers, open_index
+from influence.store.index import ESTIMATES, SketchIndex, finished_shards, open_index
 from influence.store.scores import Scores, open_scores
 from influence.types import Document
 
@@ -240,7 +241,7 @@ def test_documents_are_taken_by_turns() -> None:
 def test_an_index_stays_within_its_bytes(made: Made, tmp_path: Path, kind: str, bits: int, most: int) -> None:
     built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", kind=kind, bits=bits, bytes=most)
     assert 0.7 * most < built.bytes_per_document <= most
-    assert built.manifest["provenance"]["numbers"] <= numbers(most, bits)
+    assert built.manifest["provenance"]["numbers"] <= sketch_numbers(most, bits)
     stored = sum(path.stat().st_size for path in (built.folder / "shards").glob("*.faiss"))
     codec = (built.folder / "codec.faiss").stat().st_size
     shards = finished_shards(built.folder)
@@ -248,15 +249,15 @@ def test_an_index_stays_within_its_bytes(made: Made, tmp_path: Path, kind: str, 
 
 
 def test_64_kilobytes_hold_131072_numbers_of_4_bits_and_more_is_refused() -> None:
-    assert numbers(65536, 4) == 131072
-    assert numbers(65536, 8) == 65536
-    assert numbers(4096, 1) == 8 * 4088
+    assert sketch_numbers(65536, 4) == 131072
+    assert sketch_numbers(65536, 8) == 65536
+    assert sketch_numbers(4096, 1) == 8 * 4088
     with pytest.raises(InputError, match="at most 65,536 bytes"):
-        numbers(65537, 4)
+        sketch_numbers(65537, 4)
     with pytest.raises(InputError, match="no quantiser of 3 bits"):
-        numbers(4096, 3)
+        sketch_numbers(4096, 3)
     with pytest.raises(InputError, match="hold no sketch"):
-        numbers(4, 8)
+        sketch_numbers(4, 8)
 
 
 def test_shards_change_nothing(
