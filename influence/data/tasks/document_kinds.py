@@ -131,7 +131,9 @@ def _others(other: Task, count: int, rng: np.random.Generator) -> list[Piece]:
     examples = other.split("train")
     if count > len(examples):
         raise InputError(
-            f"The task {other.folder or other.name} has {len(examples):,} training examples.", have=f"{count:,} asked for"
+            f"The task {other.folder or other.name} has {len(examples):,} training examples.",
+            have=f"{count:,} are wanted",
+            fix="Ask for fewer.",
         )
     rows = rng.permutation(len(examples))[:count].tolist()
     return [Piece("another task", "full", examples[row], f"other-{row}") for row in rows]

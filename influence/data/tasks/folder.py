@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, ClassVar, Protocol, get_args
 
 from influence import __version__
 from influence.data.tasks.extract import Kind
@@ -38,7 +38,7 @@ class Maker(Protocol):
         name: The task's name.
     """
 
-    name: str
+    name: ClassVar[str]
 
     @property
     def step_pattern(self) -> str:
@@ -208,14 +208,13 @@ def _from_json(line: str, id_: str, where: str) -> Example:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON.", have=shortened(line), fix=_JSON_FORM) from error
-    texts: list[str] = []
-    if isinstance(fields, dict):
-        texts = [text for name in ("input", "chain", "answer") if isinstance(text := fields.get(name), str)]
+    parts = [fields.get(name) for name in ("input", "chain", "answer")] if isinstance(fields, dict) else []
+    texts = [part for part in parts if isinstance(part, str)]
     if len(texts) < 3:
         raise InputError(
             f"{where} lacks the text of an input, a chain or an answer.", have=shortened(line), fix=_JSON_FORM
         )
-    return _whole(Example(id_, *texts), where, _JSON_FORM)
+    return _whole(Example(id_, texts[0], texts[1], texts[2]), where, _JSON_FORM)
 
 
 def _whole(example: Example, where: str, form: str) -> Example:

@@ -46,6 +46,7 @@ def _columns(examples: Sequence[Example]) -> dict[str, Int64]:
         carry_N = column_N // 10
     return columns
 
+
 def operands_of(example: Example, task: Task) -> tuple[str, ...]:
     """What an example computes with: the digits that count, both numbers, or else its whole input."""
     if task.name == "parity" and "positions" in task.settings:

@@ -158,4 +158,3 @@ def split_file(folder: Path, split: str) -> Path | None:
     """The file of a split in a folder, whatever its format."""
     suffixes = (*SHARD_SUFFIXES, ".json", ".csv")
     return next((path for suffix in suffixes if (path := folder / f"{split}{suffix}").is_file()), None)
-

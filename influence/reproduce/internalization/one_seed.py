@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from influence.analysis.internalization import Evaluation, read_evaluation
-from influence.data.chains.task import Task
+from influence.data.tasks.task import Task
 from influence.errors import StoreError
 from influence.reproduce.internalization.scales import METHODS, Scale, TaskRuns
 from influence.reproduce.steps import Step

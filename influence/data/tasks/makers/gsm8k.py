@@ -148,9 +148,7 @@ def _example(record: Record) -> Example:
 
 
 def _no_example(record: Record) -> InputError:
-    return InputError(
-        f"{record.where} is no GSM8K example.", have=repr(dict(record.fields))[:100], fix=_FORM
-    )
+    return InputError(f"{record.where} is no GSM8K example.", have=repr(dict(record.fields))[:100], fix=_FORM)
 
 
 def _one_lined(path: Path) -> list[Example]:

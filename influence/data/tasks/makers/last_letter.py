@@ -72,4 +72,6 @@ def _read(record: Record) -> Example:
     quoted = re.search(r'["“]([^"”]+)["”]', question)
     if quoted is None:
         raise InputError(f"{record.where} has no words in quotes.", have=repr(question[:100]))
-    return Example(record.id, question, answer=field_text(record, "answer"), fields={"words": quoted.group(1)})
+    return Example(
+        record.id, question, answer=field_text(record, "answer"), fields={"words": quoted.group(1)}
+    )

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from influence.data.tasks.folder import settings_of
-from influence.data.tasks.makers.problems import BATCH_LINES, Characters, ProblemOrder, Unsigned, key, numbers, render
+from influence.data.tasks.makers.problems import (
+    BATCH_LINES,
+    Characters,
+    ProblemOrder,
+    Unsigned,
+    key,
+    numbers,
+    render,
+)
 from influence.data.tasks.task import ANSWER_START, INPUT_END, Split
 from influence.errors import InputError
 
@@ -78,7 +86,9 @@ class Multiplication:
     def order(self) -> ProblemOrder:
         """The order of all pairs of numbers, each less the lowest number of N digits."""
         numbers_of_digits = 9 * 10 ** (self.digits - 1)
-        return ProblemOrder(numbers_of_digits, numbers_of_digits, key("multiplication", self.digits, self.seed))
+        return ProblemOrder(
+            numbers_of_digits, numbers_of_digits, key("multiplication", self.digits, self.seed)
+        )
 
     def splits(self) -> dict[Split, tuple[int, Iterator[bytes]]]:
         """How many lines each split has, and these lines, some thousands at a time."""
