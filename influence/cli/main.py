@@ -34,7 +34,6 @@ COMMANDS = {
     "train": ("influence.cli.train", "train", "Train a language model."),
     "distill": ("influence.cli.distill", "distill", "Distil System 2 into System 1."),
     "evaluate": ("influence.cli.evaluate", "evaluate", "Measure stages of internalisation."),
-    "reproduce": ("influence.cli.reproduce", "reproduce", "Reproduce a paper where the truth is known."),
 }
 
 
@@ -77,13 +76,22 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the program: exit 0 done, 2 bad input, 3 bad artefact, 4 failed computation, 130 interrupted."""
+    """Run the `influence` program."""
+    run_program(cli, "influence")
+
+
+def run_program(program: click.Command, name: str) -> None:
+    """Run a program: exit 0 done, 2 bad input, 3 bad artefact, 4 failed computation, 130 interrupted.
+
+    Args:
+        name: What a user types to start it.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # before torch is imported: waiting threads of libgomp spin, which takes a busy machine's speed (docs/log.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         with one_voice():
-            cli(standalone_mode=False)
+            program(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -91,7 +99,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         shared = "torchrun … -m " if under_torchrun() else ""
-        command = shared + shlex.join(["influence", *sys.argv[1:]])
+        command = shared + f"{name} {shlex.join(sys.argv[1:])}"
         click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {command}", err=True)
         sys.exit(130)
     except InfluenceError as error:

@@ -1,7 +1,7 @@
 """Samples of System 2 through a real HTTP server, once sound and once failing: the same data, nothing lost or doubled.
 
 `python tests/bench/served_system2.py SEED` serves `SEED/base/words` by the OpenAI protocol, where SEED is a seed's
-folder of `influence reproduce system2`, and distils its coin-flip inputs through it up to the pairs, twice: in the
+folder of `python -m reports.system2`, and distils its coin-flip inputs through it up to the pairs, twice: in the
 clear, and with every tenth request failing in one of the ways servers fail.
 """
 
@@ -28,8 +28,8 @@ from influence.generate.request import Sampling
 from influence.generate.server import ServerGenerator
 from influence.models.generate import Draw, continuations, prompt_ids
 from influence.models.load import LanguageModel, load_model
-from influence.reproduce.system2.scales import SCALES
-from influence.reproduce.system2.tasks import questions
+from reports.system2.scales import SCALES
+from reports.system2.tasks import questions
 
 
 class Served:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -47,6 +48,7 @@ class Server:
     def run(
         self,
         *arguments: object,
+        module: str = "influence",
         signal_at: tuple[signal.Signals, Path] | None = None,
         times: int = 1,
         kill_after: float | None = None,
@@ -57,6 +59,7 @@ class Server:
         """Run to the end.
 
         Args:
+            module: What is run, as `python -m` would.
             signal_at: Send the process that makes this file this signal the moment it appears.
             times: How often it must appear before, counting this one.
             kill_after: Send it SIGKILL after so many seconds.
@@ -68,6 +71,7 @@ class Server:
         output, errors = (self.folder / f"{self.commands}.{name}" for name in ("out", "err"))
         number, path = signal_at or (0, "")
         request = {
+            "module": module,
             "arguments": [str(argument) for argument in arguments],
             "stdout": str(output),
             "stderr": str(errors),
@@ -161,16 +165,16 @@ def wait(pids: list[int], victim: int, kill_after: float | None) -> int:
     return 0
 
 
-def run_as_child(arguments: list[str], stdout: str, stderr: str, signal_at: tuple[int, str, int]) -> None:
-    from influence.cli.main import main
-
+def run_as_child(
+    module: str, arguments: list[str], stdout: str, stderr: str, signal_at: tuple[int, str, int]
+) -> None:
     code = 1
     try:
         for number, path in ((1, stdout), (2, stderr)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
         send_signal_when_file_appears(*signal_at)
-        sys.argv = ["influence", *arguments]
-        main()
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as stop:
         code = int(stop.code or 0)

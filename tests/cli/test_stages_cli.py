@@ -214,22 +214,3 @@ def test_a_task_that_is_not_the_stages(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trained on another task"):
         score(folder, "--task", tmp_path / "other", "--asked", 3, out="wrong")
     shutil.rmtree(folder / "wrong")
-
-
-def test_reproduce_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages: list[Path] = []  # what a page shows is tested above
-    monkeypatch.setattr("influence.reproduce.stages.one_seed.report", lambda run, out: pages.append(out))
-    out = tmp_path / "study"
-    said = run("reproduce", "stages", "--scale", "smoke", "--out", out, "--seeds", 1)
-    assert "Findings: " in said
-    tables = json.loads((out / "results.json").read_text())["tables"]
-    assert {row["stage"] for row in tables["stages"]} == {
-        "stage-000", "stage-001", "stage-002", "no-cot", "explicit-cot"
-    }  # fmt: skip
-    assert all(row["answer"] == "not measured" for row in tables["questions"]), "one seed answers nothing"
-    page = (out / "findings.md").read_text()
-    assert "influence reproduce stages" in page or "from Python" in page
-    trained = {name: read_stages(out / "seed-0" / name) for name in ("stages", "controls")}
-    seen = {record.facts["examples"] for record in [trained["stages"][-1], *trained["controls"]]}
-    assert max(seen) - min(seen) <= 32, "controls are trained as long"
-    assert pages == [out / "seed-0" / "stages.html"]

@@ -1,0 +1,114 @@
+"""Train again without some documents, and ask the new model what the old one said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from influence.data.corpus import Corpus
+from influence.data.examples import read_examples
+from influence.data.marking import is_right
+from influence.data.records import Fields
+from influence.data.rows import Row, shard_rows
+from influence.data.tokens import bos_ids, encode, encode_query
+from influence.engine.batching import pad
+from influence.models.generate import greedy
+from influence.models.load import LanguageModel, load_model
+from influence.models.losses import token_nll
+from influence.train.pretrain import pretrain
+from influence.train.sft import sft
+from influence.types import Query
+from reports.miniworld.scales import Scale
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_BATCH = 32
+
+
+def train_base(
+    corpus: Corpus, out: Path, scale: Scale, seed: int, tokenizer: PreTrainedTokenizerFast | None = None
+) -> None:
+    """Pretrain with the recipe of a scale, with a tokenizer of its own unless one is given."""
+    pretrain(corpus, out, size=scale.size, epochs=scale.epochs, tokenizer=tokenizer, seed=seed)
+
+
+def train_tuned(base: Path, tuning: Path, out: Path, scale: Scale, seed: int) -> None:
+    """Fine-tune with the recipe of a scale."""
+    sft(
+        load_model(base),
+        read_examples(tuning),
+        out,
+        epochs=scale.tuning_epochs,
+        lr=scale.tuning_lr,
+        seed=seed,
+    )
+
+
+def without(path: Path, dropped: Set[str]) -> Corpus:
+    """The corpus in a JSONL file without the documents of these ids."""
+
+    def rows() -> Iterator[Row]:
+        return (row for row in shard_rows(path, path.stem) if row.fields["id"] not in dropped)
+
+    origin = f"{path} without {len(dropped)} documents"
+    return Corpus(path.stem, "jsonl", origin, None, rows, Fields("text", "id", "source"))
+
+
+def retrained(
+    corpus: Corpus, first: Path, tuning: Path, folder: Path, scale: Scale, seed: int
+) -> LanguageModel:
+    """A model pretrained on a corpus and fine-tuned, in `folder`; a killed run goes on.
+
+    Args:
+        first: The base model of the whole corpus, whose tokenizer serves again: other tokens would change the loss.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    base, tuned = folder / "base", folder / "tuned"
+    if not base.exists():
+        train_base(corpus, base, scale, seed, PreTrainedTokenizerFast.from_pretrained(first))
+    if not tuned.exists():
+        train_tuned(base, tuning, tuned, scale, seed)
+    return load_model(tuned)
+
+
+def asked(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -> list[dict[str, Any]]:
+    """What a model makes of queries.
+
+    Returns:
+        Records: query, nll (−log p(completion | prompt) of the query's own completion, in nats, summed over its
+        tokens), right (whether the model's own greedy answer is right).
+    """
+    losses = completion_losses(model, queries)
+    said = _answers(model, queries, max_new_tokens)
+    return [
+        {"query": query.id, "nll": nll, "right": bool(is_right(query, text))}
+        for query, nll, text in zip(queries, losses, said, strict=True)
+    ]
+
+
+def completion_losses(model: LanguageModel, queries: Sequence[Query]) -> list[float]:
+    """`−log p(completion | prompt)` of each query, in nats, summed over the tokens of the completion."""
+    context = model.model.config.max_position_embeddings
+    encoded = [encode_query(model.tokenizer, query, context) for query in queries]
+    losses: list[float] = []
+    for start in range(0, len(encoded), _BATCH):
+        part = encoded[start : start + _BATCH]
+        batch = pad([tokens for tokens, _ in part], model.device, [begin for _, begin in part])
+        with torch.no_grad():
+            logits_BTV = model.model(input_ids=batch.input_ids).logits
+        losses += token_nll(logits_BTV, batch.input_ids, batch.loss_BT).sum(dim=1).tolist()
+    return losses
+
+
+def _answers(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -> list[str]:
+    bos = bos_ids(model.tokenizer)
+    prompts = [[*bos, *ids] for ids, _ in encode(model.tokenizer, [query.prompt for query in queries])]
+    said: list[str] = []
+    for start in range(0, len(prompts), _BATCH):
+        said += greedy(model, prompts[start : start + _BATCH], max_new_tokens)
+    return said
