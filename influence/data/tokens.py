@@ -25,16 +25,24 @@ class TokenReport:
     truncated: int = 0
     windows: int = 0
     empty: int = 0
+    beyond_context: int = 0
 
-    def sentence(self, max_length: int) -> str:
-        """One line for people."""
+    def sentence(self, max_length: int, positions: int | None = None) -> str:
+        """One line for people.
+
+        Args:
+            positions: All that the model has an embedding of, where it has a table of them.
+        """
         parts = [f"{self.documents:,} documents, {self.tokens:,} tokens"]
         if self.truncated:
-            parts.append(f"{self.truncated:,} truncated to {max_length} tokens")
+            limit = ", all the positions of the model" if max_length == positions else ""
+            parts.append(f"{self.truncated:,} truncated to {max_length} tokens{limit}")
         if self.windows:
             parts.append(f"{self.windows:,} are windows of longer documents")
         if self.empty:
             parts.append(f"{self.empty:,} left out for having no token to predict")
+        if self.beyond_context:
+            parts.append(f"{self.beyond_context:,} longer than any text the model was trained on")
         return "; ".join(parts)
 
 
@@ -66,6 +74,7 @@ def encode_documents(
     windows: bool,
     report: TokenReport,
     may_be_empty: bool = False,
+    trained_context: int | None = None,
 ) -> Iterator[tuple[Document, list[int]]]:
     """Tokenise documents in order; `report` is filled in on the way.
 
@@ -73,6 +82,7 @@ def encode_documents(
         max_length: Most tokens of a document, BOS included.
         windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning.
         may_be_empty: Accept that none of them has text: they are a part of a corpus.
+        trained_context: Longest text of the model's training, in tokens; longer documents are counted.
 
     A document with nothing to predict (fewer than two tokens, BOS included) is left out and counted.
     """
@@ -102,6 +112,9 @@ def encode_documents(
                     report.windows += windows
                 report.documents += 1
                 report.tokens += len(bos) + len(part)
+                report.beyond_context += (
+                    trained_context is not None and len(bos) + len(part) > trained_context
+                )
                 yield piece, bos + part
     if report.documents == 0 and not may_be_empty:
         raise InputError("The corpus holds no text.", have=f"{report.empty} empty documents")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.makers.judging import swapped
-from influence.data.tasks.task import Example, answer_of
+from influence.data.tasks.item import Item
+from influence.data.tasks.judging import swapped
+from influence.data.tasks.task import answer_of
 from influence.distill.filter import choose
 from influence.distill.internalisers.answering import load_generator
 from influence.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
@@ -59,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    item: Example
+    item: Item
     wording: str
     swapped: bool
     prompt: str
@@ -68,7 +69,7 @@ class _Asked:
 def ask_at_once(
     model: str,
     generator: Generator,
-    items: Sequence[Example],
+    items: Sequence[Item],
     kind: Kind,
     wordings: Wordings,
     kept: KeptReplies,
@@ -88,7 +89,7 @@ def ask_at_once(
     return [_answer(model, one, reply, kind) for one, reply in zip(asked, replies, strict=True)]
 
 
-def _asked(item: Example, wordings: Wordings) -> list[_Asked]:
+def _asked(item: Item, wordings: Wordings) -> list[_Asked]:
     both = [(item, False), *([(swapped(item), True)] if "response_a" in item.fields else [])]
     return [
         _Asked(item, name, turned, prompt)
@@ -145,7 +146,7 @@ def _both_orders(trace: Trace, kind: Kind) -> list[Answer]:
     return rows
 
 
-def _right(kind: Kind, item: Example, answer: str | None) -> bool | None:
+def _right(kind: Kind, item: Item, answer: str | None) -> bool | None:
     return (
         None if item.answer is None else answer is not None and answer == answer_of(kind, item, item.answer)
     )
@@ -155,7 +156,7 @@ def evaluate_models(
     generator: Generator,
     tuned: Mapping[str, Path],
     system_2: Path,
-    items: Sequence[Example],
+    items: Sequence[Item],
     kind: Kind,
     wordings: Wordings,
     out: Path,
@@ -219,7 +220,7 @@ def _schema(pyarrow: Any) -> Any:
     )
 
 
-def check_labels(items: Sequence[Example]) -> None:
+def check_labels(items: Sequence[Item]) -> None:
     """Refuse test inputs without right answers.
 
     Raises:

@@ -6,15 +6,16 @@ import dataclasses
 import math
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.makers.judging import swapped, turned_back
-from influence.data.tasks.task import Example, answer_of
+from influence.data.tasks.item import Item
+from influence.data.tasks.judging import swapped, turned_back
+from influence.data.tasks.task import answer_of
 from influence.errors import InputError
 from influence.filters.perturbation import Order, orders, reordered
 
 _SWAP: Order = (1, 0)
 
 
-def orders_of(item: Example, how_many: int) -> list[Order]:
+def orders_of(item: Item, how_many: int) -> list[Order]:
     """Orders of the item's two responses or of its options, the one as given first; as many as there are.
 
     Raises:
@@ -30,7 +31,7 @@ def orders_of(item: Example, how_many: int) -> list[Order]:
     return orders(count, min(how_many, math.factorial(count)))
 
 
-def in_order(item: Example, order: Order | None) -> Example:
+def in_order(item: Item, order: Order | None) -> Item:
     """The item as it is shown in an order.
 
     Raises:
@@ -55,7 +56,7 @@ def in_order(item: Example, order: Order | None) -> Example:
     return dataclasses.replace(item, input="".join(parts) + item.input[at:], choices=choices)
 
 
-def read_in_order(kind: Kind, item: Example, order: Order | None, text: str) -> str | None:
+def read_in_order(kind: Kind, item: Item, order: Order | None, text: str) -> str | None:
     """The answer a text gives, in terms of the item's own order."""
     answer = answer_of(kind, in_order(item, order), text)
     return turned_back(answer) if order == _SWAP and "response_a" in item.fields else answer

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.filters import consistency
@@ -45,7 +45,7 @@ class Prompts:
         """A prompt as it stands in its file."""
         return self._texts[name]
 
-    def fill(self, name: str, item: Example, **handed: str) -> str:
+    def fill(self, name: str, item: Item, **handed: str) -> str:
         """The prompt for an item; what is put in is not looked at again.
 
         Args:
@@ -70,7 +70,7 @@ class Prompts:
                 fix=f"Use a task or a file whose items have it (--field {error.args[0]}=NAME), or edit the prompt.",
             ) from error
 
-    def pick(self, item: Example, responses: Sequence[str]) -> str:
+    def pick(self, item: Item, responses: Sequence[str]) -> str:
         """The prompt that asks for the most consistent response."""
         return consistency.consistency_prompt(item.input, responses, Template(self.text(PICK)))
 

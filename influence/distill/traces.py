@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.errors import StoreError
 from influence.files import whole_file
 from influence.filters.perturbation import Order
@@ -48,7 +48,7 @@ class Run:
 class Trace:
     """An input with its samples, and the call that picked the most consistent of them, where there was one."""
 
-    item: Example
+    item: Item
     runs: tuple[Run, ...]
     pick: Made | None = None
 
@@ -69,7 +69,7 @@ class _Record:
 
     id: str
     tokens: int
-    item: Example
+    item: Item
     runs: tuple[Run, ...] = field(default=())
     pick: Made | None = None
 
@@ -100,7 +100,7 @@ def read_traces(folder: Path) -> Iterator[Trace]:
 def _trace(line: str, where: str) -> Trace:
     try:
         record = json.loads(line)
-        item = Example(**{**record["item"], "choices": tuple(record["item"]["choices"])})
+        item = Item(**{**record["item"], "choices": tuple(record["item"]["choices"])})
         runs = tuple(
             Run(
                 run["sample"],

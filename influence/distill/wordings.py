@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.distill.names import AS_TUNED
 from influence.distill.prompt_files import Prompts
 from influence.distill.systems.direct import direct_prompt
@@ -29,7 +29,7 @@ class Wordings:
         self._prompts = prompts
         self._templates = {} if folder is None else _read(folder)
 
-    def of(self, item: Example) -> dict[str, str]:
+    def of(self, item: Item) -> dict[str, str]:
         """Name -> what System 1 is asked; those that come to the same text once. Pairs to judge have one wording."""
         own = direct_prompt(item, self._prompts)
         if "response_a" in item.fields:

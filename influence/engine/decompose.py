@@ -61,8 +61,10 @@ def decompose(
     config = scores.manifest["config"]
     _check(scores, model, asked, factors)
     layers = matching_layers(factors, model)
+    alone = scores.manifest["provenance"].get("probe", {}).get("alone", False)
+    budget = Budget(1 if alone else BATCH_TOKENS)
     gradients = query_gradients(
-        asked, matching_layers(factors, asked), scores.queries, config["max_length"], Budget(BATCH_TOKENS)
+        asked, matching_layers(factors, asked), scores.queries, config["max_length"], budget
     )
     prepared = precondition_queries(gradients, layers, factors, config["damping"], model.dtype)
     rows_of = _wanted(scores, k)

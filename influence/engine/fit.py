@@ -24,11 +24,12 @@ from influence.curvature.statistics import (
     squared_rotated_gradients,
     symmetric,
 )
-from influence.engine.batching import Columns, TokenBatch, pad, usual_batch_tokens
+from influence.engine.batching import Columns, TokenBatch, pad
 from influence.engine.distributed import ALONE, World, shares_of_missing
 from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.engine.passes import Budget, Labels, backward, describe_documents, idle_pass, progress
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
+from influence.engine.probing import probed_budget
 from influence.engine.sums import sum_over_documents
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer, find_layers
@@ -77,6 +78,7 @@ def fit_hessian(
     """
     started = time.monotonic()
     config = FitConfig(**settings)
+    config = replace(config, max_length=model.fitting(config.max_length))
     layers = find_layers(model.model, config.layers)
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
@@ -98,19 +100,19 @@ def fit_hessian(
         folder,
         corpus,
         found,
-        model.tokenizer,
+        model,
         config.max_length,
         config.windows,
         draw=config.documents,
         seed=config.seed,
         world=world,
     )
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
+    budget, probe = probed_budget(model, table, batch_tokens, world)
     fit = Fit(folder, model, layers, table, config, budget, world)
     if config.backend == "kronfluence":
         from influence.engine.kronfluence_fit import fit_with_kronfluence
 
-        fit_with_kronfluence(folder, model, layers, table, config, batch_tokens)
+        fit_with_kronfluence(folder, model, layers, table, config, 1 if probe["alone"] else batch_tokens)
     else:
         fit.covariances()
         fit.eigenbases()
@@ -119,10 +121,12 @@ def fit_hessian(
         write_kronfluence_arguments(folder, config.empirical)
     facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
     tokens = {
-        "summary": report.sentence(config.max_length),
+        "summary": report.sentence(config.max_length, model.positions),
         "tokens": asdict(report),
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
+        "positions": model.positions,
+        "probe": probe,
     }
     made = provenance(time.monotonic() - started, **facts, **tokens)
     finish_together(folder, manifest, made, world, leaving=(DOCUMENTS,))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from influence.config import IndexConfig, sketch_numbers
 from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
-from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
+from influence.engine.batching import Columns, batches, blocks, pad
 from influence.engine.distributed import ALONE, World
 from influence.engine.matching import matching_layers, require_same_model
 from influence.engine.passes import Budget, backward, idle_pass, progress, run_missing
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
+from influence.engine.probing import probed_budget
 from influence.engine.projections import choose_projections, read_projections, write_projections
 from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.errors import InputError, StoreError
@@ -85,6 +86,7 @@ def build_index(
     """
     started = time.monotonic()
     config = IndexConfig(**settings)
+    config = replace(config, max_length=model.fitting(config.max_length))
     folder = Path(out)
     if queries is not None and config.kind != "data":
         raise InputError(f"Queries have no effect on a {config.kind} sketch.", fix="Use kind data.")
@@ -107,9 +109,9 @@ def build_index(
     if manifest["status"] == "complete":
         return open_index(folder)
     table, report = tokenised_documents(
-        folder, corpus, found, model.tokenizer, config.max_length, config.windows, world=world
+        folder, corpus, found, model, config.max_length, config.windows, world=world
     )
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
+    budget, probe = probed_budget(model, table, batch_tokens, world)
     build = _Build(folder, model, layers, table, config, budget, world)
     beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
     most = sketch_numbers(config.bytes - beside, config.bits)
@@ -134,10 +136,12 @@ def build_index(
         "sizes": {a.name: [len(b.left), len(b.right)] for a, b in zip(layers, sketches, strict=True)},
         "bytes_per_document": int(read_faiss(folder / CODEC).sa_code_size())
         + VALUE_BYTES * rank * len(layers),
-        "summary": report.sentence(config.max_length),
+        "summary": report.sentence(config.max_length, model.positions),
         "tokens": asdict(report),
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
+        "positions": model.positions,
+        "probe": probe,
     }
     finish_together(folder, manifest, provenance(time.monotonic() - started, **facts), world)
     return open_index(folder)

@@ -89,7 +89,9 @@ def _gap(start: int, end: int, documents: int) -> StoreError:
 
 
 def _sum(reports: Sequence[dict[str, int]]) -> TokenReport:
-    return TokenReport(**{f.name: sum(report[f.name] for report in reports) for f in fields(TokenReport)})
+    return TokenReport(
+        **{f.name: sum(report.get(f.name, 0) for report in reports) for f in fields(TokenReport)}
+    )
 
 
 def _join_arrays(folder: Path, pieces: Sequence[Scores]) -> None:
@@ -127,10 +129,12 @@ def _provenance(pieces: Sequence[Piece], report: TokenReport, max_length: int) -
     return provenance(
         sum(record["seconds"] for record in made),
         **shared,
-        summary=report.sentence(max_length),
+        summary=report.sentence(max_length, made[0].get("positions")),
         tokens=asdict(report),
         batch_tokens=min(record["batch_tokens"] for record in made),
         device=", ".join(sorted({record["device"] for record in made})),
+        positions=made[0].get("positions"),
+        probe=made[0].get("probe", {}),
         pieces=[
             {
                 "first": piece.rows.start,

@@ -78,6 +78,7 @@ def plan_fit(
         raise InputError("A dry run rehearses this program's own fit only.", have=f"backend {config.backend}")
     loading = most_memory()
     layers = find_layers(model.model, config.layers)
+    config = replace(config, max_length=model.fitting(config.max_length))
     budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     with drawn_documents(
         model,
@@ -148,6 +149,7 @@ def plan_score(
     """What `score` will take, with the same arguments; what it refuses is refused."""
     loading = most_memory()
     asked = query_model or model
+    config = replace(config, max_length=asked.fitting(model.fitting(config.max_length)))
     layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
     if reuse:
         identity = run_identity(model, asked, layers, factors, queries, config)

@@ -98,6 +98,7 @@ def query_gradients(
     budget: Budget,
 ) -> QueryGradients:
     """Gradients of the summed NLL of each completion."""
+    model.require_causal()
     encoded = [encode_query(model.tokenizer, query, max_length) for query in queries]
     return completion_gradients(model, layers, encoded, [query.id for query in queries], budget)
 

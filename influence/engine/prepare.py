@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.distributed import ALONE, World
 from influence.engine.passes import progress
 from influence.errors import ModelError, StoreError
+from influence.models.load import LanguageModel
 from influence.store.artefact import claim, differences, finish, write_json
 from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
 from influence.store.journal import close_journal, intact, keep_journal
@@ -109,7 +109,7 @@ def tokenised_documents(
     folder: Path,
     corpus: Corpus,
     found: Survey,
-    tokenizer: PreTrainedTokenizerBase,
+    model: LanguageModel,
     max_length: int,
     windows: bool,
     *,
@@ -135,7 +135,15 @@ def tokenised_documents(
         report = TokenReport()
         piece = rows is not None
         with progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
-            encoded = encode_documents(_ticked(documents, bar), tokenizer, max_length, windows, report, piece)
+            encoded = encode_documents(
+                _ticked(documents, bar),
+                model.tokenizer,
+                max_length,
+                windows,
+                report,
+                piece,
+                model.trained_context,
+            )
             _write(folder, encoded, report, lambda: _require_unchanged(corpus, found, surveyor.survey()))
     world.barrier((folder / FILE, folder / REPORT))
     report = TokenReport(**json.loads((folder / REPORT).read_text()))

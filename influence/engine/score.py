@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
-from influence.engine.batching import Columns, batches, blocks, pad, usual_batch_tokens
+from influence.engine.batching import Columns, batches, blocks, pad
 from influence.engine.compress import compress_queries
 from influence.engine.distributed import ALONE, World
 from influence.engine.matching import checked_layers, run_identity
 from influence.engine.passes import Budget, backward, describe_documents, idle_pass, run_missing
 from influence.engine.precondition import precondition_queries, query_gradients
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
+from influence.engine.probing import probed_budget
 from influence.engine.products import QueryProducts, TokenPair
 from influence.engine.reuse import Reused, reusable
-from influence.errors import StoreError
+from influence.errors import ComputeError, StoreError
 from influence.files import whole_file
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
@@ -83,6 +84,7 @@ def score(
     config = ScoreConfig(**settings)
     folder = Path(out)
     asked = query_model or model
+    config = replace(config, max_length=asked.fitting(model.fitting(config.max_length)))
     layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
     found = survey(corpus, world)
     identity = run_identity(model, asked, layers, factors, queries, config)
@@ -98,9 +100,9 @@ def score(
     if world.first:
         write_query_records(folder, queries)
     table, report = tokenised_documents(
-        folder, corpus, found, model.tokenizer, config.max_length, config.windows, rows=rows, world=world
+        folder, corpus, found, model, config.max_length, config.windows, rows=rows, world=world
     )
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device), lockstep=world.fsdp)
+    budget, probe = probed_budget(model, table, batch_tokens, world)
     how: dict[str, Any] = {}
     if config.query_error is None:
         gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
@@ -116,10 +118,12 @@ def score(
     Scan(folder, model, layers, table, prepared, budget, known, world).run()
     facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
     tokens = {
-        "summary": report.sentence(config.max_length),
+        "summary": report.sentence(config.max_length, model.positions),
         "tokens": asdict(report),
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
+        "positions": model.positions,
+        "probe": probe,
     }
     hessian = {"hessian_folder": str(factors.folder) if factors else None}
     made = provenance(time.monotonic() - started, **facts, **tokens, **hessian, **how)
@@ -215,6 +219,13 @@ class Scan:
             batch = pad([self.table.tokens(c) for c in part], self.model.device)
             backward(
                 self.model, self.layers, batch, reduce, what=describe_documents(self.table.take("id", part))
+            )
+        finite_B = torch.isfinite(dot_BQ).all(1) & torch.isfinite(squared_norm_B)
+        if not finite_B.all():
+            column = np.concatenate(plan)[int((~finite_B).nonzero()[0])]
+            raise ComputeError(
+                f"The scores of document {self.table.take('id', [column])[0]} are not finite.",
+                fix="Raise --damping, or use --dtype float64: the numbers are too large for the precision.",
             )
         return dot_BQ.cpu(), squared_norm_B.sqrt().cpu()
 

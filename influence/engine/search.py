@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from influence.curvature.sketch import LayerSketch
 from influence.data.tokens import bos_ids, encode
-from influence.engine.batching import usual_batch_tokens
 from influence.engine.matching import matching_layers
-from influence.engine.passes import Budget, progress
+from influence.engine.passes import progress
 from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.probing import probed_budget
 from influence.engine.projections import read_projections
 from influence.engine.score import Scan
 from influence.engine.sketching import Sketcher, compared_dtype
@@ -114,7 +114,7 @@ def search_index(
     layers = matching_layers(factors, model)
     _same_documents(index.folder / FILE, folder / FILE)
     write_query_records(folder, queries)
-    budget = Budget(batch_tokens or usual_batch_tokens(model.device))
+    budget, probe = probed_budget(model, index.documents, batch_tokens)
     query_layers = matching_layers(factors, asked)
     gradients = query_gradients(asked, query_layers, queries, index.config["max_length"], budget)
     prepared = precondition_queries(gradients, layers, factors, index.config["damping"], model.dtype)
@@ -141,6 +141,7 @@ def search_index(
         "tokens": index.manifest["provenance"]["tokens"],
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
+        "probe": probe,
     }
     finish(folder, manifest, provenance(time.monotonic() - started, **facts))
     shutil.rmtree(folder / _RESCORED)

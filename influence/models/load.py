@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from influence.errors import ModelError
+from influence.models.probe import embedding_rows, movement_by_later_tokens, positions
 from influence.ready import ready_path
 
 #: In what a model computes: a dtype, or float32 whose products a GPU rounds to 10 bits of mantissa.
@@ -52,6 +53,43 @@ class LanguageModel:
         """The dtype by name; `tf32` where float32 products are rounded to it, whoever asked for that."""
         rounded = self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
         return "tf32" if rounded and self.dtype == torch.float32 else str(self.dtype).removeprefix("torch.")
+
+    @property
+    def rounding(self) -> float:
+        """Largest relative error of a product's rounding in its precision."""
+        return 2.0**-10 if self.precision == "tf32" else torch.finfo(self.dtype).eps
+
+    @property
+    def positions(self) -> int | None:
+        """Most tokens of a text that it can take; None where positions are computed."""
+        return positions(self.model)[0]
+
+    @property
+    def trained_context(self) -> int | None:
+        """Most tokens of a text in its training; None where its configuration does not say."""
+        return positions(self.model)[1]
+
+    def fitting(self, max_length: int) -> int:
+        """`max_length`, or the positions of the model where they are fewer."""
+        return min(max_length, self.positions or max_length)
+
+    @cached_property
+    def movement(self) -> float:
+        """How far a later token moves earlier logits; see `movement_by_later_tokens`."""
+        return movement_by_later_tokens(self.model)
+
+    def require_causal(self) -> None:
+        """Refuse a model in which a later token moves an earlier logit: its loss is no log-probability of a text.
+
+        Raises:
+            ModelError: the model is not causal, or does not run on token ids alone.
+        """
+        if self.movement > self.rounding**0.5:
+            raise ModelError(
+                f"{type(self.model).__name__} is not causal: a later token changes the prediction of an earlier one.",
+                have=f"a change of the last token moves earlier logits by {self.movement:.1%} of their norm",
+                fix="Give a causal language model: of a masked one no text has a log-probability.",
+            )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -97,7 +135,8 @@ def load_model(
         trust_remote_code: Run code that comes with the checkpoint. Off unless you ask for it.
 
     Raises:
-        ModelError: no such model, the hub cannot be reached, it is no causal language model, or tf32 without a GPU.
+        ModelError: no such model, the hub cannot be reached, it is no causal language model, its tokenizer is another
+            model's, or tf32 without a GPU.
     """
     path = Path(name)
     if not path.exists():
@@ -134,7 +173,25 @@ def load_model(
             have=f"{len(missing)} missing, first {missing[0]}",
             fix="Give a checkpoint of a causal language model, head included.",
         )
-    return LanguageModel(model.to(device).eval(), tokenizer, str(name))
+    language_model = LanguageModel(model.to(device).eval(), tokenizer, str(name))
+    language_model.require_causal()
+    _require_embeddings(language_model)
+    return language_model
+
+
+def _require_embeddings(model: LanguageModel) -> None:
+    """Refuse a tokenizer of another model: one that makes tokens of plain text that have no embedding."""
+    rows = embedding_rows(model.model)
+    added = (
+        model.tokenizer.added_tokens_decoder
+    )  # made of their own spelling alone, so met only if a text has it
+    beyond = [id for id in model.tokenizer.get_vocab().values() if id >= rows and id not in added]
+    if beyond:
+        raise ModelError(
+            f"The tokenizer of {model.name} makes tokens that the model has no embedding of.",
+            have=f"{len(beyond):,} of them, up to {max(beyond):,}, and {rows:,} embeddings",
+            fix="Give the model with the tokenizer that it was trained with.",
+        )
 
 
 def dtype_and_device(dtype: DType, device: str | None) -> tuple[torch.dtype, str]:

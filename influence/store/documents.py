@@ -177,6 +177,12 @@ class DocumentTable:
         parts = [np.from_dlpack(batch.column("tokens").value_lengths()) for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
+    @cached_property
+    def highest_token(self) -> int:
+        """The largest token id of all documents; −1 where there are none."""
+        parts = [np.from_dlpack(batch.column("tokens").flatten()) for batch in self.batches]
+        return max((int(ids.max()) for ids in parts if len(ids)), default=-1)
+
     def text(self, index: int) -> str:
         """Text of the document in column `index`."""
         return str(self._cell("text", index).as_py())

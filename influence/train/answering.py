@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from influence.data.tasks.task import Example, Task
+from influence.data.chains.task import ChainExample, Task
 from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.train.stepwise.generate import Marks, Prompt
@@ -37,7 +37,7 @@ class Question:
     """
 
     number: int
-    example: Example
+    example: ChainExample
     prompt: Prompt
     gold: tuple[int, ...]
     target: int
@@ -61,7 +61,7 @@ class Asked:
     new_tokens: int
 
 
-def ask(stage: Stage, examples: Sequence[Example], task: Task, model: LanguageModel) -> Asked:
+def ask(stage: Stage, examples: Sequence[ChainExample], task: Task, model: LanguageModel) -> Asked:
     """The questions of a stage about these examples.
 
     Raises:
@@ -128,7 +128,7 @@ def mark(question: Question, generated: Sequence[int], asked: Asked, model: Lang
     said = " ".join(decode(ids).split()) if ids else ""
     same = [place < len(ids) and ids[place] == token for place, token in enumerate(question.gold)]
     return Marked(
-        right=said == " ".join(question.example.gold.split()),
+        right=said == " ".join(question.example.answer.split()),
         positions="".join("1" if one else "0" for one in same),
         tokens=len(generated),
         said=said,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from influence.data.tasks.folder import write_task
+from influence.data.chains.write import write_task
 from influence.provenance import provenance
 from influence.report.internalization import internalization_page
 from influence.store.artefact import claim

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from influence.data.chains.task import Task
 from influence.data.corpus import read_corpus
-from influence.data.tasks.task import Task
 from influence.engine.checkpoints import Checkpoint, find_checkpoints, score_checkpoints
 from influence.report.pages import write_report
 from influence.store.artefact import read_manifest

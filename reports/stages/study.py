@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from influence.data.chains.kinds import choose
+from influence.data.chains.task import Task
+from influence.data.chains.write import write_task
 from influence.data.miniworld.corpus import write_corpus
-from influence.data.tasks.document_kinds import choose
-from influence.data.tasks.folder import write_task
-from influence.data.tasks.task import Task
 from influence.provenance import provenance
 from influence.store.artefact import claim
 from influence.subjects.documents import task_documents

@@ -186,7 +186,7 @@ class OneSeed:
         answers = ask_at_once(
             model,
             load_generator(run / "ways" / name, _BATCH),
-            test.split("test"),
+            test.items("test"),
             test.kind,
             self._wordings(task),
             KeptReplies(run / "replies.jsonl"),

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.data.tasks.folder import read_task
-from influence.data.tasks.task import Task
+from influence.data.chains.task import Task, read_task
 from influence.train.core.text import IGNORED_LABEL
 from influence.train.stepwise.batches import Order
 from influence.train.stepwise.configs import SHAPES, new_model

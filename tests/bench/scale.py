@@ -87,7 +87,7 @@ def measure(path: Path, folder: Path, score: bool, send: Any) -> None:
     found = step("survey", lambda: survey(corpus))
     tokenised = folder / "tokenised"
     tokenised.mkdir()
-    step("tokenise", lambda: tokenised_documents(tokenised, corpus, found, model.tokenizer, 512, False))
+    step("tokenise", lambda: tokenised_documents(tokenised, corpus, found, model, 512, False))
     if score:
         step(
             "score, all of it", lambda: scoring.score(model, None, random_queries(4), corpus, folder / "run")

@@ -16,7 +16,7 @@ from chain_tasks import sums_task
 import influence.train.stepwise.record as record_module
 import influence.train.stepwise.run as stepwise_module
 import influence.train.stepwise.trainer as trainer_module
-from influence.data.tasks.task import Task
+from influence.data.chains.task import Task
 from influence.errors import StoreError
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from influence.data.tasks.task import Example, Task
+from influence.data.chains.task import TASK_FILE, read_task
 from influence.distill.internalisers.lesson import Lesson, digest
 from influence.distill.internalisers.settings import TuneSettings
+from influence.files import whole_file
 from influence.provenance import provenance
 from influence.store.artefact import claim, write_json
 from influence.train.stepwise.run import internalize
@@ -32,8 +34,9 @@ def remove_traces(
     """
     part = out.with_name(out.name + ".part")
     claim(part, "tuning", {"settings": asdict(settings), "model": model, "lessons": digest(lessons)})
+    task = read_task(_write_task(lessons, part / "task", settings.seed))
     record = internalize(
-        _trace_task(lessons, settings.seed),
+        task,
         model,
         part / "run",
         Settings(
@@ -61,21 +64,18 @@ def remove_traces(
     return facts
 
 
-def _trace_task(lessons: Sequence[Lesson], seed: int) -> Task:
-    """The lessons as a task whose chains are the traces; some, drawn, to validate. Equal inputs share a split."""
+def _write_task(lessons: Sequence[Lesson], folder: Path, seed: int) -> Path:
+    """The lessons in the format of a task with chains; some, drawn, to validate. Equal inputs share a split."""
+    folder.mkdir(exist_ok=True)
     prompts = list(dict.fromkeys(lesson.prompt for lesson in lessons))
     count = max(1, min(_MOST_VALID, round(_VALID_SHARE * len(prompts))))
     drawn = np.random.default_rng([seed, 51]).permutation(len(prompts))[:count]
     held_out = {prompts[i] for i in drawn.tolist()}
-    examples = [
-        Example(str(number), lesson.prompt, lesson.trace, lesson.completion)
-        for number, lesson in enumerate(lessons)
-    ]
-    return Task(
-        "traces of System 2",
-        "text",
-        {
-            "train": [example for example in examples if example.input not in held_out],
-            "valid": [example for example in examples if example.input in held_out],
-        },
-    )
+    for split, wanted in (("train", False), ("valid", True)):
+        with whole_file(folder / f"{split}.jsonl") as part, part.open("w", encoding="utf-8") as file:
+            for lesson in lessons:
+                if (lesson.prompt in held_out) == wanted:
+                    record = {"input": lesson.prompt, "chain": lesson.trace, "answer": lesson.completion}
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    write_json(folder / TASK_FILE, {"name": "traces of System 2", "step_pattern": None, "settings": {}})
+    return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.distill.systems.base import Procedure, Step, System
 
 
@@ -15,7 +15,7 @@ class System2Attention(System):
     samples = 20
     target = "response"
 
-    def run(self, item: Example) -> Procedure:
+    def run(self, item: Item) -> Procedure:
         """Rewrite; answer."""
         rewrite, answer = self.steps
         rewritten = yield from self.ask(rewrite, item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.distill.prompt_files import Prompts
 from influence.distill.systems.base import Procedure, Step, System
 
@@ -13,16 +13,16 @@ class Direct(System):
     name = "direct"
     steps = (Step("answer", "direct"), Step("answer", "direct-verdict"))
 
-    def check(self, item: Example) -> None:
+    def check(self, item: Item) -> None:
         """Only the prompt that fits the item is used."""
         direct_prompt(item, self.prompts)
 
-    def run(self, item: Example) -> Procedure:
+    def run(self, item: Item) -> Procedure:
         """Answer."""
         single, pair = self.steps
         return (yield from self.ask(pair if "response_a" in item.fields else single, item))
 
 
-def direct_prompt(item: Example, prompts: Prompts) -> str:
+def direct_prompt(item: Item, prompts: Prompts) -> str:
     """What System 1 is asked: another prompt for two responses to be compared."""
     return prompts.fill("direct-verdict" if "response_a" in item.fields else "direct", item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.distill.systems.base import Procedure, Step, System
 
 
@@ -12,7 +12,7 @@ class RephraseOneStep(System):
     name = "rar1"
     steps = (Step("respond", "rar1"),)
 
-    def run(self, item: Example) -> Procedure:
+    def run(self, item: Item) -> Procedure:
         """Restate and answer in one reply."""
         (respond,) = self.steps
         return (yield from self.ask(respond, item))
@@ -24,7 +24,7 @@ class RephraseTwoSteps(System):
     name = "rar2"
     steps = (Step("rephrase", "rar2-rephrase"), Step("answer", "rar2-answer", ("rephrased",)))
 
-    def run(self, item: Example) -> Procedure:
+    def run(self, item: Item) -> Procedure:
         """Rephrase; answer."""
         rephrase, answer = self.steps
         rephrased = yield from self.ask(rephrase, item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from influence.data.tasks.task import Example
+from influence.data.tasks.item import Item
 from influence.distill.systems.base import Procedure, Step, System
 from influence.generate.request import Sampling
 
@@ -14,7 +14,7 @@ class ChainOfThought(System):
     steps = (Step("think", "cot"),)
     samples = 10
 
-    def run(self, item: Example) -> Procedure:
+    def run(self, item: Item) -> Procedure:
         """Think and answer in one reply."""
         (think,) = self.steps
         return (yield from self.ask(think, item))

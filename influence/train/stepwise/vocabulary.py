@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from influence.data.tasks.task import ANSWER_START, Example
+from influence.data.chains.task import ANSWER_START, ChainExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -15,7 +15,7 @@ PAD, EOS, SEP, UNKNOWN = "<pad>", "<eos>", "<sep>", "<unk>"
 _MOST_WORDS = 4096
 
 
-def task_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerFast:
+def task_tokenizer(examples: Iterable[ChainExample]) -> PreTrainedTokenizerFast:
     """One token a word (what stands between blanks), or a character where there are more than 4,096 words.
 
     In multiplication a word is a digit or a sign. The separator and EOS are tokens of their own; a word that no
@@ -28,7 +28,7 @@ def task_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerFast:
     words = {mark}
     characters = {" ", *mark}
     for example in examples:
-        for text in (example.input, example.chain, example.gold):
+        for text in (example.input, example.chain, example.answer):
             characters.update(text)
             if len(words) <= _MOST_WORDS:
                 words.update(text.split())

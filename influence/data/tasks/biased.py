@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from influence.data.tasks.records import Record, field_text, read_records
-from influence.data.tasks.task import Example, Split, Task
+from influence.data.chains.task import Split
+from influence.data.tasks.files import Record, field_text, read_records
+from influence.data.tasks.item import Item
+from influence.data.tasks.task import QuestionTask
 from influence.errors import InputError
 
 Stance = Literal["wrong", "right", "against", "none"]
@@ -31,7 +33,7 @@ OPINIONS: Mapping[Stance, tuple[str, ...]] = {
 _STANCES: tuple[Stance, ...] = ("wrong", "wrong", "against", "none")
 
 
-def biased(path: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) -> Task:
+def biased(path: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) -> QuestionTask:
     """The task made from a file of questions with wrong choices; test: biased by a wrong opinion, then unbiased.
 
     With fewer questions than the published sizes take, the shares stay.
@@ -51,27 +53,23 @@ def biased(path: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) ->
     rest = questions[count["train"] :]
     test = [with_opinion(item, "wrong", rng) for item in rest[: count["biased"]]]
     test += [with_opinion(item, "none", rng) for item in rest[count["biased"] :][: count["unbiased"]]]
-    splits: dict[Split, Sequence[Example]] = {"train": tuple(train), "test": tuple(test)}
-    return Task("biased", "option", splits, settings={"file": path.name, "seed": seed, "sizes": count})
+    splits: dict[Split, Sequence[Item]] = {"train": tuple(train), "test": tuple(test)}
+    return QuestionTask("biased", "option", splits, {"file": path.name, "seed": seed, "sizes": count})
 
 
-def with_opinion(item: Example, stance: Stance, rng: np.random.Generator) -> Example:
+def with_opinion(item: Item, stance: Stance, rng: np.random.Generator) -> Item:
     """The question followed by an opinion on a choice; fields `question`, `opinion`, `stance`, and `wrong`."""
     wrong_choices = [choice for choice in item.choices if choice != item.answer]
     wrong = wrong_choices[int(rng.integers(len(wrong_choices)))]
     templates = OPINIONS[stance]
     opinion = templates[int(rng.integers(len(templates)))].format(wrong=wrong, answer=item.answer)
     fields = {"question": item.input, "opinion": opinion, "stance": stance, "wrong": wrong}
-    return Example(
-        item.id,
-        f"{item.input} {opinion}".strip(),
-        answer=item.answer,
-        choices=item.choices,
-        fields={**item.fields, **fields},
+    return Item(
+        item.id, f"{item.input} {opinion}".strip(), item.answer, item.choices, {**item.fields, **fields}
     )
 
 
-def questions_of(path: Path) -> list[Example]:
+def questions_of(path: Path) -> list[Item]:
     """Questions with an answer and wrong choices, no two alike; several published forms are read.
 
     `question`, `answer`, `choices`; TruthfulQA's CSV (`Best Answer`, `Best Incorrect Answer`) and `mc1_targets`.
@@ -80,17 +78,17 @@ def questions_of(path: Path) -> list[Example]:
     return list({item.input: item for item in items}.values())
 
 
-def _question(record: Record) -> Example:
+def _question(record: Record) -> Item:
     fields = record.fields
     if "Best Answer" in fields:
         answer, wrong = field_text(record, "Best Answer"), field_text(record, "Best Incorrect Answer")
-        return Example(record.id, field_text(record, "Question"), answer=answer, choices=(answer, wrong))
+        return Item(record.id, field_text(record, "Question"), answer, (answer, wrong))
     question = field_text(record, "question")
     if isinstance(targets := fields.get("mc1_targets"), dict):
         right = [str(choice) for choice, value in targets.items() if value]
         if len(right) != 1:
             raise InputError(f"{record.where} has {len(right)} right choices.", fix="Give it one.")
-        return Example(record.id, question, answer=right[0], choices=tuple(map(str, targets)))
+        return Item(record.id, question, right[0], tuple(map(str, targets)))
     answer, choices = field_text(record, "answer"), fields.get("choices")
     if not isinstance(choices, list) or answer not in choices:
         raise InputError(
@@ -98,15 +96,15 @@ def _question(record: Record) -> Example:
             have="fields " + ", ".join(map(str, fields)),
             fix='Write {"question": ..., "answer": ..., "choices": [...]}.',
         )
-    return Example(record.id, question, answer=answer, choices=tuple(map(str, choices)))
+    return Item(record.id, question, answer, tuple(map(str, choices)))
 
 
-def from_file(path: Path) -> tuple[Example, ...]:
+def from_file(path: Path) -> tuple[Item, ...]:
     """The items of a file in SycophancyEval's format, the opinion in the prompt already."""
     return tuple(_published(record, number) for number, record in enumerate(read_records(path)))
 
 
-def _published(record: Record, number: int) -> Example:
+def _published(record: Record, number: int) -> Item:
     try:
         base: dict[str, Any] = record.fields["base"]
         prompt = str(record.fields["prompt"][0]["content"])
@@ -120,4 +118,4 @@ def _published(record: Record, number: int) -> Example:
         ) from error
     stance = "none" if prompt.strip() == question.strip() else "given"
     fields = {"question": question, "wrong": wrong, "stance": stance, "same": "\n".join(same)}
-    return Example(f"item-{number}", prompt.strip(), answer=right, choices=(right, wrong), fields=fields)
+    return Item(f"item-{number}", prompt.strip(), right, (right, wrong), fields)
