@@ -9,10 +9,10 @@ from pretended import Pretender
 
 from influence.data.tasks.item import Item
 from influence.data.tasks.last_letter import last_letter
-from influence.distill.distillation import KIND, Recipe
 from influence.distill.evaluate import Answer, write_answers
 from influence.distill.filter import filter_traces
 from influence.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
+from influence.distill.run import KIND, Recipe
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
 from influence.store.artefact import claim, finish, write_json

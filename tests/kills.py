@@ -69,6 +69,7 @@ def write_inputs(folder: Path, program: Server) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file but the records of when and how."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in _RECORDS]
+    files = [path for path in files if path.parent.name != "tensorboard"]  # its events carry times
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -131,7 +131,7 @@ def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> 
     and summary.json. Where right answers are known they only measure: the accuracy of the targets.
     """
     from influence.distill.filter import filter_traces
-    from influence.distill.prompt_files import Prompts
+    from influence.distill.prompt_texts import Prompts
 
     own = None if prompts is None else Prompts(prompts)
     summary = filter_traces(samples, out, prompts=own, **settings)
@@ -143,7 +143,7 @@ def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> 
 @click.argument("folder", type=click.Path(path_type=Path))
 def prompts(folder: Path) -> None:
     """Write all prompts into FOLDER, to edit and to use by --prompts FOLDER."""
-    from influence.distill.prompt_files import Prompts
+    from influence.distill.prompt_texts import Prompts
     from influence.errors import InputError
 
     if folder.exists() and any(folder.iterdir()):

@@ -13,9 +13,9 @@ from influence.cli.options import device_options
 
 if TYPE_CHECKING:
     from influence.data.tasks.task import QuestionTask
-    from influence.distill.internalisers.settings import TuneSettings
     from influence.distill.sample import Plan
     from influence.distill.systems.base import System
+    from influence.distill.tune import TuneSettings
     from influence.generate.request import Generator
 
 Command = Callable[..., Any]
@@ -127,7 +127,7 @@ def taken_system(settings: dict[str, Any]) -> tuple[System, Plan]:
     """Take the arguments of `system_options` out of what a command got: the system, and what is not its default."""
     import dataclasses
 
-    from influence.distill.prompt_files import Prompts
+    from influence.distill.prompt_texts import Prompts
     from influence.distill.sample import Plan
     from influence.distill.systems import named_system
 
@@ -227,7 +227,7 @@ def tune_options(command: Command) -> Command:
 
 def taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
     """Take the arguments of `tune_options` out of what a command got; an option without effect is refused."""
-    from influence.distill.internalisers.settings import TuneSettings
+    from influence.distill.tune import TuneSettings
 
     chosen = {name: settings.pop(name) for name in (*_TUNE, *_STEPWISE)}
     _check_effect(chosen)

@@ -20,8 +20,8 @@ from influence.cli.distill_options import (
 from influence.cli.options import out_option
 
 if TYPE_CHECKING:
+    from influence.distill.prompt_texts import Wordings
     from influence.distill.systems.base import System
-    from influence.distill.wordings import Wordings
 
 _ANSWER_TOKENS = click.option(
     "--answer-tokens",
@@ -38,9 +38,9 @@ _WORDINGS = click.option(
 
 
 def _taken_wordings(folder: Path | None, system: System) -> Wordings:
-    from influence.distill.wordings import SHIPPED, Wordings
+    from influence.distill.prompt_texts import SHIPPED_WORDINGS, Wordings
 
-    return Wordings(system.prompts, folder or SHIPPED)
+    return Wordings(system.prompts, folder or SHIPPED_WORDINGS)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def run(
     OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
     """
     from influence.cli.progress import Bar
-    from influence.distill.distillation import Recipe, distil
+    from influence.distill.run import Recipe, distil
     from influence.report.distillation import write_results
 
     if model.startswith("openai:") and weights is None:
@@ -127,8 +127,8 @@ def tune(
     pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, **settings: Any
 ) -> None:
     """Tune a model on PAIRS, as `influence distill filter` leaves them, to answer at once."""
-    from influence.distill.internalisers.internalise import internalise
     from influence.distill.lessons import read_lessons
+    from influence.distill.tune import internalise
 
     chosen = taken_tune(settings, seed, answer_tokens)
     lessons = read_lessons(pairs, samples)
@@ -181,8 +181,7 @@ def evaluate(
     from influence.cli.progress import Bar
     from influence.distill.evaluate import check_labels, evaluate_models
     from influence.distill.names import DISTILLED
-    from influence.distill.prompt_files import Prompts
-    from influence.distill.wordings import SHIPPED, Wordings
+    from influence.distill.prompt_texts import SHIPPED_WORDINGS, Prompts, Wordings
     from influence.errors import InputError
     from influence.provenance import provenance
     from influence.report.distillation import write_tables
@@ -217,7 +216,7 @@ def evaluate(
             system_2,
             items,
             task.kind,
-            Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED),
+            Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED_WORDINGS),
             out,
             answer_tokens,
             lambda step, done, total: bar(done, total, step),

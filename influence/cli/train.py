@@ -60,6 +60,7 @@ def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> N
         read_corpus(corpus, **fields),
         out,
         held_out=read_corpus(held_out, **fields) if held_out else None,
+        tell=lambda line: click.echo(line, err=True),
         **settings,
     )
     losses = record["loss_nats_per_token"]
@@ -95,11 +96,18 @@ def sft(model: str, data: Path, out: Path, dtype: Any, **settings: Any) -> None:
     """Fine-tune a model on prompts and completions, with the loss on the completions only."""
     from influence.data.examples import read_examples
     from influence.models.load import load_model
-    from influence.train.core.loop import must_not_exist
+    from influence.train.core.resume import must_not_exist
     from influence.train.sft import sft as run
 
     must_not_exist(out)
-    record = run(load_model(model), read_examples(data), out, dtype=dtype, **settings)
+    record = run(
+        load_model(model),
+        read_examples(data),
+        out,
+        dtype=dtype,
+        tell=lambda line: click.echo(line, err=True),
+        **settings,
+    )
     click.echo(
         f"{record['examples']:,} examples, {record['tokens_per_epoch']:,} tokens an epoch, "
         f"{record['steps']:,} steps, {record['seconds']:,.0f} s"

@@ -9,13 +9,12 @@ from pathlib import Path
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.item import Item
 from influence.distill.filter import filter_traces
-from influence.distill.internalisers.lesson import Lesson
-from influence.distill.lessons import gold_lessons, read_lessons
+from influence.distill.lessons import Lesson, gold_lessons, read_lessons
 from influence.distill.names import GOLD, NO_FILTER, SELF
-from influence.distill.prompt_files import Prompts
+from influence.distill.prompt_texts import Prompts
 from influence.distill.sample import Plan, Progress, sample
 from influence.distill.systems.base import Target
-from influence.distill.systems.direct import Direct
+from influence.distill.systems.prompted import Direct
 from influence.errors import InputError
 from influence.generate.request import Generator
 

@@ -13,22 +13,19 @@ from influence.data.tasks.item import Item
 from influence.data.tasks.judging import swapped
 from influence.data.tasks.task import answer_of
 from influence.distill.filter import choose
-from influence.distill.internalisers.answering import load_generator
 from influence.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
-from influence.distill.orders import read_in_order
+from influence.distill.prompt_texts import Wordings
 from influence.distill.sample import KIND as SAMPLES
 from influence.distill.systems.base import Filter
-from influence.distill.traces import Trace, read_traces
-from influence.distill.wordings import Wordings
+from influence.distill.traces import SWAP, Trace, read_in_order, read_traces
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.generate.kept import KeptReplies
 from influence.generate.request import Generator, Reply, Request, Sampling
 from influence.store.artefact import open_complete
+from influence.train.answering import load_generator
 
 ANSWERS = "answers"
-#: The order of two responses that is not the item's own.
-_SWAP = (1, 0)
 #: Told of (replies so far, all).
 Progress = Callable[[int, int], None]
 
@@ -99,7 +96,7 @@ def _asked(item: Item, wordings: Wordings) -> list[_Asked]:
 
 
 def _answer(model: str, asked: _Asked, reply: Reply, kind: Kind) -> Answer:
-    answer = read_in_order(kind, asked.item, _SWAP if asked.swapped else None, reply.text)
+    answer = read_in_order(kind, asked.item, SWAP if asked.swapped else None, reply.text)
     right = _right(kind, asked.item, answer)
     return Answer(model, asked.wording, asked.swapped, asked.item.id, answer, right, reply.tokens, reply.text)
 
@@ -141,7 +138,7 @@ def _both_orders(trace: Trace, kind: Kind) -> list[Answer]:
         tokens = sum(call.tokens for call in run.calls)
         right = _right(kind, trace.item, answer)
         rows.append(
-            Answer(SYSTEM_2, AS_TUNED, run.order == _SWAP, trace.item.id, answer, right, tokens, run.text)
+            Answer(SYSTEM_2, AS_TUNED, run.order == SWAP, trace.item.id, answer, right, tokens, run.text)
         )
     return rows
 

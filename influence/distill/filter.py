@@ -13,14 +13,12 @@ from typing import Any, get_args
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.item import Item
 from influence.data.tasks.task import answer_of
-from influence.distill.orders import read_in_order
-from influence.distill.prompt_files import Prompts
+from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.sample import KIND as SAMPLES
 from influence.distill.sample import PROMPTS, SUMMARY
 from influence.distill.systems.base import Filter, Target
-from influence.distill.systems.direct import direct_prompt
 from influence.distill.traces import FILE as TRACES
-from influence.distill.traces import Trace, read_traces
+from influence.distill.traces import Trace, read_in_order, read_traces
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.filters.consistency import read_pick

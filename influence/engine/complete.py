@@ -16,7 +16,7 @@ from influence.data.queries import write_queries
 from influence.data.tokens import bos_ids, encode
 from influence.engine.passes import progress
 from influence.errors import ComputeError
-from influence.models.generate import greedy
+from influence.models.decode import greedy
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim, write_json

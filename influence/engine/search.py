@@ -25,7 +25,7 @@ from influence.engine.score import Scan
 from influence.engine.sketching import Sketcher, compared_dtype
 from influence.errors import InputError
 from influence.files import whole_file
-from influence.models.generate import greedy
+from influence.models.decode import greedy
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import allocate_arrays, claim, finish, flush_arrays, map_arrays

@@ -10,7 +10,7 @@ import torch
 
 from influence.errors import ComputeError
 from influence.generate.request import Reply, Request, Sampling
-from influence.models.generate import Draw, check_room, continuations, prompt_ids
+from influence.models.decode import Draw, check_room, continuations, prompt_ids
 from influence.models.load import LanguageModel
 
 
@@ -45,7 +45,7 @@ class LocalGenerator:
         """
         prompts = [prompt_ids(self.language_model.tokenizer, request.prompt) for request in requests]
         for prompt, request in zip(prompts, requests, strict=True):
-            check_room(self.language_model, len(prompt), request.sampling.max_tokens)
+            check_room(self.language_model.model, len(prompt), request.sampling.max_tokens)
         groups: dict[Sampling, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(request.sampling, []).append(number)

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from influence.data.chains.kinds import Form
-from influence.distill.distillation import KIND
 from influence.distill.lessons import before_answer, read_lessons
-from influence.distill.prompt_files import Prompts
+from influence.distill.prompt_texts import Prompts, direct_prompt
+from influence.distill.run import KIND
 from influence.distill.sample import PROMPTS
-from influence.distill.systems.direct import direct_prompt
 from influence.distill.traces import Trace, read_traces
 from influence.errors import InputError
 from influence.store.artefact import open_complete

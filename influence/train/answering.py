@@ -1,4 +1,4 @@
-"""How a stage is asked, and how its generations are marked.
+"""How a model folder is asked the way its training asked it, and how the generations of a stage are marked.
 
 A stage is given the input and the first separator. It writes what is left of the chain of thought, the second
 separator, the mark `####`, the answer and EOS: the sequence it was trained on.
@@ -6,20 +6,21 @@ separator, the mark `####`, the answer and EOS: the sequence it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from influence.data.chains.task import ChainExample, Task
 from influence.errors import InputError
-from influence.models.load import LanguageModel
-from influence.train.stepwise.generate import Marks, Prompt
-from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
-
-if TYPE_CHECKING:
-    from influence.train.stepwise.stages import Stage
+from influence.generate.local import LocalGenerator
+from influence.generate.request import Generator, Reply, Request
+from influence.models.decode import Marks, Prompt, decode_at_positions
+from influence.models.load import LanguageModel, load_model
+from influence.train.stepwise.sequences import answer_mark, prompt_ids, rows_of, separator, tokenize_task
+from influence.train.stepwise.stages import STAGE_FILE, Stage, read_stage
 
 #: Tokens a model may write more than the longest sequence of the split has.
 SPARE = 16
@@ -146,3 +147,56 @@ def answer_ids(generated: Sequence[int], asked: Asked) -> list[int]:
         return []
     rest = rest[len(asked.mark) :]
     return rest[: rest.index(asked.marks.end)] if asked.marks.end in rest else rest
+
+
+def load_generator(model: str | Path, batch_size: int = 32, device: str | None = None) -> Generator:
+    """The generator of a model folder or hub name; a stage of stepwise removal is asked as one."""
+    folder = Path(model)
+    loaded = load_model(model, device=device)
+    if (folder / STAGE_FILE).is_file():
+        return StageGenerator(loaded, read_stage(folder), batch_size)
+    return LocalGenerator(loaded, batch_size)
+
+
+@dataclass(frozen=True)
+class StageGenerator:
+    """Greedy answers of a stage: prompt and separator are given; what follows the second separator is the reply.
+
+    What is left of the trace is generated and counted; it is no part of the reply.
+    """
+
+    language_model: LanguageModel
+    stage: Stage
+    batch_size: int = 32
+
+    @property
+    def name(self) -> str:
+        """The model's parameters and its stage."""
+        return f"stage:{self.language_model.fingerprint}:{self.stage.digest}"
+
+    def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """(number of the request, reply), batch by batch; the most likely one whatever the request's sampling says."""
+        tokenizer = self.language_model.tokenizer
+        gap = self.stage.removed if self.stage.keep_positions else 0
+        right = self.stage.side == "right"
+        prompts = [
+            Prompt(tuple(ids), gap, right)
+            for ids in prompt_ids((request.prompt for request in requests), tokenizer)
+        ]
+        end: Any = tokenizer.eos_token_id
+        marks = Marks(separator(tokenizer), int(end))
+        order = sorted(range(len(requests)), key=lambda number: -len(prompts[number].tokens))
+        for start in range(0, len(order), self.batch_size):
+            numbers = order[start : start + self.batch_size]
+            most = max(requests[number].sampling.max_tokens for number in numbers)
+            said = decode_at_positions(
+                self.language_model.model, [prompts[number] for number in numbers], marks, most
+            )
+            for number, ids in zip(numbers, said, strict=True):
+                yield number, self._reply(ids, prompts[number], marks, most)
+
+    def _reply(self, ids: list[int], prompt: Prompt, marks: Marks, most: int) -> Reply:
+        tokenizer = self.language_model.tokenizer
+        asked = Asked([], marks, tuple(answer_mark(tokenizer)), 0, most)
+        text = str(tokenizer.decode(answer_ids(ids, asked))).strip()
+        return Reply(text, len(ids), len(prompt.tokens), len(ids) < most)

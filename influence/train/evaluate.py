@@ -21,13 +21,13 @@ import torch
 from influence.data.chains.task import ChainExample, Split, Task
 from influence.engine.passes import progress
 from influence.errors import InputError, StoreError
+from influence.models.decode import decode_at_positions
 from influence.models.load import DType, LanguageModel, load_model
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json
 from influence.train.answering import Asked, Marked, Question, ask, mark
 from influence.train.kd.models import MODE as COUPLED
 from influence.train.kd.models import load_coupled
-from influence.train.stepwise.generate import generate
 from influence.train.stepwise.stages import Stage, find_stages
 
 #: The folder inside a run that all of this lies in.
@@ -178,7 +178,9 @@ def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: i
             file.write(json.dumps({"stage": stage.digest}) + "\n")
         for start in range(0, len(left), batch_size):
             some = left[start : start + batch_size]
-            said = generate(model.model, [one.prompt for one in some], asked.marks, asked.new_tokens)
+            said = decode_at_positions(
+                model.model, [one.prompt for one in some], asked.marks, asked.new_tokens
+            )
             for question, ids in zip(some, said, strict=True):
                 known[question.number] = mark(question, ids, asked, model)
                 file.write(
@@ -273,5 +275,5 @@ class _Timer:
 
 def _seconds(question: Question, asked: Asked, model: LanguageModel) -> float:
     started = time.perf_counter()
-    generate(model.model, [question.prompt], asked.marks, asked.new_tokens)
+    decode_at_positions(model.model, [question.prompt], asked.marks, asked.new_tokens)
     return time.perf_counter() - started

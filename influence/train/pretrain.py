@@ -1,9 +1,15 @@
-"""Train a small language model from scratch on a corpus, so that every document it ever saw is known."""
+"""Train a small language model from scratch on a corpus, so that every document it ever saw is known.
+
+Each document becomes windows of at most `max_length` tokens, each window starting with BOS and the last one ending
+with EOS; no window holds text of two documents.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +19,18 @@ from influence.data.corpus import Corpus
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
-from influence.train.core.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
-from influence.train.core.text import Batches, digest, layout_batches, tokenize_rows, train_tokenizer
+from influence.train.core.order import order_by_tokens
+from influence.train.core.resume import must_not_exist, publish, same_text
+from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
+from influence.train.core.trainer import RESUME_SECONDS, no_line
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+
 _LOSS_WINDOWS = 256
+_TOKENIZE_DOCUMENTS = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +98,14 @@ def pretrain(
     tokenizer: PreTrainedTokenizerFast | None = None,
     seed: int = 0,
     dtype: Dtype = "bf16",
+    resume_seconds: float = RESUME_SECONDS,
+    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train a byte-level BPE tokenizer and a Llama-like model (tied embeddings, no biases) on a corpus.
 
     Works in `<out>.part/` and renames it to `out` at the end; the same call after a kill goes on from the last
-    checkpoint there. `out` then holds the model (weights in float32, safetensors), the tokenizer, and
-    `training.json`.
+    checkpoint there. `out` then holds the model (weights in float32, safetensors), the tokenizer,
+    `training.json`, `metrics.jsonl` and `tensorboard/`.
 
     Args:
         corpus: Every document is trained on; none is held out, so that each one can be scored.
@@ -103,6 +116,8 @@ def pretrain(
         tokenizer: Use this one instead of training one, so that two corpora become the same kind of tokens.
         seed: Seeds the weights and the order of the batches.
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
+        resume_seconds: Seconds between two states to resume from; irrelevant to the result.
+        tell: Takes lines of progress.
 
     Returns:
         What `training.json` holds. Losses are mean nats a token.
@@ -128,13 +143,21 @@ def pretrain(
 
     transformers.set_seed(seed)
     model = transformers.LlamaForCausalLM(_llama_config(shape, tokenizer))
-    batches = layout_batches(
-        [len(row.tokens) for row in rows.windows], shape.batch_tokens, shape.epochs, seed
-    )
+    order = order_by_tokens(lengths_of(rows.windows), shape.batch_tokens, shape.epochs, seed)
     pad = tokenizer.pad_token_id
     assert isinstance(pad, int)
-    ready = Batches(rows.windows, batches, pad)
-    resumed_at = run_trainer(model, ready, part, lr=shape.lr, dtype=dtype, seed=seed)
+    resumed_at = train_rows(
+        model,
+        rows.windows,
+        order,
+        part,
+        pad=pad,
+        lr=shape.lr,
+        dtype=dtype,
+        seed=seed,
+        resume_seconds=resume_seconds,
+        tell=tell,
+    )
 
     chosen = np.random.default_rng(seed).permutation(len(rows.windows))[:_LOSS_WINDOWS]
     losses = {
@@ -152,7 +175,7 @@ def pretrain(
         windows=len(rows.windows),
         tokens_per_epoch=rows.tokens,
         tokens_sha256=digest(rows.windows),
-        steps=len(batches),
+        steps=order.steps_per_epoch,
         resumed_at_step=resumed_at,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_dtype="float32",
@@ -165,6 +188,76 @@ def pretrain(
     )
     publish(part, out, model, tokenizer, record)
     return record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rows:
+    """The windows of a corpus in training order, and what was counted on the way."""
+
+    windows: list[Row]
+    documents: int
+    empty: int
+    chunked: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all windows together."""
+        return sum(len(window.tokens) for window in self.windows)
+
+
+def train_tokenizer(texts: Iterator[str], vocab: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: numbers in groups of three digits, BOS first; any text survives a round trip."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\d{1,3}"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab,
+        special_tokens=[PAD, BOS, EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, core.token_to_id(BOS))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length: int) -> Rows:
+    """Cut each document into windows: BOS + at most `max_length − 1` tokens, EOS after the document's last token."""
+    windows: list[Row] = []
+    documents = empty = chunked = 0
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    texts = (document.text for document in corpus)
+    while some := list(islice(texts, _TOKENIZE_DOCUMENTS)):
+        kept = [text for text in some if text.strip()]
+        empty += len(some) - len(kept)
+        documents += len(kept)
+        for ids in tokenizer(kept, add_special_tokens=False, verbose=False)["input_ids"] if kept else []:
+            body = [*ids, eos]
+            starts = range(0, len(body), max_length - 1)
+            windows += [Row(np.array([bos, *body[at : at + max_length - 1]], np.int32)) for at in starts]
+            chunked += len(starts) > 1
+    if not windows:
+        raise InputError(
+            f"The corpus {corpus.name} has no text to train on.", have=f"{empty} empty documents"
+        )
+    return Rows(windows, documents, empty, chunked)
 
 
 def _shape(size: str, epochs: int | None) -> Size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,10 @@ from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
 from influence.train.core.adapt import adapt
-from influence.train.core.loop import Dtype, mean_loss, must_not_exist, publish, run_trainer, same_text
-from influence.train.core.text import Batches, Row, digest, layout_batches
+from influence.train.core.order import order_by_tokens
+from influence.train.core.resume import must_not_exist, publish, same_text
+from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
+from influence.train.core.trainer import RESUME_SECONDS, no_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,12 +39,14 @@ def sft(
     seed: int = 0,
     dtype: Dtype = "bf16",
     lora_rank: int | None = None,
+    resume_seconds: float = RESUME_SECONDS,
+    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Fine-tune a copy of `base` on prompt–completion pairs; the tokens of the prompt are no labels.
 
     Works in `<out>.part/` and renames it to `out` at the end; the same call after a kill goes on from the last
-    checkpoint there. `out` then holds the model (weights in float32, safetensors), the tokenizer, and
-    `training.json`.
+    checkpoint there. `out` then holds the model (weights in float32, safetensors), the tokenizer,
+    `training.json`, `metrics.jsonl` and `tensorboard/`.
 
     Args:
         base: The model to start from, in float32. Training changes it in place.
@@ -54,6 +58,8 @@ def sft(
         seed: Seeds the order of the batches.
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
         lora_rank: Train low-rank adapters only, which are added to the weights at the end; None trains all weights.
+        resume_seconds: Seconds between two states to resume from; irrelevant to the result.
+        tell: Takes lines of progress.
 
     Returns:
         What `training.json` holds. The loss is mean nats a completion token.
@@ -81,9 +87,20 @@ def sft(
 
     transformers.set_seed(seed)
     model = adapt(model, lora_rank, gradient_checkpointing=False)
-    batches = layout_batches([len(row.tokens) for row in rows], batch_tokens, epochs, seed)
+    order = order_by_tokens(lengths_of(rows), batch_tokens, epochs, seed)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    resumed_at = run_trainer(model, Batches(rows, batches, pad or 0), part, lr=lr, dtype=dtype, seed=seed)
+    resumed_at = train_rows(
+        model,
+        rows,
+        order,
+        part,
+        pad=pad or 0,
+        lr=lr,
+        dtype=dtype,
+        seed=seed,
+        resume_seconds=resume_seconds,
+        tell=tell,
+    )
     model.eval()
 
     chosen = np.random.default_rng(seed).permutation(len(rows))[:_LOSS_EXAMPLES]
@@ -94,7 +111,7 @@ def sft(
         examples=len(rows),
         tokens_per_epoch=sum(len(row.tokens) for row in rows),
         tokens_sha256=digest(rows),
-        steps=len(batches),
+        steps=order.steps_per_epoch,
         resumed_at_step=resumed_at,
         loss_nats_per_token={"train": mean_loss(model, [rows[i] for i in chosen], pad or 0)},
         loss_examples=len(chosen),

@@ -19,7 +19,7 @@ from influence.train.evaluate import FOLDER, evaluate
 from influence.train.evaluate import Settings as Evaluating
 from influence.train.kd.run import icot_kd
 from influence.train.kd.settings import KdSettings
-from influence.train.stepwise.configs import SHAPES
+from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
 from influence.train.stepwise.stages import find_stages

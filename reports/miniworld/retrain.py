@@ -15,7 +15,7 @@ from influence.data.records import Fields
 from influence.data.rows import Row, shard_rows
 from influence.data.tokens import bos_ids, encode, encode_query
 from influence.engine.batching import pad
-from influence.models.generate import greedy
+from influence.models.decode import greedy
 from influence.models.load import LanguageModel, load_model
 from influence.models.losses import token_nll
 from influence.train.pretrain import pretrain

@@ -17,25 +17,23 @@ import numpy as np
 import pandas as pd
 
 from influence.analysis.distillation import read_answers
-from influence.distill.distillation import Recipe, distil
 from influence.distill.evaluate import ask_at_once, write_answers
-from influence.distill.internalisers.answering import load_generator
-from influence.distill.internalisers.internalise import internalise
-from influence.distill.internalisers.settings import TuneSettings
 from influence.distill.lessons import read_lessons
 from influence.distill.names import AS_LONG, CONTEXT, STEPWISE
-from influence.distill.prompt_files import Prompts
+from influence.distill.prompt_texts import Prompts, Wordings
+from influence.distill.run import Recipe, distil
 from influence.distill.sample import Plan
 from influence.distill.systems import named_system
-from influence.distill.wordings import Wordings
+from influence.distill.tune import TuneSettings, internalise
 from influence.generate.kept import KeptReplies
 from influence.generate.local import LocalGenerator
 from influence.generate.request import Sampling
 from influence.models.load import LanguageModel, load_model
 from influence.report.distillation import write_results
 from influence.store.artefact import read_manifest
+from influence.train.answering import load_generator
 from influence.train.sft import sft
-from influence.train.stepwise.configs import Shape
+from influence.train.stepwise.new_model import Shape
 from influence.train.stepwise.stages import STAGE_FILE
 from reports.kit.steps import Step
 from reports.system2.scales import Base, Scale, TaskScale

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from influence.distill.internalisers.settings import TuneSettings
-from influence.train.stepwise.configs import Shape
+from influence.distill.tune import TuneSettings
+from influence.train.stepwise.new_model import Shape
 from reports.system2.text import Name
 
 

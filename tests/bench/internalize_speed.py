@@ -25,14 +25,13 @@ import numpy as np
 import torch
 
 from influence.data.chains.task import Task, read_task
-from influence.train.core.text import IGNORED_LABEL
-from influence.train.stepwise.batches import Order
-from influence.train.stepwise.configs import SHAPES, new_model
+from influence.train.core.batches import IGNORED_LABEL
+from influence.train.core.order import Order, order_by_examples
+from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.schedule import Place, Schedule, draw_removed
 from influence.train.stepwise.sequences import Sequences, separator, tokenize_task
 from influence.train.stepwise.settings import Settings, make_schedule
-from influence.train.stepwise.vocabulary import task_tokenizer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 EPOCHS = (8_000, 64_000, 808_000)  # GSM8K without augmentation, a laptop's, the paper's multiplication
@@ -188,7 +187,7 @@ def main() -> None:
         batch_size=given.batch_size, lr=1e-3, dtype=given.dtype, after_epochs=1e-9, check_examples=128
     )
     plain = PlainLoop(task, given.model, plain_settings)
-    order = Order(plain.train.lengths, given.batch_size, plain_settings.seed)
+    order = order_by_examples(plain.train.lengths, given.batch_size, plain_settings.seed)
     total = int(max(plain.train.chain_lengths.max(), plain.valid.chain_lengths.max()))
     delta = round(total * order.steps_per_epoch / given.steps, 4)  # everything is removed as the steps end
     settings = Settings(

@@ -13,8 +13,9 @@ import pytest
 import transformers
 from chain_tasks import sums_task
 
-import influence.train.stepwise.record as record_module
+import influence.train.core.trainer as core_module
 import influence.train.stepwise.run as stepwise_module
+import influence.train.stepwise.stages as stages_module
 import influence.train.stepwise.trainer as trainer_module
 from influence.data.chains.task import Task
 from influence.errors import StoreError
@@ -51,12 +52,12 @@ ADAPTIVE = Settings(
 DEATHS: list[tuple[Any, str, int, bool]] = [
     (trainer_module.StageTrainer, "training_step", 4, False),
     (trainer_module.StageTrainer, "training_step", 13, True),
-    (trainer_module, "add_metrics", 3, False),
-    (trainer_module, "add_metrics", 3, True),
+    (core_module, "add_metrics", 3, False),
+    (core_module, "add_metrics", 3, True),
     (trainer_module, "write_stage", 2, True),
-    (record_module, "save_plain", 2, True),
-    (trainer_module, "write_json", 5, False),
-    (trainer_module, "write_json", 5, True),
+    (stages_module, "save_plain", 2, True),
+    (core_module, "write_json", 5, False),
+    (core_module, "write_json", 5, True),
     (transformers.TrainerState, "save_to_json", 7, False),
     (transformers.TrainerState, "save_to_json", 7, True),
     (transformers.Trainer, "_save_rng_state", 2, False),

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from influence.data.chains.task import ChainExample, Task
 from influence.errors import InputError
-from influence.train.core.text import IGNORED_LABEL
+from influence.train.core.batches import IGNORED_LABEL, labels_of
+from influence.train.stepwise.new_model import task_tokenizer
 from influence.train.stepwise.removal import Side, drop_cot
 from influence.train.stepwise.sequences import separator, tokenize_task
-from influence.train.stepwise.vocabulary import task_tokenizer
 
 PAD = 0
 SEP, EOS = 1, 2
@@ -25,8 +25,8 @@ SEP, EOS = 1, 2
 EXAMPLES = st.lists(st.tuples(*[st.integers(1, 5), st.integers(0, 6), st.integers(1, 4), st.integers(0, 9)]))
 
 
-def _batch(shapes: list[tuple[int, int, int, int]]) -> tuple[list[list[int]], torch.Tensor, torch.Tensor]:
-    """Rows in which every token is another one, and the padded batch."""
+def _batch(shapes: list[tuple[int, int, int, int]]) -> tuple[list[list[int]], torch.Tensor]:
+    """Rows in which every token is another one, and their padded ids."""
     numbers = iter(range(10, 10_000))
     rows = []
     for prompt, chain, answer, _ in shapes:
@@ -39,12 +39,7 @@ def _batch(shapes: list[tuple[int, int, int, int]]) -> tuple[list[list[int]], to
             + [EOS]
         )
     longest = max(map(len, rows))
-    ids = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
-    labels = ids.clone()
-    for b, (prompt, *_) in enumerate(shapes):
-        labels[b, : prompt + 1] = IGNORED_LABEL
-        labels[b, len(rows[b]) :] = IGNORED_LABEL
-    return rows, ids, labels
+    return rows, torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
 def _bounds(shapes: list[tuple[int, int, int, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -56,9 +51,11 @@ def _bounds(shapes: list[tuple[int, int, int, int]]) -> tuple[torch.Tensor, torc
 def test_removal_drops_exactly_so_many_tokens_of_the_chain_and_nothing_else(
     shapes: list[tuple[int, int, int, int]], side: Side
 ) -> None:
-    rows, ids, labels = _batch(shapes)
+    rows, ids = _batch(shapes)
     starts, ends, removed = _bounds(shapes)
-    new_ids, new_labels, positions = drop_cot(ids, labels, starts, ends, removed, side, pad=PAD)
+    new_ids, positions = drop_cot(ids, starts, ends, removed, side, pad=PAD)
+    lengths = torch.tensor([len(row) for row in rows]) - torch.minimum(removed, ends - starts)
+    new_labels = labels_of(new_ids, starts, lengths)
     assert new_ids.shape == ids.shape
     assert torch.equal(positions, torch.arange(ids.shape[1]).expand_as(ids))
     for b, (prompt, chain, _, n) in enumerate(shapes):
@@ -79,14 +76,12 @@ def test_removal_drops_exactly_so_many_tokens_of_the_chain_and_nothing_else(
 @given(EXAMPLES.filter(bool))
 def test_left_and_right_mirror_each_other(shapes: list[tuple[int, int, int, int]]) -> None:
     """Removing on the right of a row is removing on the left of the row read backwards."""
-    rows, ids, labels = _batch(shapes)
+    rows, ids = _batch(shapes)
     starts, ends, removed = _bounds(shapes)
-    right, *_ = drop_cot(ids, labels, starts, ends, removed, "right", pad=PAD)
+    right, *_ = drop_cot(ids, starts, ends, removed, "right", pad=PAD)
     backwards = [row[::-1] + [PAD] * (ids.shape[1] - len(row)) for row in rows]
     lengths = torch.tensor([len(row) for row in rows])
-    left, *_ = drop_cot(
-        torch.tensor(backwards), labels, lengths - ends, lengths - starts, removed, "left", pad=PAD
-    )
+    left, *_ = drop_cot(torch.tensor(backwards), lengths - ends, lengths - starts, removed, "left", pad=PAD)
     for b in range(len(rows)):
         kept = [token for token in left[b].tolist() if token != PAD]
         assert [token for token in right[b].tolist() if token != PAD] == kept[::-1]
@@ -96,10 +91,10 @@ def test_left_and_right_mirror_each_other(shapes: list[tuple[int, int, int, int]
 def test_kept_positions_leave_what_follows_where_it_stood(
     shapes: list[tuple[int, int, int, int]], side: Side
 ) -> None:
-    rows, ids, labels = _batch(shapes)
+    rows, ids = _batch(shapes)
     starts, ends, removed = _bounds(shapes)
-    new_ids, _, positions = drop_cot(
-        ids, labels, starts, ends, removed, side, keep_positions=True, pad=PAD, positions=100
+    new_ids, positions = drop_cot(
+        ids, starts, ends, removed, side, keep_positions=True, pad=PAD, positions=100
     )
     for b, (_, chain, _, n) in enumerate(shapes):
         for token, position in zip(new_ids[b].tolist(), positions[b].tolist(), strict=True):
@@ -112,8 +107,7 @@ def test_kept_positions_leave_what_follows_where_it_stood(
 
 def test_kept_positions_of_padding_stay_below_the_model_s() -> None:
     ids = torch.tensor([[5, SEP, 6, 7, SEP, 8, EOS], [5, SEP, SEP, 8, EOS, PAD, PAD]])
-    _, _, positions = drop_cot(
-        ids,
+    _, positions = drop_cot(
         ids,
         torch.tensor([2, 2]),
         torch.tensor([4, 2]),

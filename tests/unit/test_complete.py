@@ -14,7 +14,7 @@ from influence.data.queries import read_queries, write_queries
 from influence.engine import complete as module
 from influence.engine.complete import choose, complete
 from influence.errors import InputError, StoreError
-from influence.models.generate import greedy
+from influence.models.decode import greedy
 from influence.types import Query
 
 QUESTIONS = [

@@ -14,7 +14,7 @@ import pytest
 from influence.data.tasks.item import Item
 from influence.data.tasks.judging import pair
 from influence.distill.filter import filter_traces
-from influence.distill.prompt_files import Prompts, shipped
+from influence.distill.prompt_texts import Prompts, shipped
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import SYSTEMS, named_system
 from influence.distill.systems.branch import merge, read_criteria, read_scores

@@ -25,16 +25,15 @@ from influence.analysis.distillation import (
 from influence.data.tasks.item import Item
 from influence.data.tasks.judging import pair
 from influence.data.tasks.last_letter import last_letter
-from influence.distill.distillation import Recipe, distil
 from influence.distill.evaluate import Answer, of_traces
-from influence.distill.internalisers.settings import TuneSettings
 from influence.distill.lessons import before_answer, read_lessons
 from influence.distill.names import AS_LONG, CONTEXT, MODELS, STEPWISE
-from influence.distill.prompt_files import Prompts
+from influence.distill.prompt_texts import Prompts, Wordings
+from influence.distill.run import Recipe, distil
 from influence.distill.sample import Plan
 from influence.distill.systems import named_system
 from influence.distill.traces import Made, Run, Trace
-from influence.distill.wordings import Wordings
+from influence.distill.tune import TuneSettings
 from influence.errors import InputError, StoreError
 
 TASK = last_letter(0, {"train": 8, "test": 4})

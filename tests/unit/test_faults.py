@@ -34,7 +34,7 @@ from influence.store.factors import Factors, open_factors, save_tensors
 from influence.store.index import open_index
 from influence.store.journal import JOURNAL
 from influence.store.scores import open_scores
-from influence.train.core.loop import last_checkpoint
+from influence.train.core.resume import last_checkpoint
 from influence.types import Document
 
 MODEL = tiny_model("llama", num_hidden_layers=1)

@@ -10,14 +10,13 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from influence.distill.internalisers.answering import StageGenerator, load_generator
-from influence.distill.internalisers.context import reverse_divergence
-from influence.distill.internalisers.internalise import internalise
-from influence.distill.internalisers.lesson import Lesson
-from influence.distill.internalisers.settings import TuneSettings
+from influence.distill.lessons import Lesson
+from influence.distill.tune import TuneSettings, internalise
 from influence.errors import InputError
 from influence.generate.request import Request, Sampling
 from influence.models.load import load_model
+from influence.train.answering import StageGenerator, load_generator
+from influence.train.context import reverse_divergence
 
 LESSONS = [
     Lesson(f"{n}", f"say {word}", word[0], f"{word[1]} {word[2]}", f"the word {word} has first")

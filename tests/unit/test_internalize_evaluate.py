@@ -12,12 +12,12 @@ from position_model import position_model
 from influence.analysis.internalization import position_rows, read_evaluation, stage_rows
 from influence.data.chains.task import ChainExample, Task, read_task
 from influence.errors import InputError, StoreError
+from influence.models.decode import Marks
 from influence.store.artefact import write_json
+from influence.train import evaluate as module
 from influence.train.answering import Asked, answer_ids
 from influence.train.evaluate import Settings, evaluate
-from influence.train.stepwise import evaluate as module
-from influence.train.stepwise.generate import Marks
-from influence.train.stepwise.vocabulary import task_tokenizer
+from influence.train.stepwise.new_model import task_tokenizer
 
 #: The models below say 4 5 6 whatever they are asked.
 ANSWERS = ["4 5 6", "4 5 7", "4 5 6", "1 5 6", "4 5"]
@@ -106,15 +106,15 @@ def test_a_killed_evaluation_goes_on(tmp_path: Path, task: Task, monkeypatch: py
     stage = write_stage(run, 1)
     settings = Settings(timed=0, batch_size=2)
     asked: list[int] = []
-    generate = module.generate
+    decode = module.decode_at_positions
 
     def counted(model: Any, prompts: Any, *rest: Any) -> Any:
         asked.append(len(prompts))
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return generate(model, prompts, *rest)
+        return decode(model, prompts, *rest)
 
-    monkeypatch.setattr(module, "generate", counted)
+    monkeypatch.setattr(module, "decode_at_positions", counted)
     with pytest.raises(KeyboardInterrupt):
         evaluate([run], task, settings=settings)
     lines = run / "evaluation" / "stage-001.jsonl"

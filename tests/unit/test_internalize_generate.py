@@ -10,8 +10,7 @@ from position_model import position_model
 from tiny import tiny_model
 
 from influence.errors import ModelError
-from influence.train.core.text import IGNORED_LABEL
-from influence.train.stepwise.generate import Marks, Prompt, generate
+from influence.models.decode import Marks, Prompt, decode_at_positions
 from influence.train.stepwise.removal import Side, drop_cot
 
 SEP, END = 5, 6
@@ -36,9 +35,8 @@ def test_positions_are_those_of_training(side: Side, removed: int, positions: in
     start, end = len(head), len(head) + len(chain)
     ids_BT = torch.tensor([head + chain + tail])
     there = torch.tensor([start]), torch.tensor([end]), torch.tensor([removed])
-    ids_BT, _, position_BT = drop_cot(
+    ids_BT, position_BT = drop_cot(
         ids_BT,
-        torch.full_like(ids_BT, IGNORED_LABEL),
         *there,
         side,
         keep_positions=True,
@@ -49,7 +47,9 @@ def test_positions_are_those_of_training(side: Side, removed: int, positions: in
     says = {trained[place]: ids[place + 1] for place in range(start - 1, length - 1)}
     model = position_model(says, 20, positions)
     seen = watched(model)
-    (said,) = generate(model, [Prompt(tuple(head), removed, side == "right")], MARKS, length - start)
+    (said,) = decode_at_positions(
+        model, [Prompt(tuple(head), removed, side == "right")], MARKS, length - start
+    )
     met = torch.cat(seen, dim=1)[0].tolist()
     assert met == trained[: len(met)]
     assert len(met) > start + 1
@@ -61,16 +61,16 @@ def test_positions_are_those_of_training(side: Side, removed: int, positions: in
 def test_wrong_positions_say_something_else() -> None:
     says = {2: 11, 5: SEP, 6: 9, 7: END}
     model = position_model(says, 20)
-    assert generate(model, [Prompt((1, 2, SEP), gap=2)], MARKS, 8) == [[11, SEP, 9, END]]
-    assert generate(model, [Prompt((1, 2, SEP), gap=0)], MARKS, 8) != [[11, SEP, 9, END]]
+    assert decode_at_positions(model, [Prompt((1, 2, SEP), gap=2)], MARKS, 8) == [[11, SEP, 9, END]]
+    assert decode_at_positions(model, [Prompt((1, 2, SEP), gap=0)], MARKS, 8) != [[11, SEP, 9, END]]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox"])
 def test_a_batch_changes_nothing(family: str) -> None:
     model = tiny_model(family).model
     prompts = [Prompt((7, 8, 9, SEP), 3), Prompt((10, SEP), 3), Prompt((11, 12, 13, 14, 15, SEP), 0)]
-    alone = [generate(model, [prompt], MARKS, 10)[0] for prompt in prompts]
-    assert generate(model, prompts, MARKS, 10) == alone
+    alone = [decode_at_positions(model, [prompt], MARKS, 10)[0] for prompt in prompts]
+    assert decode_at_positions(model, prompts, MARKS, 10) == alone
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -78,7 +78,7 @@ def test_decoding_is_teacher_forcing(family: str) -> None:
     """With the cache or in one pass, at kept positions, the same tokens are the most likely ones."""
     model = tiny_model(family).model
     prompt = Prompt((7, 8, 9, SEP), 5)
-    (said,) = generate(model, [prompt], Marks(SEP, 66), 8)
+    (said,) = decode_at_positions(model, [prompt], Marks(SEP, 66), 8)
     ids = torch.tensor([[*prompt.tokens, *said]])
     positions = torch.tensor([[0, 1, 2, 3, *range(9, 9 + len(said))]])
     logits = model(input_ids=ids, position_ids=positions, attention_mask=torch.ones_like(ids)).logits
@@ -88,24 +88,24 @@ def test_decoding_is_teacher_forcing(family: str) -> None:
 def test_one_token_as_separator_and_end() -> None:
     """As in the released format of GPT-2: the first one ends the chain, the second the answer."""
     model = position_model({2: 11, 3: END, 4: 9, 5: END, 6: 12}, 20)
-    (said,) = generate(model, [Prompt((1, 2, END))], Marks(END, END), 10)
+    (said,) = decode_at_positions(model, [Prompt((1, 2, END))], Marks(END, END), 10)
     assert said == [11, END, 9, END]
 
 
 def test_a_generation_that_never_ends_is_cut() -> None:
     model = position_model({}, 20)
-    assert generate(model, [Prompt((1, SEP))], MARKS, 7) == [[0] * 7]
+    assert decode_at_positions(model, [Prompt((1, SEP))], MARKS, 7) == [[0] * 7]
 
 
 def test_what_does_not_fit_is_refused() -> None:
     model = position_model({}, 20, positions=16)
-    assert generate(model, [Prompt((1, SEP), gap=6)], MARKS, 15)  # positions 0 … 15
-    with pytest.raises(ModelError, match="do not fit into the positions"):
-        generate(model, [Prompt((1, SEP), gap=6)], MARKS, 16)
+    assert decode_at_positions(model, [Prompt((1, SEP), gap=6)], MARKS, 15)  # positions 0 … 15
+    with pytest.raises(ModelError, match="do not fit into the model's context"):
+        decode_at_positions(model, [Prompt((1, SEP), gap=6)], MARKS, 16)
 
 
 def test_kept_positions_need_a_model_that_takes_them() -> None:
     model = tiny_model("bloom").model
-    assert generate(model, [Prompt((7, SEP))], MARKS, 3)
+    assert decode_at_positions(model, [Prompt((7, SEP))], MARKS, 3)
     with pytest.raises(ModelError, match="takes no position ids"):
-        generate(model, [Prompt((7, SEP), gap=1)], MARKS, 3)
+        decode_at_positions(model, [Prompt((7, SEP), gap=1)], MARKS, 3)

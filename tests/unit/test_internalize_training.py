@@ -18,16 +18,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from influence.data.chains.task import Task, read_task
 from influence.errors import InputError, ModelError
-from influence.train.core.text import IGNORED_LABEL
-from influence.train.stepwise.batches import Cut, Order
+from influence.train.core.batches import IGNORED_LABEL
+from influence.train.core.order import order_by_examples
+from influence.train.stepwise.batches import Cut, Forward
 from influence.train.stepwise.check import check
-from influence.train.stepwise.configs import SHAPES, new_model
-from influence.train.stepwise.forward import Forward
+from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings, checks_every, make_schedule
 from influence.train.stepwise.trainer import StageTrainer
-from influence.train.stepwise.vocabulary import task_tokenizer
 
 CPU = torch.device("cpu")
 QUICK = Settings(delta=2, after_epochs=0.5, batch_size=8, lr=1e-2, check_examples=8)
@@ -64,7 +63,7 @@ def _cut(**changes: Any) -> Cut:
 
 
 def test_every_example_comes_once_an_epoch_in_batches_of_like_length(sequences: Sequences) -> None:
-    order = Order(sequences.lengths, 7, seed=0)
+    order = order_by_examples(sequences.lengths, 7, seed=0)
     assert order.steps_per_epoch == 7
     epochs = [[order.rows(7 * epoch + step) for step in range(7)] for epoch in range(2)]
     for epoch in epochs:

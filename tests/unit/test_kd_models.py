@@ -12,6 +12,7 @@ from torch import nn
 
 from influence.data.chains.task import ChainExample, Task
 from influence.errors import ModelError
+from influence.models.decode import Marks, Prompt, decode_at_positions
 from influence.train.kd.models import Carry, Coupled, Emulator, Student, load, save
 from influence.train.kd.objectives import (
     Coupling,
@@ -22,9 +23,8 @@ from influence.train.kd.objectives import (
 )
 from influence.train.kd.states import changed_inputs, diagonal, put, teacher_states
 from influence.train.stepwise.batches import Cut
-from influence.train.stepwise.generate import Marks, Prompt, generate
+from influence.train.stepwise.new_model import task_tokenizer
 from influence.train.stepwise.sequences import tokenize_task
-from influence.train.stepwise.vocabulary import task_tokenizer
 
 FAMILIES = ["gpt2", "llama", "gpt_neox"]
 IDS_BT = torch.arange(30).reshape(2, 15) % 60
@@ -228,8 +228,8 @@ def test_coupled_generates_what_its_teacher_forced_logits_say(tmp_path: Any) -> 
     coupled: Any = Coupled(Emulator(_base()), Student(_base(seed=2))).eval()
     prompts = [Prompt((5, 6, 7, 8)), Prompt((9, 10, 11, 12, 13, 14, 8))]
     marks = Marks(separator=8, end=66)
-    together = generate(coupled, prompts, marks, 6)
-    alone = [generate(coupled, [prompt], marks, 6)[0] for prompt in prompts]
+    together = decode_at_positions(coupled, prompts, marks, 6)
+    alone = [decode_at_positions(coupled, [prompt], marks, 6)[0] for prompt in prompts]
     assert together == alone
     for prompt, said in zip(prompts, alone, strict=True):
         ids_BT = torch.tensor([[*prompt.tokens, *said]])

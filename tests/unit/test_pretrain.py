@@ -21,8 +21,9 @@ from influence.cli.main import cli
 from influence.data.corpus import Corpus, read_corpus
 from influence.errors import InputError, StoreError
 from influence.train import pretrain as module
-from influence.train.core.text import Batches, Row, layout_batches, tokenize_rows, train_tokenizer
-from influence.train.pretrain import SIZES, mean_loss, pretrain
+from influence.train.core.order import order_by_tokens
+from influence.train.core.text import Row, TextTrainer, lengths_of, mean_loss
+from influence.train.pretrain import SIZES, pretrain, tokenize_rows, train_tokenizer
 
 NAMES = ["Ada", "Bo", "Cy", "Di", "Ed"]
 COLOURS = ["red", "green", "blue", "pink", "grey"]
@@ -103,12 +104,17 @@ def test_a_corpus_of_empty_texts_is_refused(tmp_path: Path) -> None:
 # -- batches
 
 
+def batches_of(lengths: list[int], batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
+    order = order_by_tokens(np.array(lengths), batch_tokens, epochs, seed)
+    return [order.rows(step).tolist() for step in range(order.steps_per_epoch)]
+
+
 @given(st.lists(st.integers(2, 64), min_size=1, max_size=60), st.integers(1, 3), st.integers(0, 5))
 def test_each_epoch_holds_every_row_once_and_no_batch_is_too_big(
     lengths: list[int], epochs: int, seed: int
 ) -> None:
-    batches = layout_batches(lengths, 128, epochs, seed)
-    assert batches == layout_batches(lengths, 128, epochs, seed)
+    batches = batches_of(lengths, 128, epochs, seed)
+    assert batches == batches_of(lengths, 128, epochs, seed)
     rows = [row for batch in batches for row in batch]
     assert sorted(rows) == sorted(list(range(len(lengths))) * epochs)
     for epoch in range(epochs):
@@ -118,7 +124,7 @@ def test_each_epoch_holds_every_row_once_and_no_batch_is_too_big(
 
 def test_little_of_a_batch_is_padding() -> None:
     lengths = np.random.default_rng(0).integers(2, 512, 4000).tolist()
-    batches = layout_batches(lengths, 4096, 1, 0)
+    batches = batches_of(lengths, 4096, 1, 0)
     padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
     assert sum(lengths) / padded > 0.9
 
@@ -149,29 +155,33 @@ def test_a_run_learns_and_can_be_loaded(corpus: Corpus, tmp_path: Path) -> None:
         mean_loss(model, rows.windows, 0), rel=1e-4
     )
     assert record["loss_nats_per_token"]["held_out"] < 0.5 * math.log(len(tokenizer))
-    assert record["steps"] == len(layout_batches([len(row.tokens) for row in rows.windows], 512, 20, 0))
+    assert record["steps"] == order_by_tokens(lengths_of(rows.windows), 512, 20, 0).steps_per_epoch
     assert (record["documents"], record["tokens_per_epoch"]) == (rows.documents, rows.tokens)
     assert model.dtype == torch.float32
     assert model.config.tie_word_embeddings
     assert not [name for name, _ in model.named_parameters() if name.endswith("bias")]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl", "model"]
     assert not list(out.glob("*.bin"))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == record["steps"]
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    assert list((out / "tensorboard").iterdir())
     with pytest.raises(InputError, match="already exists"):
         pretrain(corpus, out, size="tiny")
 
 
 def killed_run(corpus: Corpus, out: Path, at: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
     with monkeypatch.context() as patch:
-        whole = Batches.__getitem__
+        whole = TextTrainer.get_batch_samples
 
-        def until(self: Batches, index: int) -> Any:
-            if index == at:
+        def until(self: TextTrainer, *arguments: Any) -> Any:
+            if self.state.global_step == at:
                 raise KeyboardInterrupt
-            return whole(self, index)
+            return whole(self, *arguments)
 
-        patch.setattr(Batches, "__getitem__", until)
+        patch.setattr(TextTrainer, "get_batch_samples", until)
         with pytest.raises(KeyboardInterrupt):
-            pretrain(corpus, out, size="tiny", **options)
+            pretrain(corpus, out, size="tiny", resume_seconds=0, **options)
     assert not out.exists()
 
 
@@ -183,7 +193,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     whole = pretrain(corpus, tmp_path / "whole", size="tiny", dtype="fp32")
     killed_run(corpus, tmp_path / "killed", whole["steps"] - 3, monkeypatch, dtype="fp32")
     states = sorted(
-        (tmp_path / "killed.part").glob("checkpoints/*/trainer_state.json"),
+        (tmp_path / "killed.part").glob("resume/*/trainer_state.json"),
         key=lambda path: path.stat().st_mtime,
     )
     assert len(states) == 2
@@ -196,6 +206,8 @@ def test_a_killed_run_ends_with_the_same_weights(
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert record["loss_nats_per_token"] == whole["loss_nats_per_token"]
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
 
 
 @pytest.mark.usefixtures("small_sizes")
@@ -248,7 +260,7 @@ def test_a_given_tokenizer_is_used_and_none_trained(corpus: Corpus, tmp_path: Pa
 def test_training_leaves_stdout_alone(
     corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, dtype="fp32")
-    seen = capfd.readouterr()
-    assert seen.out == ""
-    assert "loss" in seen.err
+    lines: list[str] = []
+    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, dtype="fp32", tell=lines.append)
+    assert capfd.readouterr().out == ""
+    assert "loss" in lines[-1]

@@ -14,7 +14,8 @@ from influence.cli.main import cli
 from influence.data.examples import Example, read_examples, write_examples
 from influence.errors import InputError
 from influence.models.load import LanguageModel, load_model
-from influence.train.core import loop
+from influence.train.core.batches import IGNORED_LABEL
+from influence.train.core.text import TextTrainer, mean_loss, pad_rows
 from influence.train.sft import example_rows, sft
 
 EXAMPLES = [Example(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
@@ -30,14 +31,14 @@ def base(tmp_path: Path) -> Path:
 
 def loss(language_model: LanguageModel, example: Example) -> float:
     rows = example_rows([example], language_model.tokenizer, None)
-    return loop.mean_loss(language_model.model, rows, 0)
+    return mean_loss(language_model.model, rows, 0)
 
 
 def test_only_the_completion_is_a_label(base: Path) -> None:
     tokenizer = load_model(base).tokenizer
     (row,) = example_rows([Example("say one", " two")], tokenizer, None)
-    labels = loop.pad_rows([row], 0)["labels"][0]
-    kept = [int(label) for label in labels if int(label) != loop.IGNORED_LABEL]
+    labels = pad_rows([row], 0)["labels"][0]
+    kept = [int(label) for label in labels if int(label) != IGNORED_LABEL]
     assert kept == list(row.tokens[row.start :])
     assert tokenizer.decode(kept, skip_special_tokens=True).replace(" ", "") == "two"
     if tokenizer.eos_token_id is not None:
@@ -59,25 +60,24 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
 ) -> None:
     settings: dict[str, Any] = {"epochs": 10, "lr": 1e-2, "batch_tokens": 64, "dtype": "fp32"}
     sft(load_model(base), EXAMPLES, tmp_path / "whole", **settings)
-    asked = 0
-    get = loop.Batches.__getitem__
+    with monkeypatch.context() as patch:
+        whole_step = TextTrainer.get_batch_samples
 
-    def dies(self: loop.Batches, index: int) -> dict[str, torch.Tensor]:
-        nonlocal asked
-        asked += 1
-        if asked == 15:
-            raise KeyboardInterrupt
-        return get(self, index)
+        def dies(self: TextTrainer, *arguments: Any) -> Any:
+            if self.state.global_step == 14:
+                raise KeyboardInterrupt
+            return whole_step(self, *arguments)
 
-    monkeypatch.setattr(loop.Batches, "__getitem__", dies)
-    with pytest.raises(KeyboardInterrupt):
-        sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings)
-    monkeypatch.setattr(loop.Batches, "__getitem__", get)
+        patch.setattr(TextTrainer, "get_batch_samples", dies)
+        with pytest.raises(KeyboardInterrupt):
+            sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings, resume_seconds=0)
     record = sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings)
-    assert record["resumed_at_step"] > 0
+    assert record["resumed_at_step"] == 14
     whole, killed = load_model(tmp_path / "whole"), load_model(tmp_path / "killed")
     for one, other in zip(whole.model.parameters(), killed.model.parameters(), strict=True):
         assert torch.equal(one, other)
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
 
 
 def test_bad_data_are_refused_before_training(base: Path, tmp_path: Path) -> None:

@@ -25,12 +25,11 @@ from influence.subjects.documents import task_documents
 from influence.subjects.model_as_trained import given, kept_positions, read_as_trained
 from influence.subjects.probes import Probe
 from influence.subjects.texts import Texts
-from influence.train.core.text import IGNORED_LABEL
+from influence.train.core.batches import IGNORED_LABEL
 from influence.train.stepwise.batches import Cut
-from influence.train.stepwise.configs import SHAPES, new_model
+from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.removal import Side
 from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
-from influence.train.stepwise.vocabulary import task_tokenizer
 
 CHAIN = 3
 

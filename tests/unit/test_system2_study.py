@@ -11,8 +11,8 @@ import pytest
 
 from influence.data.chains.multiplication import Multiplication
 from influence.data.chains.task import ChainExample, Task
-from influence.distill.internalisers.settings import TuneSettings
 from influence.distill.names import AS_LONG, DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
+from influence.distill.tune import TuneSettings
 from influence.train.stepwise.sequences import tokenize_task
 from reports.system2.results import findings_page
 from reports.system2.scales import SCALES, TaskScale

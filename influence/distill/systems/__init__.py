@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from influence.distill.prompt_files import Prompts
-from influence.distill.systems.attention import System2Attention
+from influence.distill.prompt_texts import Prompts
 from influence.distill.systems.base import System
 from influence.distill.systems.branch import BranchSolveMerge
-from influence.distill.systems.direct import Direct
-from influence.distill.systems.rephrase import RephraseOneStep, RephraseTwoSteps
-from influence.distill.systems.thought import ChainOfThought, FewShotChainOfThought
+from influence.distill.systems.prompted import (
+    ChainOfThought,
+    Direct,
+    FewShotChainOfThought,
+    RephraseOneStep,
+    RephraseTwoSteps,
+    System2Attention,
+)
 from influence.errors import InputError
 
 #: A system of one's own goes here too.

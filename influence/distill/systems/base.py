@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from influence.data.tasks.item import Item
-from influence.distill.prompt_files import Prompts
+from influence.distill.prompt_texts import Prompts
 from influence.generate.request import Sampling
 
 #: majority over the samples; usc: the model picks the most consistent of its samples; orders: every order of the

@@ -1,34 +1,33 @@
-"""From the documents of a corpus to the batches of a training run.
-
-Each document becomes windows of at most `max_length` tokens, each window starting with BOS and the last one ending
-with EOS; no window holds text of two documents. A window is one row of a batch; rows of similar length share a
-batch of about `batch_tokens` tokens, so hardly anything is padding. The batches of all epochs are laid out before
-training from the seed alone: a killed run goes on with the very next batch.
-"""
+"""Training on rows of tokens, what pretraining and fine-tuning share: batches, the trainer, and the loss at the end."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from influence.data.corpus import Corpus
-from influence.errors import InputError
+from influence.errors import ComputeError
+from influence.train.core.batches import IGNORED_LABEL, Batch, labels_of, moved
+from influence.train.core.order import Order
+from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedTokenizerFast
+    import transformers
+    from transformers import PreTrainedModel
 
-BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
-IGNORED_LABEL = -100
+Dtype = Literal["bf16", "fp32"]
 Tokens = npt.NDArray[np.int32]
 
-_TOKENIZE_DOCUMENTS = 512
+_LOSS_BATCH = 16
+#: Lines of metrics of a run.
+_LINES = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,21 +36,6 @@ class Row:
 
     tokens: Tokens
     start: int = 0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rows:
-    """The windows of a corpus in training order, and what was counted on the way."""
-
-    windows: list[Row]
-    documents: int
-    empty: int
-    chunked: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all windows together."""
-        return sum(len(window.tokens) for window in self.windows)
 
 
 def digest(rows: Sequence[Row]) -> str:
@@ -63,110 +47,123 @@ def digest(rows: Sequence[Row]) -> str:
     return sha.hexdigest()
 
 
-def train_tokenizer(texts: Iterator[str], vocab: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: numbers in groups of three digits, BOS first; any text survives a round trip."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"\d{1,3}"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab,
-        special_tokens=[PAD, BOS, EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(texts, trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, core.token_to_id(BOS))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        model_max_length=max_length,
-        clean_up_tokenization_spaces=False,
-    )
+def lengths_of(rows: Sequence[Row]) -> npt.NDArray[np.int64]:
+    """Tokens of each row, int64 `[N]`."""
+    return np.array([len(row.tokens) for row in rows], np.int64)
 
 
-def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length: int) -> Rows:
-    """Cut each document into windows: BOS + at most `max_length − 1` tokens, EOS after the document's last token."""
-    windows: list[Row] = []
-    documents = empty = chunked = 0
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    texts = (document.text for document in corpus)
-    while some := list(islice(texts, _TOKENIZE_DOCUMENTS)):
-        kept = [text for text in some if text.strip()]
-        empty += len(some) - len(kept)
-        documents += len(kept)
-        for ids in tokenizer(kept, add_special_tokens=False, verbose=False)["input_ids"] if kept else []:
-            body = [*ids, eos]
-            starts = range(0, len(body), max_length - 1)
-            windows += [Row(np.array([bos, *body[at : at + max_length - 1]], np.int32)) for at in starts]
-            chunked += len(starts) > 1
-    if not windows:
-        raise InputError(
-            f"The corpus {corpus.name} has no text to train on.", have=f"{empty} empty documents"
-        )
-    return Rows(windows, documents, empty, chunked)
-
-
-def layout_batches(lengths: Sequence[int], batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
-    """The row numbers of every batch of every epoch, in training order.
-
-    In each epoch every row comes once. Rows are sorted by length with a random tie-break and cut into batches of at
-    most `batch_tokens` tokens counted with padding; the order of the batches is shuffled.
-    """
-    rng = np.random.default_rng(seed)
-    length = np.asarray(lengths)
-    batches: list[list[int]] = []
-    for _ in range(epochs):
-        # noise of up to a tenth of the length: other neighbours in each epoch, little padding
-        order = np.argsort(length * rng.uniform(1.0, 1.1, len(length)))
-        epoch: list[list[int]] = [[]]
-        longest = 0
-        for row in order.tolist():
-            longest = max(longest, int(length[row]))
-            if epoch[-1] and longest * (len(epoch[-1]) + 1) > batch_tokens:
-                epoch.append([])
-                longest = int(length[row])
-            epoch[-1].append(row)
-        batches += [epoch[i] for i in rng.permutation(len(epoch))]
-    return batches
-
-
-class Batches:
-    """All batches of a run as a sequence of ready inputs `input_ids`, `labels`: int64 `[B, T]`.
-
-    Padding stands at the right, where a causal model needs no mask to ignore it, and is no label.
-    """
-
-    def __init__(self, rows: Sequence[Row], batches: Sequence[Sequence[int]], pad: int) -> None:
-        self._rows = rows
-        self._batches = batches
-        self._pad = pad
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return pad_rows([self._rows[row] for row in self._batches[index]], self._pad)
-
-
-def pad_rows(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
-    """Right-padded `input_ids` and `labels`, int64 `[B, T]`; what is not to be predicted is no label."""
-    import torch
-
+def pad_rows(rows: Sequence[Row], pad: int) -> Batch:
+    """`input_ids` and `labels`, int64 `[B, T]`, padded on the right, where a causal model ignores it."""
     ids_BT = torch.full((len(rows), max(len(row.tokens) for row in rows)), pad)
-    labels_BT = torch.full_like(ids_BT, IGNORED_LABEL)
     for number, row in enumerate(rows):
         ids_BT[number, : len(row.tokens)] = torch.from_numpy(row.tokens)
-        labels_BT[number, row.start : len(row.tokens)] = torch.from_numpy(row.tokens[row.start :])
-    return {"input_ids": ids_BT, "labels": labels_BT}
+    start_B = torch.tensor([row.start for row in rows])
+    return {"input_ids": ids_BT, "labels": labels_of(ids_BT, start_B, torch.from_numpy(lengths_of(rows)))}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextSpec(RunSpec):
+    """A run over rows of tokens; `pad` is the id of padding."""
+
+    rows: Sequence[Row]
+    pad: int
+
+
+class TextTrainer(StepTrainer):
+    """Minimises the mean loss a predicted token of each batch, by the model's own loss function."""
+
+    spec: TextSpec
+
+    def __init__(
+        self, model: PreTrainedModel, arguments: transformers.TrainingArguments, spec: TextSpec
+    ) -> None:
+        super().__init__(model, arguments, spec)
+        self._sizes = (0, 0)  # predicted tokens of the step, and all of them with padding
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], Any]:
+        """The batch of this step, and the tokens it predicts, by which the loss is divided."""
+        rows = [self.spec.rows[row] for row in self.spec.order.rows(self.state.global_step)]
+        batch = pad_rows(rows, self.spec.pad)
+        predicted = int((batch["labels"][:, 1:] != IGNORED_LABEL).sum())
+        self._sizes = (predicted, batch["input_ids"].numel())
+        return [batch], self._get_num_items_in_batch([batch], device)
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's mean loss a predicted token."""
+        loss: torch.Tensor = super().compute_loss(*args, **kwargs)  # type: ignore[assignment]  # no outputs asked for
+        self.add_loss(loss * self._sizes[0], self._sizes[0])
+        return loss
+
+    def after_step(self, step: int, control: transformers.TrainerControl) -> None:
+        """A line of metrics every fiftieth of the run; a state to resume from where one is due."""
+        spec = self.spec
+        self.clock.count(self._sizes[1])
+        finished = step >= spec.steps
+        if finished or self.clock.line_due():
+            loss, speed = self.mean_loss(), self.clock.tokens_per_second
+            left = self.clock.left(spec.steps - step)
+            spec.tell(f"step {step:,}/{spec.steps:,} · loss {loss:.4f} · {speed:,.0f} tokens/s · {left} left")
+        if finished or step % max(1, spec.steps // _LINES) == 0:
+            self.note({"learning_rate": self._get_learning_rate()})
+        control.should_save = not finished and self.clock.save_due(spec.resume_seconds)
+
+
+def train_rows(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    order: Order,
+    folder: Path,
+    *,
+    pad: int,
+    lr: float,
+    dtype: Dtype,
+    seed: int,
+    resume_seconds: float,
+    tell: Callable[[str], None],
+) -> int:
+    """Train `model` in place on the batches of `order`, once each; the step it resumed from.
+
+    AdamW (β₂ 0.95, weight decay 0.1), a short warm-up, then cosine decay to 0. The same call after a kill goes on from
+    the newest whole state in `folder`.
+    """
+    steps = order.steps_per_epoch
+    spec = TextSpec(
+        folder=folder, order=order, steps=steps, resume_seconds=resume_seconds, tell=tell, rows=rows, pad=pad
+    )
+    arguments = step_arguments(
+        spec,
+        learning_rate=lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, min(200, steps // 20)),
+        weight_decay=0.1,
+        adam_beta2=0.95,
+        bf16=dtype == "bf16",
+        save_total_limit=2,
+        dataloader_pin_memory=False,
+        seed=seed,
+    )
+    return train_steps(TextTrainer(model, arguments, spec))
+
+
+@torch.no_grad()
+def mean_loss(model: PreTrainedModel, rows: Sequence[Row], pad: int) -> float:
+    """Mean negative log-likelihood in nats a target token over all rows, without gradients, in float32.
+
+    Raises:
+        ComputeError: It is not finite.
+    """
+    was_training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    ordered = sorted(rows, key=lambda row: len(row.tokens))
+    for start in range(0, len(ordered), _LOSS_BATCH):
+        batch = pad_rows(ordered[start : start + _LOSS_BATCH], pad)
+        targets = int((batch["labels"][:, 1:] != IGNORED_LABEL).sum())
+        total += float(model(**moved(batch, model.device)).loss) * targets
+        count += targets
+    model.train(was_training)
+    if not math.isfinite(total):
+        raise ComputeError("Training ended with a loss that is not finite.", fix="Use --dtype fp32.")
+    return total / count

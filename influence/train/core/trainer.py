@@ -1,31 +1,114 @@
-"""A Trainer whose batches are a function of the step, and how it goes on after a kill: for stages and for ICoT-KD."""
+"""The one training loop: transformers' Trainer with batches that are a function of the step, resumed bit for bit.
+
+A training leaves in its folder `metrics.jsonl`, `tensorboard/`, and while it runs `resume/` with the last state.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from influence.train.core.loop import last_checkpoint
-from influence.train.stepwise.record import cut_metrics
+from influence.store.artefact import write_json
+from influence.train.core.metrics import Clock, add_metrics, cut_metrics
+from influence.train.core.order import Order
+from influence.train.core.resume import TENSORBOARD, last_checkpoint
+
+#: Seconds between two states to resume from.
+RESUME_SECONDS = 300.0
+#: Inside the folder of a training while it lasts.
+RESUME = "resume"
+
+_STATE = "step.json"
+
+
+def no_line(line: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What is fixed before the first step of any training; a trainer adds what it needs besides.
+
+    Args:
+        folder: Metrics, TensorBoard and states to resume from lie here.
+        order: The examples of each step.
+        steps: Optimizer steps of the run; the most there can be where a schedule waits for the model.
+        resume_seconds: Seconds between two states to resume from; irrelevant to the result.
+        tell: Takes lines of progress.
+    """
+
+    folder: Path
+    order: Order
+    steps: int
+    resume_seconds: float = RESUME_SECONDS
+    tell: Callable[[str], None] = no_line
 
 
 class StepTrainer(transformers.Trainer):
-    """Runs optimizer, clipping, accumulation, precision and checkpoints; a subclass gives the batch of each step.
+    """Runs optimizer, clipping, accumulation, precision and checkpoints of every training.
 
-    Its data loader only counts, and `after_step` says what is measured, saved and when it ends.
+    A subclass gives the batch of each step by `get_batch_samples` and its loss by `compute_loss`, which adds it up by
+    `add_loss`; `after_step` says what is measured and saved and when the training ends.
     """
 
-    def __init__(self, model: torch.nn.Module, arguments: transformers.TrainingArguments) -> None:
+    #: What the mean loss since the last line of metrics is called there.
+    loss_name = "train_loss"
+
+    def __init__(
+        self, model: torch.nn.Module, arguments: transformers.TrainingArguments, spec: RunSpec
+    ) -> None:
         super().__init__(model=model, args=arguments)
         self.remove_callback(transformers.PrinterCallback)
         self.add_callback(_AfterStep(self))
+        self.spec = spec
+        self.clock = Clock()
+        self.train_loss = float("nan")  # of the last line of metrics
+        self._loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        self._count = 0
 
-    def after_step(self, control: transformers.TrainerControl) -> None:
-        """What follows an optimizer step."""
+    # -- what a subclass says
+
+    def after_step(self, step: int, control: transformers.TrainerControl) -> None:
+        """What follows optimizer step `step`, counted from 1."""
         raise NotImplementedError
+
+    def resume_state(self) -> dict[str, Any]:
+        """What a killed run must know to go on, besides model, optimizer and sums, as JSON."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `resume_state` gave."""
+
+    # -- what a subclass calls
+
+    def add_loss(self, total: torch.Tensor, count: int = 0) -> None:
+        """Add a loss to the sums since the last line of metrics. Does not wait for the device."""
+        self._loss += total.detach()
+        self._count += count
+
+    def mean_loss(self) -> float:
+        """The mean since the last line of metrics, or that line's. Waits for the device."""
+        return float(self._loss) / self._count if self._count else self.train_loss
+
+    def note(self, numbers: Mapping[str, float], **facts: Any) -> dict[str, Any]:
+        """Add a line of metrics, its numbers also to TensorBoard, and begin the next sums."""
+        self.train_loss = self.mean_loss()
+        step = self.state.global_step
+        numbers = {self.loss_name: self.train_loss, **numbers}
+        line = {"step": step, "epoch": step / self.spec.order.steps_per_epoch, **numbers, **facts}
+        add_metrics(self.spec.folder, line)
+        self.log(dict(numbers))
+        self._loss.zero_()
+        self._count = 0
+        return line
+
+    # -- transformers' own hooks
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Counts micro-batches; its own generator leaves the random state of dropout alone."""
@@ -35,6 +118,24 @@ class StepTrainer(transformers.Trainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: it would walk over all parameters at each step."""
         return 0
+
+    # Our own state is saved and loaded with the optimizer, before `trainer_state.json` makes a checkpoint whole.
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        sums = {"loss": float(self._loss), "count": self._count, "train_loss": self.train_loss}
+        state = {**sums, "seconds": self.clock.seconds, "own": self.resume_state()}
+        write_json(Path(output_dir) / _STATE, state)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        state = json.loads((Path(checkpoint) / _STATE).read_text(encoding="utf-8"))
+        self._loss.fill_(state["loss"])
+        self._count, self.train_loss = state["count"], state["train_loss"]
+        self.clock.resume(state["seconds"])
+        self.restore(state["own"])
 
 
 class _AfterStep(transformers.TrainerCallback):
@@ -50,44 +151,49 @@ class _AfterStep(transformers.TrainerCallback):
         control: transformers.TrainerControl,
         **kwargs: Any,
     ) -> None:
-        self._trainer.after_step(control)
+        self._trainer.after_step(state.global_step, control)
 
 
-def step_arguments(folder: Path, **own: Any) -> transformers.TrainingArguments:
-    """Arguments of a `StepTrainer` with checkpoints in `folder`: constant learning rate, AdamW, norm at most 1."""
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
-        lr_scheduler_type="constant",
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        use_cpu=not torch.cuda.is_available(),
-        ignore_data_skip=True,  # batches are a function of the step
-        logging_strategy="no",
-        save_strategy="no",  # `after_step` says when
-        save_total_limit=1,
-        logging_nan_inf_filter=False,  # it would wait for the device at each step
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
-        **own,
-    )
+def step_arguments(spec: RunSpec, **changes: Any) -> transformers.TrainingArguments:
+    """Arguments of a `StepTrainer`: AdamW, gradients of norm at most 1, constant learning rate unless changed."""
+    settings: dict[str, Any] = {
+        "output_dir": str(spec.folder / RESUME),
+        "max_steps": spec.steps,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 1.0,
+        "optim": "adamw_torch_fused",
+        "use_cpu": not torch.cuda.is_available(),
+        "ignore_data_skip": True,  # batches are a function of the step
+        "logging_strategy": "no",
+        "save_strategy": "no",  # `after_step` says when
+        "save_total_limit": 1,
+        "logging_nan_inf_filter": False,  # it would wait for the device at each step
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+    arguments = transformers.TrainingArguments(**{**settings, **changes})
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs would split batches behind our back
     return arguments
 
 
-def resume_point(run: Path, states: Path) -> tuple[Path | None, int]:
-    """The newest whole checkpoint in `states` and its step (None and 0 at the start); later metrics are forgotten."""
-    checkpoint = last_checkpoint(states)
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    cut_metrics(run, step)
-    return checkpoint, step
+def train_steps(trainer: StepTrainer) -> int:
+    """Train to the end, from the newest whole state in `resume/` if there is one.
 
+    Lines of metrics after that state are forgotten; they come again.
 
-def train_from(trainer: StepTrainer, run: Path, checkpoint: Path | None, step: int) -> None:
-    """Train on from `resume_point`, with what is logged in `run/tensorboard`."""
+    Returns:
+        The step it went on from, 0 where it began.
+    """
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations.integration_utils import TensorBoardCallback
 
-    with SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None) as writer:
-        trainer.add_callback(TensorBoardCallback(writer))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    folder = trainer.spec.folder
+    checkpoint = last_checkpoint(folder / RESUME)
+    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    cut_metrics(folder, step)
+    if step < trainer.spec.steps:
+        with SummaryWriter(folder / TENSORBOARD, purge_step=step + 1 if step else None) as writer:
+            trainer.add_callback(TensorBoardCallback(writer))
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return step

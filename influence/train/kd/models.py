@@ -15,8 +15,8 @@ from influence.errors import StoreError
 from influence.files import whole_file
 from influence.models.load import DType, LanguageModel, dtype_and_device
 from influence.store.artefact import write_json
+from influence.train.core.batches import Batch
 from influence.train.kd.states import at, blocks, changed_inputs, put
-from influence.train.stepwise.batches import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

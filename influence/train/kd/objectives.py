@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from influence.train.core.text import IGNORED_LABEL
+from influence.train.core.batches import IGNORED_LABEL, Batch, moved
 from influence.train.kd.models import Coupled, Emulator, Student
 from influence.train.kd.states import blocks, diagonal, teacher_states
-from influence.train.stepwise.batches import Batch, Cut
+from influence.train.stepwise.batches import Cut
 from influence.train.stepwise.sequences import Int64, Sequences
 
 #: Name of a measure -> its sum over examples or tokens and their number, each a scalar. "loss" is what is minimised.
@@ -154,11 +154,3 @@ def measure(objective: Objective, layout: Layout, batch_size: int, device: Any) 
             pair = torch.stack([total.double(), count.double()])
             totals[name] = totals[name] + pair if name in totals else pair
     return {name: float(pair[0] / pair[1]) for name, pair in totals.items()}
-
-
-def moved(batch: Batch, device: Any) -> Batch:
-    """The batch on the device."""
-    return {
-        name: moved(value, device) if isinstance(value, dict) else value.to(device, non_blocking=True)
-        for name, value in batch.items()
-    }

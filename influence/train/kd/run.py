@@ -25,6 +25,9 @@ from influence.errors import InputError
 from influence.models.load import load_model
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json
+from influence.train.core.metrics import read_metrics
+from influence.train.core.order import order_by_examples
+from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
 from influence.train.kd.models import MODE, Coupled, Emulator, Student, load, save
 from influence.train.kd.objectives import (
     Coupling,
@@ -34,9 +37,9 @@ from influence.train.kd.objectives import (
     Objective,
 )
 from influence.train.kd.settings import KdSettings
-from influence.train.kd.trainer import BEST, RESUME, Training, read_metrics, train
-from influence.train.stepwise.batches import Cut, Order
-from influence.train.stepwise.configs import SHAPES
+from influence.train.kd.trainer import BEST, KdSpec, train_objective
+from influence.train.stepwise.batches import Cut
+from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings
@@ -52,8 +55,8 @@ def icot_kd(
     settings: KdSettings,
     *,
     teacher: Path | None = None,
-    resume_seconds: float = 300.0,
-    tell: Callable[[str], None] = lambda line: None,
+    resume_seconds: float = RESUME_SECONDS,
+    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train teacher, student, emulator and both coupled; the same call after a kill goes on where it was.
 
@@ -170,7 +173,7 @@ class _Run:
         self._train, self._valid = (
             Layout(self._tokenize(task, split, positions), cut) for split in ("train", "valid")
         )
-        self._order = Order(self._train.sequences.lengths, settings.batch_size, settings.seed)
+        self._order = order_by_examples(self._train.sequences.lengths, settings.batch_size, settings.seed)
         self._lines: dict[str, list[dict[str, Any]]] = {}
 
     def _tokenize(self, task: Task, split: Any, positions: int | None) -> Sequences:
@@ -264,7 +267,11 @@ class _Run:
             part = folder.with_name(f"{name}.part")
             part.mkdir(exist_ok=True)
             objective.to("cuda" if torch.cuda.is_available() else "cpu")
-            self._lines[name] = train(objective, self._training(title, part))
+            settings = self._settings
+            spec = self._spec(title, part)
+            self._lines[name] = train_objective(
+                objective, spec, lr=settings.lr, dtype=settings.dtype, seed=settings.seed
+            )
             write(part)
             part.replace(folder)
         else:
@@ -272,18 +279,16 @@ class _Run:
         shutil.rmtree(folder / RESUME, ignore_errors=True)  # last: a kill before finds all it needs
         (folder / BEST).unlink(missing_ok=True)
 
-    def _training(self, title: str, folder: Path) -> Training:
-        settings = self._settings
-        return Training(
+    def _spec(self, title: str, folder: Path) -> KdSpec:
+        epochs = self._settings.epochs
+        return KdSpec(
             name=title,
             folder=folder,
             train=self._train,
             valid=self._valid,
             order=self._order,
-            epochs=settings.epochs,
-            lr=settings.lr,
-            dtype=settings.dtype,
-            seed=settings.seed,
+            epochs=epochs,
+            steps=epochs * self._order.steps_per_epoch,
             resume_seconds=self._resume_seconds,
             tell=self._tell,
         )

@@ -1,7 +1,7 @@
-"""From a step to its batch: which examples, and what they look like once the chain is cut.
+"""What a batch of examples looks like once its chains are cut, and the forward pass over it.
 
-The examples of a step depend on the seed and the step alone, so a run goes on with the very next batch after a kill.
-Everything here is numpy and one gather over the batch on the CPU: nothing waits for the device.
+A batch is made by numpy and one gather on the CPU; the forward pass computes only the logits that are needed. Nothing
+here waits for the device.
 """
 
 from __future__ import annotations
@@ -14,45 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.train.core.text import IGNORED_LABEL
+from influence.train.core.batches import Batch, labels_of, moved
 from influence.train.stepwise.removal import Side, drop_cot
 from influence.train.stepwise.sequences import Int64, Sequences
-
-Batch = dict[str, Any]
-
-
-class Order:
-    """The examples of every step of every epoch; in each epoch every example comes once.
-
-    Examples of similar length share a batch: they are sorted by length with a tenth of noise, so that each epoch has
-    other neighbours, cut into batches as equal as they go, and the batches shuffled. Where all lengths are equal that
-    is a shuffle.
-    """
-
-    def __init__(self, lengths_N: Int64, batch_size: int, seed: int) -> None:
-        self._lengths_N, self._batch_size, self._seed = lengths_N, batch_size, seed
-        self._epoch = lru_cache(maxsize=1)(self._laid_out)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch."""
-        return -(-len(self._lengths_N) // self._batch_size)
-
-    @property
-    def smallest(self) -> int:
-        """Examples of the smallest batch."""
-        return len(self._lengths_N) // self.steps_per_epoch
-
-    def rows(self, step: int) -> Int64:
-        """Numbers of the examples of a step, int64 `[B]`; B is the batch size or a little less."""
-        epoch, at = divmod(step, self.steps_per_epoch)
-        return self._epoch(epoch)[at]
-
-    def _laid_out(self, epoch: int) -> list[Int64]:
-        rng = np.random.default_rng([self._seed, epoch])
-        order = np.argsort(self._lengths_N * rng.uniform(1.0, 1.1, len(self._lengths_N)))
-        batches = np.array_split(order, self.steps_per_epoch)
-        return [batches[i] for i in rng.permutation(len(batches))]
 
 
 @dataclass(frozen=True)
@@ -91,10 +55,8 @@ class Cut:
         there_BT = place_T < length_B[:, None]
         source_BT = np.where(there_BT, sequences.starts[rows_B][:, None] + place_T, 0)
         ids_BT = np.where(there_BT, sequences.tokens[source_BT].astype(np.int64), self.pad)
-        labels_BT = np.where(there_BT & (place_T >= start_B[:, None]), ids_BT, IGNORED_LABEL)
-        cut = drop_cot(
+        ids, position_ids = drop_cot(
             torch.from_numpy(ids_BT),
-            torch.from_numpy(labels_BT),
             torch.from_numpy(start_B.astype(np.int64)),
             torch.from_numpy(sequences.chain_end[rows_B].astype(np.int64)),
             torch.from_numpy(amount_B),
@@ -104,22 +66,16 @@ class Cut:
             positions=self.positions,
         )
         width = self._width(int(left_B.max()))
-        ids, labels, position_ids = (
-            self._fit(t, width, fill) for t, fill in zip(cut, self._fills, strict=True)
-        )
-        first = int(start_B.min())
-        inputs: Batch = {"input_ids": ids, "labels": labels[:, first:]}
+        ids = self._fit(ids, width, self.pad)
+        labels = labels_of(ids, torch.from_numpy(start_B), torch.from_numpy(left_B))
+        inputs: Batch = {"input_ids": ids, "labels": labels[:, int(start_B.min()) :]}
         if self.keep_positions:
-            inputs["position_ids"] = position_ids
+            inputs["position_ids"] = self._fit(position_ids, width, 0)
         return inputs, int((left_B - start_B).sum())
 
     def _width(self, longest: int) -> int:
         width = -(-longest // self.multiple) * self.multiple
         return width if self.positions is None else max(longest, min(width, self.positions))
-
-    @property
-    def _fills(self) -> tuple[int, int, int]:
-        return self.pad, IGNORED_LABEL, 0
 
     @staticmethod
     def _fit(values_BT: torch.Tensor, width: int, fill: int) -> torch.Tensor:
@@ -134,15 +90,43 @@ def takes(model: Any, argument: str) -> bool:
     return argument in inspect.signature(inner.forward).parameters
 
 
-def logits_of(model: torch.nn.Module, inputs: Batch, only_needed: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits `[B, K, V]` and the labels `[B, K]` they are to predict.
+class Forward:
+    """Calls a causal language model on the batches of `Cut`.
 
-    Args:
-        only_needed: The model has `logits_to_keep`: leave out the logits of the prompt.
+    It gives the causal mask itself, one for each length. Without a mask transformers looks in each forward pass for
+    padding and for a jump in the positions, which it takes for the beginning of another sequence: the first waits for
+    the device, and the second would hide the prompt from an answer with kept positions.
     """
-    labels_BK = inputs["labels"]
-    given = {name: value for name, value in inputs.items() if name != "labels"}
-    if only_needed:
-        given["logits_to_keep"] = labels_BK.shape[1] + 1
-    logits_BKV: torch.Tensor = model(**given).logits[:, -labels_BK.shape[1] - 1 : -1]
-    return logits_BKV, labels_BK
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self._device = device
+        self._only_needed = takes(model, "logits_to_keep")
+        self._window = getattr(model.config, "sliding_window", None)
+        self._own_mask = model.config._attn_implementation == "sdpa" and not getattr(
+            model.config, "alibi", False
+        )
+        self._dtype = next(model.parameters()).dtype
+        self._mask = lru_cache(maxsize=64)(self._causal_mask)
+
+    def moved(self, inputs: Batch) -> Batch:
+        """The batch on the device, without waiting for it."""
+        return moved(inputs, self._device)
+
+    def __call__(self, model: torch.nn.Module, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits `[B, K, V]` and the labels `[B, K]` they are to predict, of a batch that was moved."""
+        length = inputs["input_ids"].shape[1]
+        if self._own_mask and (self._window is None or length <= self._window):
+            inputs = {**inputs, "attention_mask": self._mask(length)}
+        elif "position_ids" in inputs:
+            inputs = {**inputs, "attention_mask": torch.ones_like(inputs["input_ids"])}
+        labels_BK = inputs["labels"]
+        given = {name: value for name, value in inputs.items() if name != "labels"}
+        if self._only_needed:
+            given["logits_to_keep"] = labels_BK.shape[1] + 1
+        logits_BKV: torch.Tensor = model(**given).logits[:, -labels_BK.shape[1] - 1 : -1]
+        return logits_BKV, labels_BK
+
+    def _causal_mask(self, length: int) -> torch.Tensor:
+        """What is added to attention scores, `[1, 1, T, T]`."""
+        never = torch.full((length, length), torch.finfo(self._dtype).min, dtype=self._dtype)
+        return never.triu(1).to(self._device)[None, None]

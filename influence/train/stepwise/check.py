@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from influence.train.core.text import IGNORED_LABEL
-from influence.train.stepwise.batches import Cut
-from influence.train.stepwise.forward import Forward
+from influence.train.core.batches import IGNORED_LABEL
+from influence.train.stepwise.batches import Cut, Forward
 from influence.train.stepwise.sequences import Int64, Sequences
 
 _BATCH = 128

@@ -10,14 +10,11 @@ from typing import Literal
 
 import torch
 
-from influence.train.core.text import IGNORED_LABEL
-
 Side = Literal["left", "right"]
 
 
 def drop_cot(
     ids_BT: torch.Tensor,
-    labels_BT: torch.Tensor,
     chain_start_B: torch.Tensor,
     chain_end_B: torch.Tensor,
     removed_B: torch.Tensor,
@@ -26,14 +23,13 @@ def drop_cot(
     keep_positions: bool = False,
     pad: int = 0,
     positions: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Remove `min(removed, chain)` tokens of each chain; what follows moves up and padding takes the end.
 
     No loop over examples and no device sync: shapes stay `[B, T]`, the caller cuts off columns of padding.
 
     Args:
         ids_BT: Token ids, int64.
-        labels_BT: Labels at the places of their tokens, `IGNORED_LABEL` where nothing is predicted.
         chain_start_B: Place of each chain's first token.
         chain_end_B: Place after each chain's last token.
         removed_B: How many tokens to remove, at least 0.
@@ -45,7 +41,7 @@ def drop_cot(
         positions: With `keep_positions`, the number of positions of the model; padding is kept below it.
 
     Returns:
-        `ids_BT`, `labels_BT` and `position_ids_BT`. Give a model kept positions only together with an attention mask:
+        `ids_BT` and `position_ids_BT`. Give a model kept positions only together with an attention mask:
         without one, transformers takes a jump in the positions for the beginning of another sequence.
     """
     place_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
@@ -58,8 +54,4 @@ def drop_cot(
     position_ids_BT = place_T + removed_B[:, None] * after_BT if keep_positions else place_T.expand_as(ids_BT)
     if keep_positions and positions is not None:
         position_ids_BT = position_ids_BT.clamp(max=positions - 1)
-    return (
-        ids_BT.gather(1, source_BT).masked_fill(~there_BT, pad),
-        labels_BT.gather(1, source_BT).masked_fill(~there_BT, IGNORED_LABEL),
-        position_ids_BT,
-    )
+    return ids_BT.gather(1, source_BT).masked_fill(~there_BT, pad), position_ids_BT

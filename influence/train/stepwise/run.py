@@ -20,13 +20,13 @@ from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish
 from influence.train.core.adapt import adapt
-from influence.train.stepwise.batches import Cut, Order, takes
-from influence.train.stepwise.configs import SHAPES, new_model
-from influence.train.stepwise.run_spec import Work
+from influence.train.core.order import order_by_examples
+from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
+from influence.train.stepwise.batches import Cut, takes
+from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings, checks_every, make_schedule
-from influence.train.stepwise.trainer import train_stages
-from influence.train.stepwise.vocabulary import task_tokenizer
+from influence.train.stepwise.trainer import StageSpec, train_stages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,18 +37,14 @@ KIND = "run of stages"
 _COMPILED_MULTIPLE = 16
 
 
-def _no_line(line: str) -> None:
-    """Tell nobody."""
-
-
 def internalize(
     task: Task,
     model: str,
     out: Path,
     settings: Settings,
     *,
-    resume_seconds: float = 300.0,
-    tell: Callable[[str], None] = _no_line,
+    resume_seconds: float = RESUME_SECONDS,
+    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train a model on a task while its chain of thought is removed, one stage after the other.
 
@@ -78,10 +74,10 @@ def internalize(
     net, tokenizer, train, valid = _open(task, model, settings)
     amounts = [s.step_counts if settings.by_step else s.chain_lengths for s in (train, valid)]
     total = int(max(counts.max() for counts in amounts))
-    order = Order(train.lengths, settings.batch_size, settings.seed)
+    order = order_by_examples(train.lengths, settings.batch_size, settings.seed)
     schedule = make_schedule(settings, total, order.steps_per_epoch)
     cut = _cut(net, tokenizer, settings)
-    _check_fits(settings, (train, valid), total, cut, order)
+    _check_fits(settings, (train, valid), total, cut, len(train) // order.steps_per_epoch)
 
     config = {
         "settings": dataclasses.asdict(settings),
@@ -91,11 +87,12 @@ def internalize(
     }
     manifest = claim(out, KIND, config)
     if manifest["status"] == "complete":
-        shutil.rmtree(out / "resume", ignore_errors=True)  # killed before it could
+        shutil.rmtree(out / RESUME, ignore_errors=True)  # killed before it could
         return dict(manifest["provenance"])
     chosen = np.random.default_rng([settings.seed, 2]).permutation(len(valid))[: settings.check_examples]
-    work = Work(
-        out=out,
+    spec = StageSpec(
+        folder=out,
+        steps=schedule.most_steps,
         settings=settings,
         schedule=schedule,
         train=train,
@@ -128,10 +125,10 @@ def internalize(
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
     tell(_opening(facts, settings))
-    resumed_at, seconds = train_stages(net, tokenizer, work)
+    resumed_at, seconds = train_stages(net, tokenizer, spec)
     record = provenance(seconds, **facts, resumed_at_step=resumed_at)
     finish(out, manifest, record)
-    shutil.rmtree(out / "resume", ignore_errors=True)
+    shutil.rmtree(out / RESUME, ignore_errors=True)
     return record
 
 
@@ -208,8 +205,9 @@ def _cut(net: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Set
 
 
 def _check_fits(
-    settings: Settings, splits: tuple[Sequences, ...], total: int, cut: Cut, order: Order
+    settings: Settings, splits: tuple[Sequences, ...], total: int, cut: Cut, smallest: int
 ) -> None:
+    """Refuse positions that the model lacks, and more parts than the smallest batch has examples."""
     longest = max(_longest(s, settings.keep_positions, splits) for s in splits)
     if cut.positions is not None and longest > cut.positions:
         raise InputError(
@@ -217,10 +215,10 @@ def _check_fits(
             have=f"the longest chain has {total} tokens",
             fix="Leave --keep-positions out, or leave long examples out by --max-tokens.",
         )
-    if order.smallest < settings.accumulation:
+    if smallest < settings.accumulation:
         raise InputError(
             "A batch has fewer examples than --accumulation has parts.",
-            have=f"{order.smallest} examples, {settings.accumulation} parts",
+            have=f"{smallest} examples, {settings.accumulation} parts",
             fix="Choose a smaller --accumulation.",
         )
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from influence.errors import InputError, StoreError
+from influence.store.artefact import write_json
+from influence.train.core.adapt import save_plain
 from influence.train.stepwise.removal import Side
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STAGE_FILE = "stage.json"
 
@@ -86,3 +92,23 @@ def find_stages(folders: Iterable[Path]) -> list[Stage]:
         raise InputError("A stage is named twice.", fix="Give each stage once: its folder or its run.")
     runs = list(dict.fromkeys(stage.run for stage in stages))
     return sorted(stages, key=lambda stage: (runs.index(stage.run), stage.removed, stage.folder.name))
+
+
+def stage_folder(out: Path, removed: int) -> Path:
+    """The folder of the stage with so much removed."""
+    return out / f"stage-{removed:03d}"
+
+
+def write_stage(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, about: dict[str, Any]
+) -> None:
+    """Write a checkpoint that `from_pretrained` loads, with tokenizer and `stage.json`; it appears whole."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    in_training, model.config.use_cache = model.config.use_cache, True  # off in training; generating needs it
+    save_plain(model, part)
+    model.config.use_cache = in_training
+    tokenizer.save_pretrained(part)
+    write_json(part / STAGE_FILE, about)
+    shutil.rmtree(folder, ignore_errors=True)  # there after a kill: the same stage
+    part.replace(folder)

@@ -1,15 +1,9 @@
-"""The stage loop on transformers' Trainer: each optimizer step asks the schedule what is removed now.
-
-The Trainer runs model, optimizer, clipping, accumulation, precision and checkpoints. Batches are a function of the
-step, so its data loader only counts; the place in the schedule lies beside the optimizer in each checkpoint.
-"""
+"""The training of stages: each optimizer step asks the schedule what is removed now."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,68 +11,78 @@ import torch
 import transformers
 
 from influence.errors import ComputeError
-from influence.store.artefact import write_json
-from influence.train.core.text import IGNORED_LABEL
-from influence.train.core.trainer import (
-    StepTrainer,
-    resume_point,
-    step_arguments,
-    train_from,
-)
+from influence.train.core.batches import IGNORED_LABEL, Batch
+from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
+from influence.train.stepwise.batches import Cut, Forward
 from influence.train.stepwise.check import Check, check
-from influence.train.stepwise.forward import Forward
-from influence.train.stepwise.progress import Clock, Progress
-from influence.train.stepwise.record import add_metrics, stage_folder, write_stage
-from influence.train.stepwise.run_spec import Work
-from influence.train.stepwise.schedule import Linear, Place
-
-_PLACE_FILE = "place.json"
+from influence.train.stepwise.schedule import Linear, Place, Schedule, draw_removed
+from influence.train.stepwise.sequences import Int64, Sequences
+from influence.train.stepwise.settings import Settings
+from influence.train.stepwise.stages import stage_folder, write_stage
 
 
-@dataclasses.dataclass(slots=True)
-class Since:
-    """Sums since the last line of metrics: nats, predicted tokens."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageSpec(RunSpec):
+    """A run of stages.
 
-    loss: torch.Tensor
-    predicted: int = 0
+    Args:
+        about: What each `stage.json` says besides the stage's own.
+        check_every: Optimizer steps between checks.
+        check_rows: Held-out examples of a check.
+    """
 
-    def mean(self) -> float:
-        """Nats a predicted token. Waits for the device."""
-        return float(self.loss) / max(1, self.predicted)
+    settings: Settings
+    schedule: Schedule
+    train: Sequences
+    valid: Sequences
+    cut: Cut
+    check_every: int
+    check_rows: Int64
+    about: dict[str, Any]
+
+    def amounts(self, step: int, place: Place, count: int) -> Int64:
+        """How much each example of a step loses, int64 `[count]`; a function of seed, step and place."""
+        pure = self.settings.mode != "stepwise" or step < self.schedule.explicit
+        return draw_removed(
+            np.random.default_rng([self.settings.seed, step, 1]),
+            count,
+            self.schedule.removed(place),
+            self.schedule.total,
+            smoothing=None if pure else self.settings.smoothing,
+            random_cut=self.settings.random_cut and not pure,
+        )
 
 
 class StageTrainer(StepTrainer):
-    """A Trainer whose batches lose more of their chains from stage to stage."""
+    """A trainer whose batches lose more of their chains from stage to stage."""
+
+    spec: StageSpec
 
     def __init__(
         self,
         model: transformers.PreTrainedModel,
         tokenizer: transformers.PreTrainedTokenizerBase,
         arguments: transformers.TrainingArguments,
-        work: Work,
+        spec: StageSpec,
     ) -> None:
-        super().__init__(model, arguments)
-        self.work = work
+        super().__init__(model, arguments, spec)
         self._language = (model, tokenizer)
         self.place = Place()
         self.measured: Check | None = None
         self._forward = Forward(model, self.args.device)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._since = Since(torch.zeros((), dtype=torch.float64, device=self.args.device))
-        self._train_loss = float("nan")  # of the last line of metrics
-        self._trained_on = 0  # examples
+        self._examples = 0  # trained on
         self._batch = (0, 0, 0)  # examples, padded tokens and predicted tokens of the step
-        self._clock = Clock()
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], int]:
+    ) -> tuple[list[Batch], int]:
         """The parts of this step's batch, and the tokens all of them predict, by which the loss is divided."""
         step = self.state.global_step
-        rows_B = self.work.order.rows(step)
-        amount_B = self.work.amounts(step, self.place, len(rows_B))
+        rows_B = self.spec.order.rows(step)
+        amount_B = self.spec.amounts(step, self.place, len(rows_B))
         parts = [
-            self.work.cut.batch(self.work.train, rows_B[part], amount_B[part])
+            self.spec.cut.batch(self.spec.train, rows_B[part], amount_B[part])
             for part in np.array_split(np.arange(len(rows_B)), num_batches)
         ]
         predicted = sum(count for _, count in parts)
@@ -86,7 +90,7 @@ class StageTrainer(StepTrainer):
         return [inputs for inputs, _ in parts], predicted
 
     def training_step(
-        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+        self, model: torch.nn.Module, inputs: Batch, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Forward and backward pass of a part. For a small model what the Trainer does around them takes as long."""
         if not model.training:
@@ -101,7 +105,7 @@ class StageTrainer(StepTrainer):
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, Any],
+        inputs: Batch,
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
@@ -110,48 +114,47 @@ class StageTrainer(StepTrainer):
         loss = torch.nn.functional.cross_entropy(
             logits_BKV.flatten(0, 1).float(), labels_BK.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
         )
-        self._since.loss += loss.detach()
+        self.add_loss(loss)
         return loss / num_items_in_batch
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of the whole run, those before a kill included."""
-        return self._clock.seconds
-
-    def after_step(self, control: transformers.TrainerControl) -> None:
+    def after_step(self, step: int, control: transformers.TrainerControl) -> None:
         """Check where it is due, move on in the schedule, and close a stage that is over."""
-        work, step = self.work, self.state.global_step
+        spec = self.spec
         examples, tokens, predicted = self._batch
-        self._trained_on += examples
-        self._since.predicted += predicted
-        self._clock.count(tokens)
-        due = step % work.check_every == 0
+        self._examples += examples
+        self._count += predicted
+        self.clock.count(tokens)
+        due = step % spec.check_every == 0
         if due:
             self._measure()
         accuracy = self.measured.target_accuracy if due and self.measured else None
-        place = work.schedule.advance(self.place, step, accuracy)
-        finished = work.schedule.finished(place, step)
+        place = spec.schedule.advance(self.place, step, accuracy)
+        finished = spec.schedule.finished(place, step)
         if finished or place.level != self.place.level:
             if not due:
                 self._measure()
-            self._close_stage(place, finished)
+            self._close_stage(place)
         elif due:
-            self._note("check")
-        if work.settings.reset_optimizer and place.level != self.place.level:
-            assert self.optimizer is not None
-            self.optimizer.state.clear()  # AdamW begins anew
+            self._note_check("check")
+        if spec.settings.reset_optimizer and place.level != self.place.level:
+            self._reset_optimizer()
         self.place = place
-        if self._clock.line_due():
+        if self.clock.line_due():
             self._tell()
         control.should_training_stop = finished
-        control.should_save = not finished and self._clock.save_due(work.resume_seconds)
+        control.should_save = not finished and self.clock.save_due(spec.resume_seconds)
+
+    def _reset_optimizer(self) -> None:
+        """Throw AdamW's moments and step counts away: at a removal it begins anew."""
+        assert self.optimizer is not None
+        self.optimizer.state.clear()
 
     def _measure(self) -> None:
-        """Sets `measured`; from here on `_since` is what its line of metrics reports."""
-        work = self.work
-        removed = work.schedule.removed(self.place)
+        """Set `measured`; from here on the mean loss is what its line of metrics reports."""
+        spec = self.spec
+        removed = spec.schedule.removed(self.place)
         self.measured = check(
-            self._language[0], self._forward, work.valid, work.check_rows, work.cut, removed
+            self._language[0], self._forward, spec.valid, spec.check_rows, spec.cut, removed
         )
         if not np.isfinite(self.measured.loss):
             raise ComputeError(
@@ -159,102 +162,71 @@ class StageTrainer(StepTrainer):
                 fix="Use a smaller --lr, or --dtype fp32.",
             )
 
-    def _note(self, kind: str, **more: Any) -> dict[str, Any]:
-        """Add a line of metrics, also to TensorBoard, and begin the next sums."""
+    def _note_check(self, kind: str, **facts: Any) -> dict[str, Any]:
         assert self.measured is not None
-        self._train_loss = self._since.mean()
-        numbers = {"train_loss": self._train_loss, **dataclasses.asdict(self.measured)}
-        numbers["removed"] = self.work.schedule.removed(self.place)
-        line = {
-            "kind": kind,
-            "step": self.state.global_step,
-            "epoch": self.state.global_step / self.work.order.steps_per_epoch,
-            "examples": self._trained_on,
-            "level": self.place.level,
-            **numbers,
-            **more,
+        numbers = {
+            **dataclasses.asdict(self.measured),
+            "removed": self.spec.schedule.removed(self.place),
         }
-        add_metrics(self.work.out, {**line, "seconds": round(self._clock.seconds, 1)})
-        self.log(numbers)
-        self._since.loss.zero_()
-        self._since.predicted = 0
-        return line
+        return self.note(
+            numbers,
+            kind=kind,
+            examples=self._examples,
+            level=self.place.level,
+            seconds=round(self.clock.seconds, 1),
+            **facts,
+        )
 
-    def _close_stage(self, after: Place, finished: bool) -> None:
+    def _close_stage(self, after: Place) -> None:
         """The line of metrics of a stage that is over, and its checkpoint where one is kept."""
-        work, level = self.work, self.place.level
-        line = self._note("stage", steps=self.state.global_step - self.place.since, capped=after.capped)
-        last = level == work.schedule.last
-        if level % work.settings.stage_every == 0 or last:
-            folder = stage_folder(work.out, work.schedule.removed(self.place))
-            write_stage(folder, *self._language, {**work.about, **line})
+        spec, level = self.spec, self.place.level
+        steps = self.state.global_step - self.place.since
+        line = self._note_check("stage", steps=steps, capped=after.capped)
+        del line["seconds"]  # a checkpoint is the same however long it took
+        if level % spec.settings.stage_every == 0 or level == spec.schedule.last:
+            folder = stage_folder(spec.folder, spec.schedule.removed(self.place))
+            write_stage(folder, *self._language, {**spec.about, **line})
         self._tell()
 
     def _tell(self) -> None:
         """A line of progress. Waits for the device."""
-        work, step = self.work, self.state.global_step
-        most = work.schedule.most_steps
-        self.work.tell(
-            Progress(
-                level=self.place.level,
-                levels=len(work.schedule.levels),
-                removed=work.schedule.removed(self.place),
-                total=work.schedule.total,
-                step=step,
-                most_steps=most,
-                loss=self._since.mean() if self._since.predicted else self._train_loss,
-                check=self.measured,
-                tokens_per_second=self._clock.tokens_per_second,
-                seconds_left=self._clock.seconds_per_step * (most - step),
-                at_most=not isinstance(work.schedule.pace, Linear),
-            ).line()
-        )
+        spec, step = self.spec, self.state.global_step
+        schedule = spec.schedule
+        parts = [
+            f"stage {self.place.level + 1}/{len(schedule.levels)}",
+            f"{schedule.removed(self.place)} of {schedule.total} removed",
+            f"step {step:,}/{spec.steps:,}",
+            f"loss {self.mean_loss():.4f}",
+        ]
+        if self.measured is not None:
+            parts.append(
+                f"answer {self.measured.answer_accuracy:.1%}, whole target {self.measured.target_accuracy:.1%}"
+            )
+        at_most = "" if isinstance(schedule.pace, Linear) else "at most "
+        parts.append(f"{self.clock.tokens_per_second:,.0f} tokens/s")
+        parts.append(f"{at_most}{self.clock.left(spec.steps - step)} left")
+        spec.tell(" · ".join(parts))
 
-    # The place in the schedule is saved and loaded with the optimizer, before `trainer_state.json` makes a checkpoint
-    # whole.
+    def resume_state(self) -> dict[str, Any]:
+        """The place in the schedule, and the examples trained on."""
+        return {"place": dataclasses.asdict(self.place), "examples": self._examples}
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        state = {
-            "place": dataclasses.asdict(self.place),
-            "loss": float(self._since.loss),
-            "predicted": self._since.predicted,
-            "examples": self._trained_on,
-            "seconds": self._clock.seconds,
-        }
-        write_json(Path(output_dir) / _PLACE_FILE, state)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        state = json.loads((Path(checkpoint) / _PLACE_FILE).read_text(encoding="utf-8"))
-        self.place = Place(**state["place"])
-        self._since.loss.fill_(state["loss"])
-        self._since.predicted, self._trained_on = state["predicted"], state["examples"]
-        self._clock.resume(state["seconds"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from that place."""
+        self.place, self._examples = Place(**state["place"]), state["examples"]
 
 
 def train_stages(
-    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, work: Work
+    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, spec: StageSpec
 ) -> tuple[int, float]:
     """Train `model` through all stages, or on from the last state of a killed run.
 
     Returns:
         The step it went on from, 0 where it began; and the seconds of the whole run.
     """
-    resume = work.out / "resume"
-    checkpoint, step = resume_point(work.out, resume)
-    trainer = StageTrainer(model, tokenizer, _arguments(work, resume), work)
-    train_from(trainer, work.out, checkpoint, step)
-    return step, trainer.seconds
-
-
-def _arguments(work: Work, folder: Path) -> transformers.TrainingArguments:
-    settings = work.settings
-    return step_arguments(
-        folder,
-        max_steps=work.schedule.most_steps,
+    settings = spec.settings
+    arguments = step_arguments(
+        spec,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.lr,
         weight_decay=settings.weight_decay,
@@ -262,3 +234,6 @@ def _arguments(work: Work, folder: Path) -> transformers.TrainingArguments:
         torch_compile=settings.compile,
         seed=settings.seed,
     )
+    trainer = StageTrainer(model, tokenizer, arguments, spec)
+    step = train_steps(trainer)
+    return step, trainer.clock.seconds

@@ -14,14 +14,12 @@ from influence.data.tasks.task import QuestionTask
 from influence.distill.controls import right_answers, system_1_itself, without_filter
 from influence.distill.evaluate import check_labels, evaluate_models
 from influence.distill.filter import filter_traces
-from influence.distill.internalisers.internalise import internalise
-from influence.distill.internalisers.lesson import Lesson
-from influence.distill.internalisers.settings import TuneSettings
-from influence.distill.lessons import read_lessons
+from influence.distill.lessons import Lesson, read_lessons
 from influence.distill.names import DISTILLED, GOLD, NO_FILTER, SELF
+from influence.distill.prompt_texts import Wordings
 from influence.distill.sample import Plan, Progress, sample
 from influence.distill.systems.base import System
-from influence.distill.wordings import Wordings
+from influence.distill.tune import TuneSettings, internalise
 from influence.generate.request import Generator, Sampling
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json

@@ -1,15 +1,48 @@
-"""How far a run is and how fast: the clock of a run, and the line that people see."""
+"""What a training tells while it runs: lines of metrics in a file, and a line of progress for people."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from influence.train.stepwise.check import Check
+from influence.files import whole_file
+
+METRICS = "metrics.jsonl"
 
 _BETWEEN_LINES = 10.0
+
+
+def add_metrics(folder: Path, line: dict[str, Any]) -> None:
+    """Add a line to `metrics.jsonl`."""
+    with (folder / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`; none where there is no file."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def cut_metrics(folder: Path, step: int) -> None:
+    """Forget the lines after `step`, from where a killed run goes on."""
+    path = folder / METRICS
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except ValueError:
+            break  # cut off by the kill
+        kept.append(line + "\n")
+    with whole_file(path) as part:
+        part.write_text("".join(kept), encoding="utf-8")
 
 
 class Clock:
@@ -43,10 +76,9 @@ class Clock:
         """Trained tokens a second, checks and checkpoints included in the time."""
         return self._tokens / self._here
 
-    @property
-    def seconds_per_step(self) -> float:
-        """Mean over this process."""
-        return self._here / max(1, self._steps)
+    def left(self, steps: int) -> str:
+        """The time that so many more steps take at the mean pace of this process."""
+        return duration(self._here / max(1, self._steps) * steps)
 
     def line_due(self) -> bool:
         """Whether it is time for a line of progress; true once every ten seconds."""
@@ -61,39 +93,6 @@ class Clock:
         due = now - self._saved >= every
         self._saved = now if due else self._saved
         return due
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run is. `loss` is in nats a predicted token, over training since the last check."""
-
-    level: int
-    levels: int
-    removed: int
-    total: int
-    step: int
-    most_steps: int
-    loss: float
-    check: Check | None
-    tokens_per_second: float
-    seconds_left: float
-    at_most: bool
-
-    def line(self) -> str:
-        """One line for people."""
-        parts = [
-            f"stage {self.level + 1}/{self.levels}",
-            f"{self.removed} of {self.total} removed",
-            f"step {self.step:,}/{self.most_steps:,}",
-            f"loss {self.loss:.4f}",
-        ]
-        if self.check is not None:
-            parts.append(
-                f"answer {self.check.answer_accuracy:.1%}, whole target {self.check.target_accuracy:.1%}"
-            )
-        parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        parts.append(("at most " if self.at_most else "") + f"{duration(self.seconds_left)} left")
-        return " · ".join(parts)
 
 
 def duration(seconds: float) -> str:

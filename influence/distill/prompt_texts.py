@@ -1,4 +1,4 @@
-"""The prompts of systems: text files for `string.Template`, which a user can copy and edit."""
+"""What models are asked: the prompts of systems and the wordings of a question, files that a user can copy and edit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from string import Template
 
 from influence.data.tasks.item import Item
+from influence.distill.names import AS_TUNED
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.filters import consistency
 
 SHIPPED = Path(__file__).parent / "prompts"
+SHIPPED_WORDINGS = Path(__file__).parent / "wordings"
 
 #: The name of the prompt that asks a model for the most consistent of its responses.
 PICK = "pick"
@@ -38,7 +40,7 @@ class Prompts:
     _texts: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        own = {} if self.folder is None else _read(self.folder)
+        own = {} if self.folder is None else _read_prompts(self.folder)
         object.__setattr__(self, "_texts", {**shipped(), **own})
 
     def text(self, name: str) -> str:
@@ -86,7 +88,7 @@ class Prompts:
                 part.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _read(folder: Path) -> dict[str, str]:
+def _read_prompts(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise InputError(
             f"There is no folder of prompts {folder}.",
@@ -112,3 +114,52 @@ def shipped() -> dict[str, str]:
     """The prompts that come with the package, by name."""
     files = {file.stem: file.read_text(encoding="utf-8") for file in sorted(SHIPPED.glob("*.txt"))}
     return {**files, PICK: consistency.PROMPT.template}
+
+
+def direct_prompt(item: Item, prompts: Prompts) -> str:
+    """What System 1 is asked: another prompt for two responses to be compared."""
+    return prompts.fill("direct-verdict" if "response_a" in item.fields else "direct", item)
+
+
+class Wordings:
+    """Ways to ask System 1: templates with `$input`, each in a file `NAME.txt`; the one the pairs have comes first.
+
+    Args:
+        prompts: Has the wording of the pairs.
+        folder: Files of one's own instead of the shipped ones; None for the wording of the pairs alone.
+
+    Raises:
+        InputError: The folder has no wording, or one cannot be used.
+    """
+
+    def __init__(self, prompts: Prompts, folder: Path | None = SHIPPED_WORDINGS) -> None:
+        self._prompts = prompts
+        self._templates = {} if folder is None else _read_wordings(folder)
+
+    def of(self, item: Item) -> dict[str, str]:
+        """Name -> what System 1 is asked; those that come to the same text once. Pairs to judge have one wording."""
+        own = direct_prompt(item, self._prompts)
+        if "response_a" in item.fields:
+            return {AS_TUNED: own}
+        worded = {
+            name: template.substitute(item.fields, input=item.input)
+            for name, template in self._templates.items()
+        }
+        return {AS_TUNED: own, **{name: text for name, text in worded.items() if text.strip() != own.strip()}}
+
+
+def _read_wordings(folder: Path) -> dict[str, Template]:
+    files = sorted(folder.glob("*.txt"))
+    if not files:
+        raise InputError(
+            f"{folder} has no wording.", fix="Put files such as please.txt there, with $input in each."
+        )
+    templates = {}
+    for file in files:
+        template = Template(file.read_text(encoding="utf-8").rstrip("\n"))
+        if not template.is_valid() or template.get_identifiers() != ["input"]:
+            raise InputError(
+                f"The wording {file} is not usable.", fix="It names $input and nothing else; $$ is a dollar."
+            )
+        templates[file.stem] = template
+    return templates

@@ -1,0 +1,247 @@
+"""From lessons and a model to a model that answers at once: three ways behind one interface.
+
+| way | learns from | module |
+|---|---|---|
+| `answer-only` | question → answer, the trace thrown away: the method of arXiv 2407.06023 | `train.sft` |
+| `stepwise` | question → trace → answer, the trace removed token by token (arXiv 2405.14838) | `train.stepwise` |
+| `context` | its own answers, judged by itself with the trace in context (arXiv 2602.12275) | `train.context` |
+
+`influence.train.answering.load_generator` asks the model that comes of it the way its training asked it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from influence.data.chains.task import TASK_FILE, read_task
+from influence.data.examples import Example
+from influence.distill.lessons import Lesson, check, digest
+from influence.errors import InputError
+from influence.files import whole_file
+from influence.models.decode import as_message
+from influence.models.load import LanguageModel, load_model
+from influence.provenance import provenance
+from influence.store.artefact import claim, write_json
+from influence.train.context import ContextSettings, distil_context
+from influence.train.core.metrics import METRICS
+from influence.train.core.resume import TENSORBOARD, must_not_exist
+from influence.train.core.text import Dtype
+from influence.train.core.trainer import no_line
+from influence.train.sft import sft
+from influence.train.stepwise.removal import Side
+from influence.train.stepwise.run import internalize
+from influence.train.stepwise.settings import Settings, check_ranges
+from influence.train.stepwise.stages import find_stages
+
+Way = Literal["answer-only", "stepwise", "context"]
+WAYS: tuple[Way, ...] = get_args(Way)
+
+#: What each way needs of a lesson besides prompt and completion.
+_NEEDS = {"answer-only": (), "stepwise": ("trace",), "context": ("context",)}
+
+#: Share of the lessons that stepwise removal checks itself on, and the most of them.
+_VALID_SHARE, _MOST_VALID = 0.1, 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSettings:
+    """Settings of a tuning. The paper publishes neither learning rate nor steps nor batch, so these are ours.
+
+    Attributes:
+        way: Which internaliser.
+        epochs: Passes over the lessons; of stepwise removal those once the whole trace is gone, and, adaptive, the
+            most at each length of it.
+        lr: Learning rate; its peak where answers alone are learned, constant elsewhere.
+        batch_size: Lessons of an optimizer step.
+        delta: Stepwise: tokens of the trace that are removed an epoch.
+        adaptive: Stepwise: remove the next token as soon as the model has recovered from the last, instead.
+        side: Stepwise: which end of the trace goes first.
+        keep_positions: Stepwise: what follows the cut keeps its positions.
+        max_tokens: Context: most tokens of an answer that the model samples.
+        temperature: Context: of these samples.
+        lora_rank: Train low-rank adapters only; None trains all weights.
+        seed: Seeds order and samples.
+        dtype: bf16 computes in bfloat16 and keeps weights and optimizer in float32.
+    """
+
+    way: Way = "answer-only"
+    epochs: int = 3
+    lr: float = 5e-4
+    batch_size: int = 32
+    delta: float = 8.0
+    adaptive: bool = False
+    side: Side = "left"
+    keep_positions: bool = False
+    max_tokens: int = 32
+    temperature: float = 1.0
+    lora_rank: int | None = None
+    seed: int = 0
+    dtype: Dtype = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.way not in WAYS:
+            raise InputError(
+                f"There is no internaliser {self.way!r}.", fix=f"Choose one of {', '.join(WAYS)}."
+            )
+        check_ranges(
+            [
+                ("epochs", self.epochs, self.epochs >= 1, "at least 1"),
+                ("lr", self.lr, self.lr > 0, "more than 0"),
+                ("batch size", self.batch_size, self.batch_size >= 1, "at least 1"),
+                ("delta", self.delta, self.delta > 0, "more than 0"),
+                ("max tokens", self.max_tokens, self.max_tokens >= 1, "at least 1"),
+                ("temperature", self.temperature, self.temperature > 0, "more than 0"),
+            ]
+        )
+
+
+def internalise(
+    model: str | Path,
+    lessons: Sequence[Lesson],
+    out: Path,
+    settings: TuneSettings,
+    tell: Callable[[str], None] = no_line,
+) -> dict[str, Any]:
+    """Train a model to answer as System 2 did, without its trace.
+
+    Works in `<out>.part/`; `out` appears at the end with model, tokenizer and `training.json`. The same call after a
+    kill goes on.
+
+    Args:
+        model: The model that wrote the traces, as it is now; it is not changed.
+        lessons: What was kept.
+        out: A folder that does not exist yet.
+        settings: Which way, and how.
+        tell: Takes lines of progress.
+
+    Returns:
+        What `training.json` says.
+
+    Raises:
+        InputError: `out` exists, no lessons, or lessons without what the way needs.
+        StoreError: `<out>.part/` belongs to another run.
+        ComputeError: The loss is not finite.
+    """
+    must_not_exist(out)
+    check(lessons, ("prompt", "completion", *_NEEDS[settings.way]))
+    if settings.way == "stepwise":
+        return _remove_traces(str(model), lessons, out, settings, tell)
+    base = load_model(model)
+    if settings.way == "context":
+        return _distil_context(base, lessons, out, settings, tell)
+    return _answer_only(base, lessons, out, settings, tell)
+
+
+def _answer_only(
+    base: LanguageModel,
+    lessons: Sequence[Lesson],
+    out: Path,
+    settings: TuneSettings,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    examples = [Example(as_message(base.tokenizer, lesson.prompt), lesson.completion) for lesson in lessons]
+    longest = max(
+        len(ids)
+        for ids in base.tokenizer([example.prompt + example.completion for example in examples])["input_ids"]
+    )
+    return sft(
+        base,
+        examples,
+        out,
+        epochs=settings.epochs,
+        lr=settings.lr,
+        batch_tokens=settings.batch_size * (longest + 2),  # BOS, EOS
+        seed=settings.seed,
+        dtype=settings.dtype,
+        lora_rank=settings.lora_rank,
+        tell=tell,
+    )
+
+
+def _distil_context(
+    base: LanguageModel,
+    lessons: Sequence[Lesson],
+    out: Path,
+    settings: TuneSettings,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    return distil_context(
+        base,
+        [(lesson.prompt, lesson.context) for lesson in lessons],
+        out,
+        ContextSettings(
+            epochs=settings.epochs,
+            lr=settings.lr,
+            batch_size=settings.batch_size,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            lora_rank=settings.lora_rank,
+            seed=settings.seed,
+            dtype=settings.dtype,
+        ),
+        tell,
+    )
+
+
+def _remove_traces(
+    model: str, lessons: Sequence[Lesson], out: Path, settings: TuneSettings, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train on prompt, trace and answer while the trace goes; `out` is the last stage.
+
+    Its `stage.json` says how it must be asked.
+    """
+    part = out.with_name(out.name + ".part")
+    claim(part, "tuning", {"settings": asdict(settings), "model": model, "lessons": digest(lessons)})
+    task = read_task(_write_task(lessons, part / "task", settings.seed))
+    record = internalize(
+        task,
+        model,
+        part / "run",
+        Settings(
+            delta=settings.delta,
+            adaptive=settings.adaptive,
+            cap=settings.epochs,
+            side=settings.side,
+            keep_positions=settings.keep_positions,
+            after_epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            lr=settings.lr,
+            seed=settings.seed,
+            dtype=settings.dtype,
+            lora_rank=settings.lora_rank,
+            stage_every=10**6,  # only the last is of use here
+        ),
+        tell=tell,
+    )
+    last = find_stages([part / "run"])[-1].folder
+    facts = provenance(record["seconds"], settings=asdict(settings), examples=len(lessons), run=record)
+    write_json(last / "training.json", facts)
+    (part / "run" / METRICS).replace(last / METRICS)
+    (part / "run" / TENSORBOARD).replace(last / TENSORBOARD)
+    last.replace(out)
+    shutil.rmtree(part)
+    return facts
+
+
+def _write_task(lessons: Sequence[Lesson], folder: Path, seed: int) -> Path:
+    """The lessons in the format of a task with chains; some, drawn, to validate. Equal inputs share a split."""
+    folder.mkdir(exist_ok=True)
+    prompts = list(dict.fromkeys(lesson.prompt for lesson in lessons))
+    count = max(1, min(_MOST_VALID, round(_VALID_SHARE * len(prompts))))
+    drawn = np.random.default_rng([seed, 51]).permutation(len(prompts))[:count]
+    held_out = {prompts[i] for i in drawn.tolist()}
+    for split, wanted in (("train", False), ("valid", True)):
+        with whole_file(folder / f"{split}.jsonl") as part, part.open("w", encoding="utf-8") as file:
+            for lesson in lessons:
+                if (lesson.prompt in held_out) == wanted:
+                    record = {"input": lesson.prompt, "chain": lesson.trace, "answer": lesson.completion}
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    write_json(folder / TASK_FILE, {"name": "traces of System 2", "step_pattern": None, "settings": {}})
+    return folder
