@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import importlib.util
 import itertools
 import re
@@ -22,12 +23,17 @@ from tiny import tiny_model
 from influence.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES: dict[str, click.Command] = {
+    study: importlib.import_module(f"reports.{study}.__main__").command
+    for study in ("miniworld", "internalization", "system2", "stages")
+}
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "corpora").rglob("*.md"),
         *(ROOT / "queries").rglob("*.md"),
+        *(ROOT / "reports").rglob("README.md"),
     ]
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -104,6 +110,14 @@ def test_command_lines_parse(page: Path, line: list[str]) -> None:
     command.make_context("influence", list(words))
 
 
+def test_study_commands_parse() -> None:
+    lines = re.findall(r"python -m reports\.(\w+) (--[^`\n]+)", "\n".join(p.read_text() for p in MANUAL))
+    assert {study for study, _ in lines} == STUDIES.keys()
+    for study, options in lines:
+        words = shlex.split(options)
+        STUDIES[study].make_context(study, words if "--out" in words else [*words, "--out", "x"])
+
+
 @pytest.mark.parametrize(
     ("page", "words"), MENTIONS, ids=lambda value: name(value) if isinstance(value, Path) else ""
 )
@@ -114,7 +128,9 @@ def test_mentioned_options_exist(page: Path, words: list[str]) -> None:
 
 
 def test_options_named_alone_exist() -> None:
-    every = set(itertools.chain.from_iterable(option_names(cli, click.Context(cli))))
+    programs = [cli, *STUDIES.values()]
+    names = (option_names(program, click.Context(program)) for program in programs)
+    every = {name for options in itertools.chain.from_iterable(names) for name in options}
     for page in MANUAL:
         named = set(re.findall(r"`(--[a-z-]+)", without_blocks(page)))
         assert named <= every | {"--no-deps"}, name(page)
