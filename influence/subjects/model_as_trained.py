@@ -6,6 +6,7 @@ other. A text without two separators has the positions it has, and one without a
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -45,16 +46,17 @@ def given(ids_BT: torch.Tensor, separator: int) -> torch.Tensor:
 
 
 def read_as_trained(model: LanguageModel, total: int, side: Side, keep_positions: bool) -> LanguageModel:
-    """The same model, which from now on gives the input probability 1 and keeps positions if it was trained so.
+    """A view of the model that gives the input probability 1 and keeps positions if it was trained so.
 
-    Its configuration says so, and with it its fingerprint: stores of a model that reads otherwise do not mix with those
-    of this one.
+    The view shares parameters and modules with the model, which itself stays as it is: no hook, no entry of its
+    configuration. The view's configuration says how it reads, and with it its fingerprint, so that stores of a model
+    that reads otherwise do not mix with those of this one.
 
     Args:
         total: Tokens of a whole chain.
     """
     mark = separator(model.tokenizer)
-    net: Any = model.model
+    net = _view(model.model)
     net.config.influence_reading = {"given": "input", "kept": [total, side] if keep_positions else None}
     context = getattr(net.config, "max_position_embeddings", None)
 
@@ -72,4 +74,14 @@ def read_as_trained(model: LanguageModel, total: int, side: Side, keep_positions
     if keep_positions:
         net.register_forward_pre_hook(before, with_kwargs=True)
     net.register_forward_hook(after, with_kwargs=True)
-    return model
+    return LanguageModel(net, model.tokenizer, model.name)
+
+
+def _view(net: Any) -> Any:
+    """A model of the same parameters and modules with hooks and a configuration of its own."""
+    view = copy.copy(net)
+    for name, value in vars(net).items():
+        if name.startswith("_forward_") and isinstance(value, dict):
+            setattr(view, name, value.copy())
+    view.config = copy.deepcopy(net.config)
+    return view

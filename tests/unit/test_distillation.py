@@ -26,7 +26,7 @@ from influence.data.tasks.item import Item
 from influence.data.tasks.judging import pair
 from influence.data.tasks.last_letter import last_letter
 from influence.distill.evaluate import Answer, of_traces
-from influence.distill.lessons import before_answer, read_lessons
+from influence.distill.lessons import Lesson, before_answer, read_lessons
 from influence.distill.names import AS_LONG, CONTEXT, MODELS, STEPWISE
 from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.run import Recipe, distil
@@ -89,6 +89,30 @@ def test_from_unlabelled_inputs_to_tables(base: Path, tmp_path: Path) -> None:
         run(base, tmp_path / "run", answer_tokens=5)
 
 
+def test_controls_without_a_trace_are_tuned_on_answers_alone(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """System 1's own answers and the right ones have no trace to remove; all else is tuned in the run's own way."""
+    ways: dict[str, str] = {}
+    with_trace: dict[str, bool] = {}
+
+    def noted(model: Any, lessons: list[Lesson], out: Path, settings: TuneSettings, tell: Any) -> None:
+        name = str(out.relative_to(tmp_path / "run"))
+        ways[name] = settings.way
+        with_trace[name] = all(lesson.trace.strip() for lesson in lessons)
+
+    monkeypatch.setattr("influence.distill.run.internalise", noted)
+    monkeypatch.setattr("influence.distill.run.evaluate_models", lambda *arguments: None)
+    run(base, tmp_path / "run", tune=TuneSettings(way="stepwise", epochs=1))
+    assert ways == {
+        "model": "stepwise",
+        "controls/no-filter/model": "stepwise",
+        "controls/system-1/model": "answer-only",
+        "controls/gold/model": "answer-only",
+    }
+    assert [name for name, has in with_trace.items() if has] == ["model", "controls/no-filter/model"]
+
+
 def test_a_model_that_writes_nothing_is_an_error_and_leaves_its_replies(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="wrote nothing"):
         run(base, tmp_path / "run", Pretender(silent=True))
@@ -149,6 +173,10 @@ def rows(right: dict[str, list[int]], **more: Any) -> pd.DataFrame:
         ((10, 90, 88), "internalised"),
         ((10, 90, 20), "failed"),
         ((10, 90, 60), "partly"),
+        ((0, 100, 49), "failed"),  # the thresholds are half and nine tenths of the way
+        ((0, 100, 50), "partly"),
+        ((0, 100, 89), "partly"),
+        ((0, 100, 90), "internalised"),
         ((50, 52, 52), "nothing to gain"),
         ((90, 10, 90), "nothing to gain"),
     ],

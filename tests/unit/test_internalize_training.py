@@ -359,3 +359,25 @@ def test_schedules_follow_from_the_settings() -> None:
     assert make_schedule(Settings(mode="no-cot", after_epochs=3), 20, 100).most_steps == 300
     assert checks_every(Settings(check_every=7), 100) == 7
     assert checks_every(Settings(delta=8), 25_250) == 789
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_the_optimizer_begins_anew_at_each_removal_and_only_there(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reset: bool
+) -> None:
+    """AdamW's moments are thrown away where more is removed: the paper's runs fail near 100 tokens without it."""
+    steps: list[tuple[int, int]] = []  # level of each step, and the parameters that have moments before it
+    batch_of = StageTrainer.get_batch_samples
+
+    def noted(trainer: StageTrainer, *arguments: Any) -> Any:
+        assert trainer.optimizer is not None
+        steps.append((trainer.place.level, len(trainer.optimizer.state)))
+        return batch_of(trainer, *arguments)
+
+    monkeypatch.setattr(StageTrainer, "get_batch_samples", noted)
+    internalize(task, "tiny", tmp_path / "run", replace(QUICK, reset_optimizer=reset))
+    levels = [level for level, _ in steps]
+    removals = {place for place in range(1, len(steps)) if levels[place] > levels[place - 1]}
+    assert len(removals) >= 3
+    empty = {place for place, (_, count) in enumerate(steps) if count == 0}
+    assert empty == ({0} | removals if reset else {0})

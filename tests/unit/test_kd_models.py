@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,22 @@ def test_a_mixture_uses_the_component_it_is_given_or_the_likeliest() -> None:
     chosen_BLD, _ = emulator(IDS_BT, PLACE_B)
     sure_BLD, _ = emulator(IDS_BT, PLACE_B, torch.full((2, 2), 2))
     torch.testing.assert_close(chosen_BLD[0, 0], sure_BLD[0, 0])
+
+
+def test_components_are_chosen_at_the_published_temperature() -> None:
+    """The softmax over components has temperature 0.05, that of the code released with ICoT-KD."""
+    emulator = Emulator(_base(), components=3).eval()
+    state_BD = torch.zeros(1, 16)
+    state_BD[0, 0] = 1.0
+    with torch.no_grad():
+        emulator.components.weight.zero_()
+        emulator.components.weight[:, 0] = torch.tensor([0.0, 0.05, 0.1])  # these are the logits
+        emulator.components.weight[:, 1] = torch.tensor(
+            [0.0, 0.0, 1.0]
+        )  # and this reads the share of the last
+    chosen_BD, _ = emulator._component(state_BD, None)
+    share = math.exp(2) / (1 + math.exp(1) + math.exp(2))
+    assert chosen_BD[0, 1].item() == pytest.approx(share, rel=1e-5)
 
 
 def test_what_is_carried_upward_attends_to_the_layers_below() -> None:

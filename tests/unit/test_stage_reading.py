@@ -105,10 +105,23 @@ def test_the_gradient_of_a_text_is_that_of_the_training_loss(
     torch.testing.assert_close(found[:, : wanted.shape[0]], wanted.mT, rtol=1e-9, atol=1e-12)
 
 
-def test_a_model_that_reads_so_is_another_model(texts: Texts) -> None:
-    net = new_model(SHAPES["tiny"], texts.tokenizer, 20, seed=0)
-    before = LanguageModel(net, texts.tokenizer).fingerprint
-    assert read_as_trained(LanguageModel(net, texts.tokenizer), CHAIN, "right", True).fingerprint != before
+def test_reading_as_trained_leaves_the_model_as_it_came(texts: Texts) -> None:
+    """The view has hooks and a configuration of its own, and the fingerprint that stores of such a model have."""
+    net = new_model(SHAPES["tiny"], texts.tokenizer, 20, seed=0).eval()
+    model = LanguageModel(net, texts.tokenizer)
+    ids = torch.tensor([[4, 5, separator(texts.tokenizer), 6, separator(texts.tokenizer), 4]])
+    config, logits = net.config.to_dict(), net(input_ids=ids).logits
+    view = read_as_trained(model, CHAIN, "right", True)
+    assert not torch.equal(view.model(input_ids=ids).logits, logits)
+    assert torch.equal(net(input_ids=ids).logits, logits)
+    assert net.config.to_dict() == config
+    assert not net._forward_hooks
+    assert not net._forward_pre_hooks
+    assert not net._forward_hooks_with_kwargs
+    assert dict(view.model.named_parameters()) == dict(net.named_parameters())
+    assert view.fingerprint != model.fingerprint
+    net.config.influence_reading = {"given": "input", "kept": [CHAIN, "right"]}
+    assert view.fingerprint == LanguageModel(net, texts.tokenizer).fingerprint
 
 
 def test_kinds_are_what_they_say(task: Task, texts: Texts) -> None:
