@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["influence"]):
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries, write_queries
     from influence.errors import InfluenceError
-    from influence.store.artefact import claim, finish, read_manifest
+    from influence.store.artefact import add_files, claim, finish, read_manifest
     from influence.store.factors import EIGEN, open_factors, save_tensors
     from influence.store.scores import open_scores
     from influence.store.token_scores import open_token_scores
@@ -79,7 +79,10 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "scores/queries.json": lambda path: look_at_scores(path.parent),
     "scores/scores.safetensors": lambda path: look_at_scores(path.parent),
     "scores/documents.arrow": lambda path: look_at_scores(path.parent),
-    "scores/token_scores.safetensors": lambda path: open_token_scores(path.parent),
+    "scores/token_scores.safetensors": lambda path: (
+        add_files(path.parent, path.name),
+        open_token_scores(open_scores(path.parent)),
+    ),
     "hessian/manifest.json": lambda path: look_at_factors(path.parent),
     "hessian/lambda_matrix.safetensors": lambda path: look_at_factors(path.parent),
     "hessian/activation_eigenvectors.safetensors": lambda path: look_at_factors(path.parent),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from influence.store.artefact import claim, finish, write_arrays
+from influence.store.arrays import write_arrays
+from influence.store.artefact import claim, finish
 from influence.store.documents import write_documents
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
 from influence.types import Document, Query
@@ -73,10 +74,11 @@ def write_scores(
 
 
 def without_checksums(folder: Path) -> None:
-    """Let a test change the files of a finished artefact."""
+    """Let a test change the files of a finished artefact: its manifest becomes one of format 1 without checksums."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    del manifest["files"]
+    for name in ("files", "added", "holds", "format", "sha256"):
+        del manifest[name]
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 from influence.analysis.grouping import bootstrap_means, mean_interval, wilson
 from influence.errors import StoreError
 from influence.store.artefact import read_manifest
+from influence.store.journal import VERIFIED_AT_OPEN, verify_files
 
 #: The folder inside a run that an evaluation leaves.
 FOLDER = "evaluation"
@@ -88,6 +89,8 @@ def read_evaluation(run: Path) -> Evaluation:
     """
     folder = run / FOLDER
     manifest = read_manifest(folder)
+    if manifest is not None:
+        verify_files(folder, manifest, VERIFIED_AT_OPEN)
     stages = [_read_stage(run, path) for path in sorted(folder.glob("*.json")) if path.stem != "manifest"]
     if manifest is None or not stages:
         raise StoreError(f"No stage of {run} was evaluated.", fix="Run influence evaluate on its stages.")

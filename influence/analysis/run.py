@@ -9,8 +9,9 @@ from typing import Any
 from influence.analysis import tables
 from influence.analysis.grouping import Grouping
 from influence.analysis.judges import Judge, KeptReplies
-from influence.analysis.tables import ANALYSES, Tables, describe_runs, write_tables
+from influence.analysis.tables import ANALYSES, Tables
 from influence.errors import InputError
+from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores, open_scores
 from influence.store.stages import is_stages, open_stages
 from influence.types import Reading
@@ -100,15 +101,16 @@ def analyze(
     else:
         made = _made(name, opened, by, group_by, k, scan is not False, progress)
     if out is not None:
-        made_by = {
-            "analysis": name,
-            "by": by,
-            "group_by": group_by,
-            "k": k,
-            "judge": judge.name if judge else "keywords",
-            "runs": describe_runs([scores for _, scores in opened]),
-        }
-        write_tables(made, folder, made_by)
+        write_tables(
+            made,
+            folder,
+            [scores for _, scores in opened],
+            analysis=name,
+            by=by,
+            group_by=group_by,
+            k=k,
+            judge=judge.name if judge else "keywords",
+        )
     return made
 
 

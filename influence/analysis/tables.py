@@ -6,15 +6,13 @@ calls say what the columns are.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from influence import __version__
 from influence.analysis.answers import answer_rates, found_answers, judge_hits, keyword_hits
 from influence.analysis.columns import rank_column, top_documents
 from influence.analysis.concentration import concentration, pareto_tail, power_law
@@ -52,7 +50,6 @@ from influence.analysis.stages import (
     stage_sources,
     stage_within,
 )
-from influence.files import whole_file
 from influence.store.scores import Scores
 from influence.store.token_scores import open_token_scores
 from influence.types import Reading
@@ -224,39 +221,9 @@ def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tab
 def sanity_tables(scores: Scores, k: int, scan: bool = True, progress: Any = None) -> Tables:
     """checks (a verdict each), copies, word_order; with a scan copy_ranks and self; with token scores tokens."""
     tables: Tables = {"copies": near_copies(scores, k), "word_order": word_order(scores)}
-    tokens = open_token_scores(scores.folder)
+    tokens = open_token_scores(scores)
     if tokens is not None:
         tables["tokens"] = token_marks(scores, tokens)
     if scan:
         tables |= {"copy_ranks": copy_ranks(scores, progress=progress), "self": self_influence(scores)}
     return {"checks": verdicts(scores, tables, k), **tables}
-
-
-def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, made_by: Mapping[str, Any]) -> list[Path]:
-    """One Parquet file a table, each whole or absent, with JSON of what made it under the schema key `influence`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folder.mkdir(parents=True, exist_ok=True)
-    note = json.dumps({"version": __version__, **made_by}, ensure_ascii=False, sort_keys=True).encode()
-    paths = []
-    for name, table in tables.items():
-        path = folder / f"{name}.parquet"
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"influence": note})
-        with whole_file(path) as part:
-            pq.write_table(arrow, part, compression="zstd")
-        paths.append(path)
-    return paths
-
-
-def describe_runs(runs: Sequence[Scores]) -> list[dict[str, Any]]:
-    """What the tables were made from: folder, configuration and version of each run."""
-    return [
-        {
-            "folder": scores.folder.as_posix(),
-            "config": scores.manifest["config"],
-            "finished": scores.manifest.get("provenance", {}).get("finished"),
-        }
-        for scores in runs
-    ]

@@ -217,7 +217,7 @@ def _print_table(scores: Scores, query: Query, k: int, by: Any) -> None:
     """The best documents of one query with what the index had estimated."""
     import numpy as np
 
-    from influence.store.artefact import map_arrays
+    from influence.store.arrays import map_arrays
     from influence.store.index import ESTIMATES
 
     table = scores.top(query.id, k=k, by=by)

@@ -28,7 +28,7 @@ from influence.files import whole_file
 from influence.models.decode import as_message
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
-from influence.store.artefact import claim, write_json
+from influence.store.artefact import add_files, claim, release, write_json
 from influence.train.context import ContextSettings, distil_context
 from influence.train.core.metrics import METRICS
 from influence.train.core.resume import TENSORBOARD, must_not_exist
@@ -223,9 +223,11 @@ def _remove_traces(
     last = find_stages([part / "run"])[-1].folder
     facts = provenance(record["seconds"], settings=asdict(settings), examples=len(lessons), run=record)
     write_json(last / "training.json", facts)
-    (part / "run" / METRICS).replace(last / METRICS)
-    (part / "run" / TENSORBOARD).replace(last / TENSORBOARD)
+    shutil.copyfile(part / "run" / METRICS, last / METRICS)
+    shutil.copytree(part / "run" / TENSORBOARD, last / TENSORBOARD, dirs_exist_ok=True)
+    add_files(last, "training.json", METRICS)
     last.replace(out)
+    release(part)
     shutil.rmtree(part)
     return facts
 

@@ -11,13 +11,8 @@ from influence.data.tokens import TokenReport
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.provenance import provenance
-from influence.store.artefact import (
-    claim,
-    differences,
-    finish,
-    flush_arrays,
-    write_json,
-)
+from influence.store.arrays import flush_arrays
+from influence.store.artefact import claim, differences, finish, write_json
 from influence.store.documents import REPORT, join_documents
 from influence.store.pieces import Piece, open_piece
 from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records

@@ -29,7 +29,7 @@ from influence.files import whole_file
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import flush_arrays, map_arrays, write_arrays
+from influence.store.arrays import flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
 from influence.store.journal import intact

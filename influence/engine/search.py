@@ -28,7 +28,8 @@ from influence.files import whole_file
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import allocate_arrays, claim, finish, flush_arrays, map_arrays
+from influence.store.arrays import allocate_arrays, flush_arrays, map_arrays
+from influence.store.artefact import claim, finish
 from influence.store.documents import FILE, DocumentTable, write_documents
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, open_index

@@ -17,6 +17,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from influence.errors import ModelError
 from influence.models.probe import embedding_rows, movement_by_later_tokens, positions
 from influence.ready import ready_path
+from influence.store.artefact import open_complete, read_manifest
+
+#: What the manifest of a folder with a trained model calls it.
+MODEL_KIND = "model"
 
 #: In what a model computes: a dtype, or float32 whose products a GPU rounds to 10 bits of mantissa.
 DType = Literal["float32", "tf32", "bfloat16", "float64"]
@@ -142,6 +146,7 @@ def load_model(
     if not path.exists():
         path = ready_path("models", name) or path
     weights, device = dtype_and_device(dtype, device)
+    check_stored(path)
     if path.exists() and not (path / "config.json").is_file():
         raise ModelError(
             f"{path} is not a model folder.",
@@ -192,6 +197,17 @@ def _require_embeddings(model: LanguageModel) -> None:
             have=f"{len(beyond):,} of them, up to {max(beyond):,}, and {rows:,} embeddings",
             fix="Give the model with the tokenizer that it was trained with.",
         )
+
+
+def check_stored(folder: Path) -> None:
+    """Refuse a folder of ours whose files are not as they were written; others have no manifest.
+
+    Raises:
+        StoreError: A file is missing or damaged.
+    """
+    manifest = read_manifest(folder) if folder.is_dir() else None
+    if manifest is not None:
+        open_complete(folder, manifest["kind"])
 
 
 def dtype_and_device(dtype: DType, device: str | None) -> tuple[torch.dtype, str]:

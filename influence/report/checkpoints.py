@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from influence.report.figures import Choice, Figure, Matrix, Panel, analysis
+from influence.report.figures import Choice, Figure, Matrix, Panel
 from influence.report.text import count
+from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores
 
 _CURVATURE = (
@@ -37,7 +38,7 @@ class Checkpoints:
 
 def checkpoints(scores: Scores) -> Checkpoints | None:
     """What `influence analyze stages` left of the ranks along the stages; None if it did not run."""
-    tables = analysis(scores.folder, "stages", ("tops",))
+    tables = read_tables(scores.folder, "stages", ("tops",))
     if tables is None or tables["tops"].empty:
         return None
     ranks = tables["tops"]

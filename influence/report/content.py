@@ -26,7 +26,7 @@ from influence.report.data import (
 )
 from influence.report.extent import Extent
 from influence.report.facts import NOT_RECORDED
-from influence.report.figures import Figure, analysis, figure_data
+from influence.report.figures import Figure, figure_data
 from influence.report.findings import findings
 from influence.report.found import answers
 from influence.report.mixture import source_multipliers
@@ -39,6 +39,7 @@ from influence.report.stage_views import stage_list, stage_views
 from influence.report.stages import STAGE_TABLES, stages
 from influence.report.sums import cumulative
 from influence.report.text import signed
+from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores, open_token_scores
 from influence.types import Reading
@@ -101,9 +102,9 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     """
     static: dict[str, Any] = {"correlation": correlations(scores, by), "curves": curves(scores, by)}
     static["significance"] = significance(scores.folder)
-    answered = analysis(scores.folder, "answers", ("hits", "found"))
-    related = analysis(scores.folder, "relations", ("relations", "counts"))
-    staged = analysis(scores.folder, "stages", STAGE_TABLES)
+    answered = read_tables(scores.folder, "answers", ("hits", "found"))
+    related = read_tables(scores.folder, "relations", ("relations", "counts"))
+    staged = read_tables(scores.folder, "stages", STAGE_TABLES)
     static["cumulative"] = cumulative(scores)
     static["source_curves"] = source_multipliers(scores, by)
     found_in = answers(scores, answered) if answered is not None else None
@@ -116,12 +117,12 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     counts = related["counts"] if related is not None else None
     static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
     static["pair"] = pair(scores)
-    tokens = _finite(open_token_scores(scores.folder), scores.folder)
+    tokens = _finite(open_token_scores(scores), scores.folder)
     static["has_tokens"] = tokens is not None
     values = fixed_values(scores, by)
     static["shared"] = _shared(values["queries"])
     paired = static["pair"].figures if static["pair"] is not None else ()
-    sanity = analysis(scores.folder, "sanity", ("checks",))
+    sanity = read_tables(scores.folder, "sanity", ("checks",))
     static["checks"] = checks(scores, sanity["checks"] if sanity is not None else None)
     static["findings"] = findings(scores, static)
     drawn = [
@@ -150,7 +151,7 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     hits = answered["hits"] if answered is not None else None
     found = answered["found"] if answered is not None else None
     labels = related["relations"] if related is not None else None
-    words = analysis(scores.folder, "bm25", ("documents",))
+    words = read_tables(scores.folder, "bm25", ("documents",))
     lexical = words["documents"] if words is not None else None
     static["has_bm25"] = lexical is not None
     ranked = checkpoints(scores)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from influence.errors import StoreError
 from influence.report.text import count
 from influence.types import Query
 
@@ -68,29 +65,6 @@ class Figure:
     table: pd.DataFrame
     choices: tuple[Choice, ...] = ()
     of: str = ""
-
-
-def analysis(folder: Path, name: str, tables: Sequence[str]) -> dict[str, pd.DataFrame] | None:
-    """Tables that `influence analyze NAME` left with the run; None if it did not run."""
-    paths = {table: folder / "analysis" / name / f"{table}.parquet" for table in tables}
-    if not any(path.exists() for path in paths.values()):
-        return None
-    try:
-        return {table: pd.read_parquet(path) for table, path in paths.items()}
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"The tables in {folder / 'analysis' / name} cannot be read.",
-            have=str(error).splitlines()[0],
-            fix=f"Run influence analyze {name} again, or delete the folder.",
-        ) from error
-
-
-def made_by(path: Path) -> dict[str, Any]:
-    """What made a table of an analysis, as the table remembers: its `k`, `by`, `runs`; empty if it does not."""
-    import pyarrow.parquet as pq
-
-    note = json.loads((pq.read_schema(path).metadata or {}).get(b"influence", b"{}"))
-    return note if isinstance(note, dict) else {}
 
 
 def sizes(queries: Sequence[Query]) -> str:

@@ -9,9 +9,10 @@ import pandas as pd
 
 from influence.analysis.columns import rank_column
 from influence.analysis.grouping import wilson
-from influence.report.figures import Figure, Panel, made_by, sizes
+from influence.report.figures import Figure, Panel, sizes
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count
+from influence.store.formats.tables import made_by
 from influence.store.scores import Scores
 from influence.types import Query
 

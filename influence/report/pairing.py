@@ -14,10 +14,11 @@ from markupsafe import Markup
 from influence.analysis.correlation import task_labels
 from influence.analysis.grouping import mean_interval
 from influence.report.charts import drawing_of
-from influence.report.figures import Figure, Panel, analysis, made_by
+from influence.report.figures import Figure, Panel
 from influence.report.inks import GROUP_INKS, INK, LINE, MUTED
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count, plain, signed
+from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 
 _MOST_ROWS = 20
@@ -35,12 +36,12 @@ class Pair:
 
 def pair(scores: Scores) -> Pair | None:
     """What `influence analyze correlation A B`, or `stages`, left of this run and another; None if neither ran."""
-    crossed = analysis(scores.folder, "correlation", ("cross",))
+    crossed = read_tables(scores.folder, "correlation", ("cross",))
     if crossed is not None:
         names = _run_names(scores.folder / "analysis" / "correlation" / "cross.parquet")
         table = crossed["cross"].rename(columns={"query_b": "query"})[["query", "r"]]
         return _pair(scores, "correlation", names, table)
-    staged = analysis(scores.folder, "stages", ("facts", "agreement"))
+    staged = read_tables(scores.folder, "stages", ("facts", "agreement"))
     if staged is None:
         return None
     stages = list(dict.fromkeys(staged["facts"]["stage"]))
@@ -51,7 +52,7 @@ def pair(scores: Scores) -> Pair | None:
 
 def _pair(scores: Scores, name: str, names: tuple[str, str], table: pd.DataFrame) -> Pair:
     figures = [_agreement(scores, names, table)]
-    ratios = analysis(scores.folder, name, ("ratios",))
+    ratios = read_tables(scores.folder, name, ("ratios",))
     if ratios is not None:
         figures.append(_ratios(scores, names, ratios["ratios"]))
     return Pair(*names, tuple(figures))

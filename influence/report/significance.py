@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from influence.report.figures import analysis, made_by
 from influence.report.text import count, signed
+from influence.store.formats.tables import made_by, read_tables
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def significance(folder: Path) -> Significance | None:
         StoreError: a table of the analysis is damaged.
     """
     path = folder / "analysis" / "correlation" / "permutation.parquet"
-    tables = analysis(folder, "correlation", ("blocks", "permutation")) if path.exists() else None
+    tables = read_tables(folder, "correlation", ("blocks", "permutation")) if path.exists() else None
     if tables is None or tables["permutation"].empty:
         return None
     test = tables["permutation"].iloc[0]

@@ -9,9 +9,10 @@ import pandas as pd
 
 from influence.analysis.run import analyze
 from influence.analysis.stage_kinds import MEASURES
-from influence.report.figures import Choice, Figure, Matrix, Panel, analysis
+from influence.report.figures import Choice, Figure, Matrix, Panel
 from influence.report.lines import Axes, Series, line_chart
 from influence.report.text import count, plain, signed
+from influence.store.formats.tables import read_tables
 from influence.store.stages import PROBES, StageRecord, is_stages, read_stages
 
 #: What is read of `influence analyze stages`; the last two are there for a task's corpus only.
@@ -33,13 +34,13 @@ _BANDS = "Bands: 95 %, bootstrap over queries"
 def stage_views(folder: Path) -> list[tuple[str, Figure]]:
     """Title and figure of each of these that there is for a score store, in the order of the page, but its stages."""
     views = []
-    mix, contrast = analysis(folder, "stages", MIX_TABLES), _contrasts(folder)
+    mix, contrast = read_tables(folder, "stages", MIX_TABLES), _contrasts(folder)
     if contrast is not None:
         views.append(("Answer or procedure", stage_contrasts(contrast)))
     if mix is not None:
         views.append(("Where positive influence lies", stage_mix(mix)))
     if (folder / "analysis" / "stages" / "selves_by_pair.parquet").exists():
-        own = analysis(folder, "stages", ("selves_by_pair",))
+        own = read_tables(folder, "stages", ("selves_by_pair",))
         views += [("A distilled model and its two selves", selves(own["selves_by_pair"]))] if own else []
     read = probes(folder) if stages_above(folder) is not None else None
     if read is not None:
@@ -51,7 +52,7 @@ def _contrasts(folder: Path) -> dict[str, pd.DataFrame] | None:
     """None for a corpus whose documents do not say what they show."""
     if not (folder / "analysis" / "stages" / f"{CONTRAST_TABLES[0]}.parquet").exists():
         return None
-    return analysis(folder, "stages", CONTRAST_TABLES)
+    return read_tables(folder, "stages", CONTRAST_TABLES)
 
 
 def stages_above(folder: Path) -> list[StageRecord] | None:
@@ -277,7 +278,7 @@ def last_stage(run: str | Path) -> Path:
         return run
     names = [stage.name for stage in read_stages(run)]
     folder = run / names[-1]
-    made = analysis(folder, "stages", ("facts",))
+    made = read_tables(folder, "stages", ("facts",))
     if len(names) > 1 and (made is None or list(dict.fromkeys(made["facts"]["stage"])) != names):
         analyze("stages", run, out=folder / "analysis" / "stages")
     return folder

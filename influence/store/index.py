@@ -29,7 +29,8 @@ import numpy.typing as npt
 
 from influence.errors import StoreError
 from influence.files import whole_file
-from influence.store.artefact import map_arrays, open_complete, write_arrays
+from influence.store.arrays import map_arrays, write_arrays
+from influence.store.artefact import open_complete
 from influence.store.documents import FILE, DocumentTable
 from influence.store.journal import VERIFIED_AT_OPEN, intact, verify_file
 

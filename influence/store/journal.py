@@ -18,13 +18,15 @@ from typing import Any
 
 from influence import files
 from influence.errors import StoreError
+from influence.store.lock import LOCK
 
 JOURNAL = "run.journal"
 
 #: Files up to this size are verified when an artefact is opened: half a second. `verify_files` reads all.
 VERIFIED_AT_OPEN = 1 << 30
 
-_CHUNK = 1 << 20
+#: Folders of libraries' own files, which nothing here reads.
+_UNLISTED = ("tensorboard",)
 #: Folders this process writes into -> file descriptor of the journal there.
 _open: dict[Path, int] = {}
 
@@ -87,7 +89,10 @@ def _record(part: Path, path: Path) -> None:
     if folder is None:
         return
     # the first line break ends a line that a kill or a full disk cut off
-    line = f"\n{sha256(part)}  {path.relative_to(folder)}\n".encode()
+    name = Path(
+        *(name.removesuffix(".part") for name in path.relative_to(folder).parts)
+    )  # of folders being made
+    line = f"\n{sha256(part)}  {name.as_posix()}\n".encode()
     if os.write(_open[folder], line) < len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / JOURNAL))
 
@@ -121,17 +126,31 @@ def intact(path: Path) -> bool:
     return False
 
 
-def final_checksums(folder: Path, leaving: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Size and checksum of each file that the run wrote and leaves, by name.
+def final_checksums(folder: Path, leaving: Iterable[str]) -> dict[Path, dict[str, Any]]:
+    """Size and checksum of each file that a run leaves, by its path in the folder.
+
+    Of a file that appeared whole, the checksum is the one that was written down then; of one that grew line by line,
+    such as metrics, it is taken now.
 
     Args:
         leaving: Patterns of the names of files that go when the run is finished.
     """
-    return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": digests[-1]}
-        for name, digests in sorted(read_journal(folder).items())
-        if (folder / name).exists() and not any(Path(name).match(pattern) for pattern in leaving)
-    }
+    written = read_journal(folder)
+    passing = (JOURNAL, "run.*.journal", LOCK, "*.part", *leaving)
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        inside = [part for part in name.parts[:-1] if part.endswith(".part") or part in _UNLISTED]
+        if path.is_file() and not inside and not any(name.match(pattern) for pattern in passing):
+            digests = written.get(name.as_posix())
+            digest = digests[-1] if digests else sha256(path)
+            files[name] = {"bytes": path.stat().st_size, "sha256": digest}
+    return files
+
+
+def stored_file(path: Path) -> dict[str, Any]:
+    """Size and checksum of a file as it lies there."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def verify_files(folder: Path, manifest: dict[str, Any], most: int | None = None) -> int:
@@ -141,16 +160,23 @@ def verify_files(folder: Path, manifest: dict[str, Any], most: int | None = None
         most: Read files of up to so many bytes; of larger ones compare the size only.
 
     Raises:
-        StoreError: one is missing, or is not what the run wrote.
+        StoreError: One is missing, or is not what the run wrote.
     """
-    for name in manifest.get("files", {}):
+    names = [*manifest["files"], *manifest["added"]]
+    for name in names:
         verify_file(folder, manifest, name, most)
-    return len(manifest.get("files", {}))
+    return len(names)
+
+
+def listed(manifest: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Size and checksum of a file as the manifest has them; None where it does not list the file."""
+    file: dict[str, Any] | None = manifest["added"].get(name) or manifest["files"].get(name)
+    return file
 
 
 def verify_file(folder: Path, manifest: dict[str, Any], name: str, most: int | None = None) -> None:
     """The same for one file; nothing where the manifest says nothing of it."""
-    written = manifest.get("files", {}).get(name)
+    written = listed(manifest, name)
     if written is None:
         return
     path = folder / name

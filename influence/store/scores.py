@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
-from influence.store.artefact import allocate_arrays, map_arrays, open_complete, write_json
+from influence.store.arrays import allocate_arrays, map_arrays
+from influence.store.artefact import open_complete, write_json
 from influence.store.documents import DocumentTable
 from influence.types import Query, Reading, Step
 

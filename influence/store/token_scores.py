@@ -20,9 +20,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from influence.store.artefact import map_arrays, write_arrays
+from influence.errors import StoreError
+from influence.store.arrays import map_arrays, write_arrays
+from influence.store.artefact import add_files, forget_file, read_manifest
+from influence.store.journal import listed, verify_file
+from influence.store.scores import Scores
 
 FILE = "token_scores.safetensors"
+#: Kind of number of each array: integer or float.
+_KINDS = dict.fromkeys(("query", "column", "start", "document", "first", "length"), "i") | {"value": "f"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ def write_token_scores(
 ) -> Path:
     """Store `(query row, document column, values [T])` and the token lengths of each document, atomically."""
     path = folder / FILE
+    forget_file(folder, FILE)
     columns = sorted(lengths)
     write_arrays(
         path,
@@ -76,9 +83,53 @@ def write_token_scores(
             "length": np.concatenate([lengths[column] for column in columns]).astype(np.int32),
         },
     )
+    add_files(folder, FILE)
     return path
 
 
-def open_token_scores(folder: Path) -> TokenScores | None:
-    """The token scores of a run, or None if none were computed; StoreError if they are damaged."""
-    return TokenScores(map_arrays(folder / FILE)) if (folder / FILE).exists() else None
+def open_token_scores(scores: Scores) -> TokenScores | None:
+    """The token scores of a run, or None if none were computed.
+
+    Raises:
+        StoreError: They are damaged, of another run, or were written by a version that had no checksum of them.
+    """
+    path = scores.folder / FILE
+    manifest = read_manifest(scores.folder) or scores.manifest  # they may be younger than what was opened
+    if listed(manifest, FILE) is None:
+        if not path.exists():
+            return None
+        raise StoreError(
+            f"{path} is not listed in the manifest beside it.",
+            have="token scores of another run, or of a version that kept no checksum of them",
+            fix="Run influence tokens again.",
+        )
+    verify_file(scores.folder, manifest, FILE)
+    tokens = TokenScores(map_arrays(path))
+    wrong = _mismatch(tokens.arrays, len(scores.queries), len(scores.documents))
+    if wrong:
+        raise StoreError(
+            f"{path} does not fit the scores beside it.", have=wrong, fix="Run influence tokens again."
+        )
+    return tokens
+
+
+def _mismatch(arrays: Mapping[str, npt.NDArray[Any]], queries: int, documents: int) -> str | None:
+    """What of these arrays is not as `write_token_scores` writes it."""
+    if sorted(arrays) != sorted(_KINDS):
+        return f"arrays {', '.join(sorted(arrays))}"
+    for name, kind in _KINDS.items():
+        if arrays[name].ndim != 1 or arrays[name].dtype.kind != kind:
+            return f"{name} of type {arrays[name].dtype} and shape {list(arrays[name].shape)}"
+    for name, most in {"query": queries, "column": documents, "document": documents}.items():
+        if len(arrays[name]) and not 0 <= arrays[name].min() <= arrays[name].max() < most:
+            return f"a {name} that the run does not have"
+    for ends, of, into in (("start", "query", "value"), ("first", "document", "length")):
+        steps = np.diff(arrays[ends], prepend=0, append=len(arrays[into]))
+        if len(arrays[ends]) != len(arrays[of]) + 1 or (steps < 0).any() or steps[0] or steps[-1]:
+            return f"{ends} does not divide {into}"
+    if (
+        len(arrays["column"]) != len(arrays["query"])
+        or not np.isin(arrays["column"], arrays["document"]).all()
+    ):
+        return "pairs of other documents than those whose tokens it has"
+    return None

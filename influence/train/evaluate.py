@@ -24,7 +24,7 @@ from influence.errors import InputError, StoreError
 from influence.models.decode import decode_at_positions
 from influence.models.load import DType, LanguageModel, load_model
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, write_json
+from influence.store.artefact import claim, finish, forget_file, write_json
 from influence.train.answering import Asked, Marked, Question, ask, mark
 from influence.train.kd.models import MODE as COUPLED
 from influence.train.kd.models import load_coupled
@@ -142,6 +142,7 @@ def _evaluate_stage(
         return
     model = _load(stage, settings)
     asked = ask(stage, examples, task, model)
+    forget_file(path.parent, path.name)
     if stored is None:
         marked = _generations(stage, asked, model, settings.batch_size)
         stored = {

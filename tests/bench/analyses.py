@@ -23,7 +23,8 @@ import pyarrow as pa
 from influence.analysis import tables
 from influence.analysis.corpus_scan import corpus_hits
 from influence.report.pages import write_report
-from influence.store.artefact import allocate_arrays, claim, finish, map_arrays
+from influence.store.arrays import allocate_arrays, map_arrays
+from influence.store.artefact import claim, finish
 from influence.store.documents import FILE, ROWS_PER_BATCH
 from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
 from influence.types import Query, Step

@@ -116,7 +116,7 @@ def our_score(model: Any, data: Any, folder: Path, result: str = "ours.npy") -> 
     from influence.engine.passes import Budget
     from influence.engine.precondition import completion_gradients, precondition_queries
     from influence.engine.score import Scan
-    from influence.store.artefact import map_arrays
+    from influence.store.arrays import map_arrays
     from influence.store.factors import open_factors
 
     shutil.rmtree(folder / "scan", ignore_errors=True)

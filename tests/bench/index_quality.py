@@ -43,7 +43,7 @@ from influence.engine.projections import choose_projections
 from influence.engine.score import score
 from influence.engine.sketching import VALUE_BYTES, QuerySketches, Sketcher, fitting_rank
 from influence.models.load import LanguageModel, load_model
-from influence.store.artefact import map_arrays, write_arrays
+from influence.store.arrays import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors, open_factors
 from influence.store.index import ESTIMATES, Sketches, train_codec

@@ -11,8 +11,9 @@ import numpy as np
 from stores import make_document, make_query, write_scores
 
 from influence.analysis.relations import LABELS, relation_counts
-from influence.analysis.tables import answer_tables, stage_tables, write_tables
+from influence.analysis.tables import answer_tables, stage_tables
 from influence.report.pages import write_report
+from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
 from influence.store.token_scores import write_token_scores
 
@@ -141,7 +142,7 @@ def _analyse(
         )
         hits.loc[0] = row
     hits["justification"] = hits["evidence"] = justification
-    write_tables(answers, folder / "answers", {})
+    write_tables(answers, folder / "answers", [scores])
     rows = []
     for query in scores.queries:
         for rank, column in enumerate(scores.ranking(query.id, 3).tolist(), 1):
@@ -161,9 +162,9 @@ def _analyse(
 
     labelled = pd.DataFrame(rows, columns=columns)
     counts = relation_counts(labelled, scores.queries, "task")
-    write_tables({"relations": labelled, "counts": counts}, folder / "relations", {})
+    write_tables({"relations": labelled, "counts": counts}, folder / "relations", [scores])
     stages = stage_tables(_stages(scores, names), "normed", "task", 50)
-    write_tables(stages, folder / "stages", {})
+    write_tables(stages, folder / "stages", [scores])
 
 
 def _stages(scores: Scores, names: tuple[str, ...]) -> list[tuple[str, Scores]]:

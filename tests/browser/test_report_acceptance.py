@@ -24,9 +24,10 @@ from browser_reports import HOSTILE, SURROGATE, Made, ordinary, write_tokens
 from stores import make_document, make_query, write_scores
 
 from influence.analysis.relations import LABELS, relation_counts
-from influence.analysis.tables import answer_tables, stage_tables, write_tables
+from influence.analysis.tables import answer_tables, stage_tables
 from influence.errors import ComputeError, InputError
 from influence.report.pages import write_report
+from influence.store.formats.tables import write_tables
 from influence.store.token_scores import open_token_scores, write_token_scores
 
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -419,7 +420,7 @@ def bytes_of(colour: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize(("paper", "width", "height"), [("A4", 595, 842), ("Letter", 612, 792)])
 def test_16_print(visit: Any, made: Made, paper: str, width: int, height: int) -> None:
-    tokens = open_token_scores(made.scores.folder)
+    tokens = open_token_scores(made.scores)
     assert tokens is not None
     column = int(made.scores.ranking("q001", 1)[0])
     page = visit(made.page, f"#/d/{made.scores.documents.ids[column]}?q=q001&tok=1", color_scheme="dark")
@@ -584,7 +585,7 @@ def missing(folder: Path, name: str) -> Made:
         shutil.copytree(whole.folder / "analysis", scores.folder / "analysis")
     if name == "not finite":
         write_tokens(scores, 3)
-        tokens = open_token_scores(scores.folder)
+        tokens = open_token_scores(scores)
         assert tokens is not None
         pairs = zip(tokens.arrays["query"].tolist(), tokens.arrays["column"].tolist(), strict=True)
         zero = [(row, column, 0 * tokens.values(row, column)) for row, column in pairs]
@@ -623,9 +624,9 @@ def _analyse_emptily(scores: Any, undefined: bool) -> None:
         counts[["share", "low", "high"]] = np.nan
         stages["facts"]["accuracy"] = np.nan
         stages["agreement_by_group"]["mean"] = stages["within"]["mean"] = stages["sources"]["share"] = np.nan
-    write_tables(answers, folder / "answers", {})
-    write_tables({"relations": labels, "counts": counts}, folder / "relations", {})
-    write_tables(stages, folder / "stages", {})
+    write_tables(answers, folder / "answers", [scores])
+    write_tables({"relations": labels, "counts": counts}, folder / "relations", [scores])
+    write_tables(stages, folder / "stages", [scores])
 
 
 #: What each view says where its part is missing.

@@ -290,7 +290,7 @@ def test_side_by_side_prints_the_overlap(visit: Any, made: Made) -> None:
 
 
 def test_13_tokens(visit: Any, made: Made) -> None:
-    tokens = open_token_scores(made.scores.folder)
+    tokens = open_token_scores(made.scores)
     assert tokens is not None
     columns = [c for c in made.scores.ranking("q001", 10).tolist() if "🙂" in made.scores.documents.text(c)]
     column = columns[0]

@@ -15,8 +15,9 @@ import pytest
 from browser_reports import HOSTILE, Made
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.tables import stage_tables, write_tables
+from influence.analysis.tables import stage_tables
 from influence.report.pages import write_report
+from influence.store.formats.tables import write_tables
 from influence.store.token_scores import write_token_scores
 
 BACK = """e => { const c = e.cloneNode(true); c.querySelectorAll('.chip').forEach(x =>
@@ -251,7 +252,7 @@ def test_stages_of_other_runs_say_so(visit: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     runs = [write_scores(tmp_path / name, rng.normal(size=(2, 40)), queries=queries) for name in "abo"]
     stages = stage_tables([("a", runs[0]), ("b", runs[1])], "normed", "task", 10)
-    write_tables(stages, runs[2].folder / "analysis" / "stages", {})
+    write_tables(stages, runs[2].folder / "analysis" / "stages", runs)
     page = visit(write_report(runs[2].folder, tmp_path / "r.html"), "#/q/slopes-00")
     page.wait_for_selector("#app .tabs")
     assert page.locator("#ckpt option:checked").inner_text() == "of this report"

@@ -11,17 +11,9 @@ import torch
 
 from influence.errors import StoreError
 from influence.files import whole_file
-from influence.store import artefact
-from influence.store.artefact import (
-    allocate_arrays,
-    claim,
-    finish,
-    map_arrays,
-    open_complete,
-    read_manifest,
-    write_arrays,
-    write_json,
-)
+from influence.store import arrays
+from influence.store.arrays import allocate_arrays, map_arrays, write_arrays
+from influence.store.artefact import claim, finish, open_complete, read_manifest, write_json
 from influence.store.factors import load_tensors, save_tensors
 
 CONFIG = {"damping": 0.1, "layers": ("a", "b"), "hessian": {"seed": 0, "model": "x"}}
@@ -216,6 +208,6 @@ def test_tensors_appear_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_every_dtype_a_store_writes_can_be_mapped(tmp_path: Path) -> None:
-    for dtype in artefact._DTYPES.values():
+    for dtype in arrays._DTYPES.values():
         write_arrays(tmp_path / "x.safetensors", {"x": np.ones(3, dtype)})
         assert map_arrays(tmp_path / "x.safetensors")["x"].dtype == np.dtype(dtype)

@@ -26,9 +26,9 @@ def test_tokens_add_up_to_the_scores(tmp_path: Path, bos: bool) -> None:
     model = tiny_model("llama", bos=bos)
     factors = fit_hessian(model, CORPUS, out=tmp_path / "hessian")
     scores = score(model, factors, QUERIES, CORPUS, tmp_path / "scores")
-    assert open_token_scores(scores.folder) is None
+    assert open_token_scores(scores) is None
     done = decompose(scores, model, factors, k=3)
-    tokens = open_token_scores(scores.folder)
+    tokens = open_token_scores(scores)
     assert tokens is not None
     assert done.left_out == 0
     assert done.worst < 1e-9

@@ -33,7 +33,7 @@ from influence.engine.score import score
 from influence.engine.search import choose, search_index
 from influence.errors import ComputeError, InfluenceError, InputError, StoreError
 from influence.report.pages import write_report
-from influence.store.artefact import map_arrays
+from influence.store.arrays import map_arrays
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, finished_shards, open_index
 from influence.store.scores import Scores, open_scores

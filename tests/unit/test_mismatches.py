@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stores import without_checksums
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
@@ -94,6 +95,7 @@ def test_a_query_model_of_other_layers(factors: Factors, tmp_path: Path) -> None
 def test_missing_and_unfinished_factors(factors: Factors, tmp_path: Path) -> None:
     refused(lambda: open_factors(tmp_path / "nowhere"), StoreError, "holds no hessian")
     unfinished = shutil.copytree(factors.folder, tmp_path / "unfinished")
+    without_checksums(unfinished)
     manifest = unfinished / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
     error = refused(lambda: open_factors(unfinished), StoreError, "hessian in .* is unfinished")

@@ -29,13 +29,14 @@ from influence.analysis.concentration import concentration, power_law
 from influence.analysis.correlation import correlation, task_order
 from influence.analysis.ranking import top_table
 from influence.analysis.stages import overlap
-from influence.analysis.tables import answer_tables, cross_tables, stage_tables, write_tables
+from influence.analysis.tables import answer_tables, cross_tables, stage_tables
 from influence.errors import ComputeError, InputError
 from influence.report.inks import PAPER
 from influence.report.pages import write_report
 from influence.report.program import script
 from influence.report.text import breaks, column, number, pieces, plain, signed
-from influence.store.artefact import claim
+from influence.store.artefact import claim, read_manifest
+from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores, open_scores
 from influence.types import READING_UNITS, SIGN_STATEMENT
 
@@ -306,7 +307,7 @@ def test_shows_what_the_store_holds(tmp_path: Path) -> None:
         assert listed["rd"] == own["rank_dot"].to_list()
         assert listed["n"] == pytest.approx(own["normed"].to_list(), rel=1e-8)
         assert listed["s"] == pytest.approx(own["dot"].to_list(), rel=1e-8)
-    manifest = json.loads((scores.folder / "manifest.json").read_text())
+    manifest = read_manifest(scores.folder)
     assert json.loads(find(tree, "pre")[0].text or "") == manifest
 
 
@@ -399,7 +400,7 @@ def test_json_holds_what_the_page_shows(tmp_path: Path) -> None:
     page = blocks_of(parse(write_report(scores.folder, tmp_path / "r.html")))
     data = json.loads(write_report(scores.folder, tmp_path / "r.json", format="json").read_text())
     assert data["schema"] == 1
-    assert data["manifest"] == json.loads((scores.folder / "manifest.json").read_text())
+    assert data["manifest"] == read_manifest(scores.folder)
     assert data["queries"] == page["meta"]["queries"]
     assert data["lists"] == page["meta"]["lists"]
     assert data["figures"]["cumulative"] == page["f-cumulative"]
@@ -450,7 +451,7 @@ def analysed_store(folder: Path) -> Scores:
         },
     }
     for name, tables in made.items():
-        write_tables(tables, scores.folder / "analysis" / name, {})
+        write_tables(tables, scores.folder / "analysis" / name, [scores])
     return scores
 
 
@@ -810,7 +811,11 @@ def staged(folder: Path, names: str, group_by: Any = "task", **made: Any) -> tup
         for name in names
     ]
     run = stores[-1][1].folder
-    write_tables(stage_tables(stores, "normed", group_by, 50), run / "analysis" / "stages", {})
+    write_tables(
+        stage_tables(stores, "normed", group_by, 50),
+        run / "analysis" / "stages",
+        [scores for _, scores in stores],
+    )
     tree = parse(write_report(run, folder / "r.html"))
     (figure,) = [f for f in find(tree, "figure") if f.get("data-figure") == "stages"]
     block = blocks_of(tree)["f-stages"]
@@ -856,7 +861,7 @@ def test_bm25_stands_beside_the_ranks(tmp_path: Path) -> None:
     assert "BM25" not in without
     top = scores.ranking("slopes-01", 1)
     known = {"query": ["slopes-01"], "column": top, "rank_bm25": [7]}
-    write_tables({"documents": pd.DataFrame(known)}, scores.folder / "analysis" / "bm25", {})
+    write_tables({"documents": pd.DataFrame(known)}, scores.folder / "analysis" / "bm25", [scores])
     tree = parse(write_report(scores.folder, tmp_path / "r.html", k=3))
     cells = [[text_of(cell) for cell in row][2] for row in find(tree, "tr") if find(row, "td", "snippet")]
     assert cells == ["–", "–", "–", "7", "–", "–"]
@@ -883,7 +888,7 @@ def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
         ("token scores add up to the score", "does not hold", "off"),
     ]
     table = pd.DataFrame(rows, columns=["check", "state", "why"])
-    write_tables({"checks": table}, scores.folder / "analysis" / "sanity", {})
+    write_tables({"checks": table}, scores.folder / "analysis" / "sanity", [scores])
     after = states()
     assert after["A text raises itself"] == "pass"
     assert after["Token scores add up to the score"] == "warn"

@@ -69,7 +69,7 @@ ORDER = "a fact in the other order has no influence"
 
 def test_marks_and_sums_of_tokens(tmp_path: Path) -> None:
     scores = with_tokens(tmp_path / "s", [[1, 1, 1.5], [0.1, 9, 0.1], [0, 0.0]])
-    tokens = open_token_scores(scores.folder)
+    tokens = open_token_scores(scores)
     assert tokens is not None
     marks = token_marks(scores, tokens).set_index("document")
     assert marks["spurious"].to_dict() == {"doc-0": False, "doc-1": True, "doc-2": False}

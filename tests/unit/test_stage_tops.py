@@ -10,9 +10,10 @@ from stores import make_query, write_scores
 
 from influence.analysis.stage_tops import stage_tops
 from influence.analysis.stages import stage_agreement
-from influence.analysis.tables import stage_tables, write_tables
+from influence.analysis.tables import stage_tables
 from influence.errors import InputError
 from influence.report.checkpoints import checkpoints, overlaps, rank_records
+from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
 
 Stages = list[tuple[str, Scores]]
@@ -52,7 +53,11 @@ def test_stages_that_cannot_be_compared(stages: Stages) -> None:
 def test_a_report_knows_its_own_stage(stages: Stages) -> None:
     run = stages[1][1]
     assert checkpoints(run) is None
-    write_tables(stage_tables(stages, "normed", "task", 10), run.folder / "analysis" / "stages", {})
+    write_tables(
+        stage_tables(stages, "normed", "task", 10),
+        run.folder / "analysis" / "stages",
+        [scores for _, scores in stages],
+    )
     found = checkpoints(run)
     assert found is not None
     assert (found.names, found.here, found.by) == (("a", "b", "c"), "b", "normed")
@@ -67,7 +72,7 @@ def test_a_report_knows_its_own_stage(stages: Stages) -> None:
 
 def test_a_report_of_another_run_has_no_stage_of_its_own(stages: Stages, tmp_path: Path) -> None:
     other = write_scores(tmp_path / "other", -np.asarray(stages[0][1].dot), queries=stages[0][1].queries)
-    write_tables(stage_tables(stages, "normed", "task", 10), other.folder / "analysis" / "stages", {})
+    write_tables(stage_tables(stages, "normed", "task", 10), other.folder / "analysis" / "stages", [other])
     found = checkpoints(other)
     assert found is not None
     assert found.here is None

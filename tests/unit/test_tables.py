@@ -10,6 +10,7 @@ import pytest
 from stores import write_scores
 
 from influence.analysis import tables
+from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
 
 
@@ -19,7 +20,7 @@ from influence.store.scores import Scores
 def test_degenerate_runs(tmp_path: Path, shape: tuple[int, int], scale: float) -> None:
     scores = write_scores(tmp_path / "s", scale * np.random.default_rng(0).normal(size=shape))
     for number, made in enumerate(everything(scores)):
-        for path in tables.write_tables(made, tmp_path / str(number), {"why": "test"}):
+        for path in write_tables(made, tmp_path / str(number), [scores], why="test"):
             assert pd.read_parquet(path) is not None
 
 
@@ -46,5 +47,5 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pq, "write_table", fail)
     with pytest.raises(OSError, match="space"):
-        tables.write_tables({"t": pd.DataFrame({"a": [1]})}, tmp_path, {})
-    assert not list(tmp_path.iterdir())
+        write_tables({"t": pd.DataFrame({"a": [1]})}, tmp_path, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from influence.errors import InputError, StoreError
-from influence.store.artefact import write_json
+from influence.models.load import MODEL_KIND
+from influence.store.artefact import release, seal, write_json
 from influence.train.core.adapt import save_plain
 from influence.train.core.metrics import METRICS
 
@@ -77,7 +78,9 @@ def publish(
     write_json(done / "training.json", record)
     shutil.copy(part / METRICS, done)
     shutil.copytree(part / TENSORBOARD, done / TENSORBOARD)
+    seal(done, MODEL_KIND, {})
     done.replace(out)
+    release(part)
     shutil.rmtree(part)
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from influence.errors import StoreError
 from influence.files import whole_file
-from influence.models.load import DType, LanguageModel, dtype_and_device
+from influence.models.load import DType, LanguageModel, check_stored, dtype_and_device
 from influence.store.artefact import write_json
 from influence.train.core.batches import Batch
 from influence.train.kd.states import at, blocks, changed_inputs, put
@@ -217,6 +217,7 @@ def load(folder: Path, dtype: DType = "float32", device: str | None = None) -> S
     from safetensors.torch import load_file
 
     weights, device = dtype_and_device(dtype, device)
+    check_stored(folder)
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         beside = load_file(folder / _WEIGHTS)
@@ -246,6 +247,7 @@ def load_coupled(folder: Path, dtype: DType = "float32", device: str | None = No
     Raises:
         StoreError: The folder is damaged.
     """
+    check_stored(folder)
     emulator, student = (load(folder / name, dtype, device) for name in ("emulator", "student"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     coupled: Any = Coupled(cast(Emulator, emulator), cast(Student, student)).eval()

@@ -22,9 +22,9 @@ import transformers
 
 from influence.data.chains.task import Task
 from influence.errors import InputError
-from influence.models.load import load_model
+from influence.models.load import MODEL_KIND, load_model
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, write_json
+from influence.store.artefact import claim, finish, seal, write_json
 from influence.train.core.metrics import read_metrics
 from influence.train.core.order import order_by_examples
 from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
@@ -43,9 +43,7 @@ from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings
-from influence.train.stepwise.stages import STAGE_FILE, Stage, find_stages
-
-KIND = "ICoT-KD run"
+from influence.train.stepwise.stages import KD_KIND, STAGE_FILE, STAGE_KIND, Stage, find_stages, run_digest
 
 
 def icot_kd(
@@ -92,7 +90,7 @@ def icot_kd(
         "settings": dataclasses.asdict(settings),
         "teacher": None if ready is None else ready.digest,
     }
-    manifest = claim(out, KIND, config)
+    manifest = claim(out, KD_KIND, config)
     if manifest["status"] == "complete":
         return dict(manifest["provenance"])
     started = time.time()
@@ -273,6 +271,8 @@ class _Run:
                 objective, spec, lr=settings.lr, dtype=settings.dtype, seed=settings.seed
             )
             write(part)
+            kind = STAGE_KIND if (part / STAGE_FILE).exists() else MODEL_KIND
+            seal(part, kind, {"run": run_digest(self._out)}, leaving=(BEST,))
             part.replace(folder)
         else:
             self._lines[name] = read_metrics(folder)

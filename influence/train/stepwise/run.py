@@ -26,12 +26,11 @@ from influence.train.stepwise.batches import Cut, takes
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings, checks_every, make_schedule
+from influence.train.stepwise.stages import RUN_KIND
 from influence.train.stepwise.trainer import StageSpec, train_stages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-KIND = "run of stages"
 
 #: Compiled code is made for a length; batches padded to a multiple of so many tokens have few lengths.
 _COMPILED_MULTIPLE = 16
@@ -85,7 +84,7 @@ def internalize(
         "task": {"name": task.name, "settings": dict(task.settings)},
         "tokens_sha256": {"train": _digest(train), "valid": _digest(valid)},
     }
-    manifest = claim(out, KIND, config)
+    manifest = claim(out, RUN_KIND, config)
     if manifest["status"] == "complete":
         shutil.rmtree(out / RESUME, ignore_errors=True)  # killed before it could
         return dict(manifest["provenance"])

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from influence.errors import InputError, StoreError
-from influence.store.artefact import write_json
+from influence.store.artefact import check_held, open_complete, read_manifest, seal, write_json
+from influence.store.formats.manifest import digest
 from influence.train.core.adapt import save_plain
 from influence.train.stepwise.removal import Side
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STAGE_FILE = "stage.json"
+#: What the manifest of a stage's folder calls it, and those of the runs that have stages.
+STAGE_KIND = "stage"
+RUN_KIND, KD_KIND = "run of stages", "ICoT-KD run"
+#: Files of a stage up to this size are read when it is listed: its weights are when they are loaded.
+_READ_WHEN_LISTED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,36 @@ class Stage:
         return self.folder.resolve().parent
 
 
+def run_digest(run: Path) -> str | None:
+    """What binds a stage to its run: a digest of the run's configuration; None where no run lies there."""
+    manifest = read_manifest(run)
+    is_run = manifest is not None and manifest["kind"] in (RUN_KIND, KD_KIND)
+    return digest(manifest["config"]) if manifest is not None and is_run else None
+
+
+def _check_stage(folder: Path) -> None:
+    """Refuse a stage that is damaged, or is not of the run in whose folder it lies.
+
+    A stage of a version that kept no checksums is taken as it is.
+    """
+    manifest, run = read_manifest(folder), folder.resolve().parent
+    above = read_manifest(run)
+    if above is not None and folder.name in above["holds"]:
+        check_held(run, above, folder.name)
+    if manifest is None:
+        return
+    open_complete(folder, STAGE_KIND, verified=_READ_WHEN_LISTED)
+    if run_digest(run) not in (None, manifest["config"]["run"]):
+        raise StoreError(
+            f"{folder} is not a stage of the run in {run}.",
+            have="a stage of a run with another configuration",
+            fix="Give the stages of a run in the folder where it left them.",
+        )
+
+
 def read_stage(folder: Path) -> Stage:
-    """A stage; StoreError where `stage.json` is missing or does not say how to ask it."""
+    """A stage; StoreError where it is damaged or of another run, or `stage.json` does not say how to ask it."""
+    _check_stage(folder)
     path = folder / STAGE_FILE
     try:
         data = path.read_bytes()
@@ -110,5 +144,6 @@ def write_stage(
     model.config.use_cache = in_training
     tokenizer.save_pretrained(part)
     write_json(part / STAGE_FILE, about)
+    seal(part, STAGE_KIND, {"run": run_digest(folder.parent)})
     shutil.rmtree(folder, ignore_errors=True)  # there after a kill: the same stage
     part.replace(folder)

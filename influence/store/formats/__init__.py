@@ -1,0 +1,1 @@
+"""Stored formats: each is one record, written and read by the same class; a field too many or too few is refused."""
