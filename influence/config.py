@@ -134,6 +134,7 @@ class FitConfig:
 
     Attributes:
         layers: Tracked layers: `mlp`, `all`, or globs over layer names.
+        exclude_layers: Globs over names of layers, or of modules of experts, that are not tracked.
         max_length: Most tokens of a document.
         windows: Cut longer documents into windows instead of truncating them.
         documents: Fit on at most this many documents, drawn uniformly.
@@ -147,6 +148,7 @@ class FitConfig:
     """
 
     layers: tuple[str, ...] = ("mlp",)
+    exclude_layers: tuple[str, ...] = ()
     max_length: int = 512
     windows: bool = False
     documents: int = 100_000
@@ -186,6 +188,8 @@ class FitConfig:
         for name in ("covariance_tokens", "covariance_blocks"):
             if recorded[name] == 1:
                 del recorded[name]
+        if not self.exclude_layers:
+            del recorded["exclude_layers"]
         return recorded
 
 

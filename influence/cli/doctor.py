@@ -23,6 +23,7 @@ def doctor(
     documents: int,
     max_length: int,
     layers: tuple[str, ...],
+    exclude_layers: tuple[str, ...],
     dtype: Any,
     device: str | None,
     revision: str | None,
@@ -47,7 +48,7 @@ def doctor(
     else:
         context = getattr(loaded.model.config, "max_position_embeddings", max_length)
         rows = random_documents(loaded.model.config.vocab_size, min(max_length, context), documents)
-    findings = examine(loaded, layers, rows)
+    findings = examine(loaded, layers, rows, exclude_layers)
     lengths = [len(row) for row in rows]
     click.echo(
         f"{len(rows)} documents of {min(lengths)} to {max(lengths)} tokens, against one padded batch:\n"

@@ -80,14 +80,23 @@ def compute_options(command: Command) -> Command:
 
 
 def layers_option(command: Command) -> Command:
-    """`--layers`."""
-    return click.option(
-        "--layers",
-        multiple=True,
-        default=("mlp",),
-        show_default=True,
-        help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
-    )(command)
+    """`--layers` and `--exclude-layers`."""
+    for option in (
+        click.option(
+            "--exclude-layers",
+            multiple=True,
+            help="Glob over names of layers, or of modules of experts, that are not tracked. Repeatable.",
+        ),
+        click.option(
+            "--layers",
+            multiple=True,
+            default=("mlp",),
+            show_default=True,
+            help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def dry_run_option(command: Command) -> Command:

@@ -50,24 +50,26 @@ class Finding:
         return self.cosine > 0.999 and self.difference < 0.05
 
 
-def examine(model: LanguageModel, layers: Sequence[str], documents: Tokens) -> list[Finding]:
+def examine(
+    model: LanguageModel, layers: Sequence[str], documents: Tokens, exclude: Sequence[str] = ()
+) -> list[Finding]:
     """Gradients of documents of different lengths in one padded batch, against other ways to compute them.
 
     The model is left as it came.
 
     Args:
-        layers: As in `influence.config.FitConfig`.
+        layers, exclude: As in `influence.config.FitConfig`.
 
     Raises:
         ModelError: no such layers, or layers that cannot be tracked.
         ComputeError: a value is not finite.
     """
     rows = sorted(documents, key=len, reverse=True)
-    tracked = find_layers(model.model, layers)
+    tracked = find_layers(model.model, layers, exclude)
     sketches = _projections(tracked)
 
     def together(which: LanguageModel) -> Tensor:
-        return _sketch(which, find_layers(which.model, layers), sketches, [rows])
+        return _sketch(which, find_layers(which.model, layers, exclude), sketches, [rows])
 
     def alone() -> Tensor:
         return _sketch(model, tracked, sketches, [[row] for row in rows])

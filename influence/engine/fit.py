@@ -29,7 +29,7 @@ from influence.engine.distributed import ALONE, World, shares_of_missing
 from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.engine.passes import Budget, Labels, backward, describe_documents, idle_pass, progress
 from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
-from influence.engine.probing import probed_budget
+from influence.engine.probing import probed_budget, unreached
 from influence.engine.sums import sum_over_documents
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer, find_layers
@@ -79,7 +79,7 @@ def fit_hessian(
     started = time.monotonic()
     config = FitConfig(**settings)
     config = replace(config, max_length=model.fitting(config.max_length))
-    layers = find_layers(model.model, config.layers)
+    layers = find_layers(model.model, config.layers, config.exclude_layers)
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
     found = survey(corpus, world)
@@ -121,7 +121,7 @@ def fit_hessian(
         write_kronfluence_arguments(folder, config.empirical)
     facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
     tokens = {
-        "summary": report.sentence(config.max_length, model.positions),
+        "summary": report.sentence(config.max_length, model.positions) + unreached(layers, folder),
         "tokens": asdict(report),
         "batch_tokens": budget.batch_tokens,
         "device": str(model.device),
@@ -258,17 +258,16 @@ class Fit:
             sums[layer.name] += squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, self.dtype)
 
         self._accumulate("eigenvalues", EIGENVALUE_LABELS, sums, reduce)
-        dead = [name for name, tensor in sums.items() if not tensor.any()]
-        if dead and self.world.first:
-            raise ComputeError(
-                f"{dead[0]} has no curvature: its gradient is zero on every document.",
-                have=f"{len(dead)} such layers of {len(sums)}",
-                fix="Leave it out of --layers.",
-            )
+        reached = {name: tensor for name, tensor in sums.items() if tensor.any()}
         if self.world.first:
+            if not reached:
+                raise ComputeError(
+                    f"The gradient of all {len(sums)} tracked layers is zero on every document.",
+                    fix="Track other layers: --layers all",
+                )
             count = torch.tensor([len(self.table)])
-            self._store("lambda_matrix", sums)
-            self._store("num_lambda_processed", {layer.name: count.clone() for layer in self.layers})
+            self._store("lambda_matrix", reached)
+            self._store("num_lambda_processed", {name: count.clone() for name in reached})
             self._state("eigenvalues").unlink(missing_ok=True)
         self.world.barrier()
 

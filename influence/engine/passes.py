@@ -17,7 +17,7 @@ from tqdm import tqdm
 from influence.curvature.statistics import augment
 from influence.engine.batching import Columns, TokenBatch, pad
 from influence.engine.distributed import ALONE, World, shares_of_missing
-from influence.errors import ComputeError
+from influence.errors import ComputeError, ModelError
 from influence.models.capture import capture
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
@@ -61,6 +61,12 @@ def backward(
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
         nll_BT: Tensor = SummedNll.apply(logits_BTV, label_BT, batch.loss_BT)  # type: ignore[no-untyped-call]
         del logits_BTV
+        if not nll_BT.requires_grad:
+            raise ModelError(
+                f"None of the tracked layers has an effect on the loss of {what}.",
+                have=f"{len(layers)} tracked, first {layers[0].name}",
+                fix="Track other layers: --layers all",
+            )
         nll_BT.sum().backward()
     finite_L2 = torch.isfinite(torch.stack([sums[index] for index in range(len(layers))]))
     if not finite_L2.all():

@@ -77,7 +77,7 @@ def plan_fit(
     if config.backend != "influence":
         raise InputError("A dry run rehearses this program's own fit only.", have=f"backend {config.backend}")
     loading = most_memory()
-    layers = find_layers(model.model, config.layers)
+    layers = find_layers(model.model, config.layers, config.exclude_layers)
     config = replace(config, max_length=model.fitting(config.max_length))
     budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     with drawn_documents(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,11 @@ from influence.engine.batching import usual_batch_tokens
 from influence.engine.distributed import ALONE, World
 from influence.engine.passes import Budget
 from influence.errors import ModelError
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.probe import Independence, embedding_rows, independence
 from influence.store.documents import DocumentTable
+from influence.store.factors import load_tensors
 
 
 def probed_budget(
@@ -63,3 +67,13 @@ def _require_embeddings(model: LanguageModel, table: DocumentTable) -> None:
         have=f"token {token} {model.tokenizer.convert_ids_to_tokens(token)!r}, and {rows:,} embeddings",
         fix="Use the tokenizer that the model was trained with, or leave the document out of the corpus.",
     )
+
+
+def unreached(layers: Sequence[TrackedLayer], folder: Path) -> str:
+    """What the summary of a fit says of tracked layers that no document reaches: the Hessian leaves them out."""
+    covered = load_tensors(folder / "num_lambda_processed.safetensors")
+    names = [layer.name for layer in layers if layer.name not in covered]
+    if not names:
+        return ""
+    first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"; {len(names)} tracked layers have no gradient on any document and contribute nothing: {first}"

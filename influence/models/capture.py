@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,10 @@ from transformers import PreTrainedModel
 
 from influence.errors import ModelError
 from influence.models.layers import TrackedLayer
+from influence.models.probe import used_without_a_call
 
+#: Modules that were seen to have no effect on a text although the model has them.
+_unused: WeakSet[nn.Module] = WeakSet()
 #: `(index of the layer, a_BTI, s_BTO)`, called during backward, from the last layer to the first.
 Consumer = Callable[[int, Tensor, Tensor], None]
 
@@ -29,39 +33,45 @@ def capture(
 
     The model's mode, `requires_grad` flags and hooks are restored on exit, also after an exception.
 
+    A layer that has no effect on the loss of these documents gets zeros, last.
+
     Args:
         shape: `[B, T]` of the batch. OPT feeds its linears `[B × T, I]`: unfolded here.
 
     Raises:
-        ModelError: a layer runs twice in one forward pass or never, or its input is not `[B, T, I]`.
+        ModelError: a layer runs twice in one forward pass, or its input is not `[B, T, I]`.
     """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    device = next(model.parameters()).device
     waiting: dict[int, Tensor] = {}
+    ran: set[int] = set()
     seen: set[int] = set()
 
     def forward_hook(index: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
         layer = layers[index]
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            (a_BTI,) = inputs
-            if a_BTI.ndim == 2 and len(a_BTI) == shape[0] * shape[1]:
-                a_BTI = a_BTI.unflatten(0, shape)
-            if a_BTI.shape[:-1] != shape:
+            ran.add(index)
+            a_BTI = _unfolded(inputs[0], shape)
+            if a_BTI is None:
                 raise ModelError(
-                    f"{layer.name} sees an input of shape {list(a_BTI.shape)}, not [batch, tokens, inputs]: "
+                    f"{layer.name} sees an input of shape {list(inputs[0].shape)}, not [batch, tokens, inputs]: "
                     "its documents cannot be told apart.",
-                    fix="Leave it out of --layers.",
+                    fix=f"Leave it out: --exclude-layers '{layer.name}'",
                 )
             if index in waiting:
                 raise ModelError(
                     f"{layer.name} runs more than once in a forward pass: a shared layer cannot be tracked.",
-                    fix="Leave it out of --layers.",
+                    fix=f"Leave it out: --exclude-layers '{layer.name}'",
                 )
             waiting[index] = a_BTI.detach()
-            output = output if output.requires_grad else output.detach().requires_grad_()
-            output.register_hook(backward_hook(index))
-            return output
+            if output.requires_grad:
+                output.register_hook(backward_hook(index))
+                return output
+            leaf = output.detach().requires_grad_()
+            leaf.register_hook(backward_hook(index))
+            return leaf.clone()  # some models write into it, which a leaf does not allow
 
         return hook
 
@@ -80,12 +90,6 @@ def capture(
             parameter.requires_grad_(False)
         with torch.enable_grad():
             yield
-        unused = [layer.name for index, layer in enumerate(layers) if index not in seen]
-        if unused:
-            raise ModelError(
-                f"{unused[0]} has no effect on the loss, so it has no gradient.",
-                fix="Leave it out of --layers.",
-            )
     finally:
         for handle in handles:
             handle.remove()
@@ -93,3 +97,37 @@ def capture(
             module.training = mode
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
+    rest = [index for index in range(len(layers)) if index not in seen]
+    _require_unused(model, [layers[index] for index in rest if index not in ran])
+    zero = torch.zeros((), dtype=next(p.dtype for p, _ in flags if p.is_floating_point()), device=device)
+    for index in rest:
+        layer = layers[index]
+        consume(index, zero.expand(*shape, layer.inputs), zero.expand(*shape, layer.outputs))
+
+
+def _require_unused(model: PreTrainedModel, layers: Sequence[TrackedLayer]) -> None:
+    """Refuse layers that are never called while their weights are used: what goes into them is not seen."""
+    unknown = [layer for layer in layers if layer.module not in _unused]
+    if not unknown:
+        return
+    for layer, used in zip(
+        unknown, used_without_a_call(model, [layer.module for layer in unknown]), strict=True
+    ):
+        if used:
+            raise ModelError(
+                f"{type(model).__name__} uses the weight of {layer.name} without calling the layer, "
+                "so that its inputs are not seen.",
+                fix=f"Leave it out: --exclude-layers '{layer.name}'",
+            )
+        _unused.add(layer.module)
+
+
+def _unfolded(a: Tensor, shape: torch.Size) -> Tensor | None:
+    """An input as `[B, T, I]`, from that, `[B, 1, T, I]` or `[B × T, I]`; None where documents cannot be told apart."""
+    if a.shape[:-1] == shape:
+        return a
+    if a.ndim == 2 and len(a) == shape[0] * shape[1]:
+        return a.reshape(*shape, a.shape[-1])
+    if a.ndim > 3 and [size for size in a.shape[:-1] if size > 1] == [size for size in shape if size > 1]:
+        return a.reshape(*shape, a.shape[-1])
+    return None

@@ -17,11 +17,13 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from influence.errors import ModelError
+from influence.models.probe import NO_TEXT
 
-_EXPERT = re.compile(r"expert", re.IGNORECASE)
+_EXPERT = re.compile(r"expert|moe", re.IGNORECASE)
 _ROUTER = re.compile(r"router|gate$", re.IGNORECASE)
-#: Modules inside a block that mix positions, by the naming rule every Hugging Face model follows.
+#: Modules inside a block that mix positions, and those that do not, by the naming rule of Hugging Face models.
 _MIXES_POSITIONS = re.compile(r"attn|attention|mixer|mamba|rwkv|recurrent", re.IGNORECASE)
+_MIXES_CHANNELS = re.compile(r"mlp|feed_?forward|ffn|moe|experts|channel_?mix", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +42,48 @@ class TrackedLayer:
         return self.outputs, self.inputs + self.has_bias
 
 
-def find_layers(model: PreTrainedModel, selection: Sequence[str] = ("mlp",)) -> list[TrackedLayer]:
+def find_layers(
+    model: PreTrainedModel, selection: Sequence[str] = ("mlp",), exclude: Sequence[str] = ()
+) -> list[TrackedLayer]:
     """The tracked layers, in the order the model defines them.
 
     Args:
         selection: `mlp` (linears of the blocks outside attention), `all` (every linear but the output head),
             or globs over layer names such as `*.mlp.down_proj`.
+        exclude: Globs over names of layers, or of modules that hold fused experts, that are not tracked.
 
     Raises:
         ModelError: nothing matches, or a matched weight is shared, tied, quantised or holds fused experts.
     """
     linears = _linears(model)
-    experts = _fused_experts(model)
     chosen: dict[str, TrackedLayer] = {}
     for pattern in selection:
-        _refuse_fused_experts(experts, list(linears), pattern)
-        matched = _select(model, linears, pattern)
+        _refuse_fused_experts(model, linears, pattern, exclude)
+        matched = _select(model, linears, pattern, exclude)
         if not matched:
-            examples = ", ".join(list(linears)[:6]) or "none at all"
-            raise ModelError(
-                f"--layers {pattern}: no linear layer of {type(model).__name__} matches.",
-                have=f"linear layers: {examples}, …",
-                fix="Use mlp, all, or a glob over these names.",
-            )
+            raise _nothing_matches(model, linears, pattern, exclude)
         chosen |= matched
     layers = [chosen[name] for name in linears if name in chosen]
     _refuse_shared_weights(model, layers)
     return layers
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _nothing_matches(
+    model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str, exclude: Sequence[str]
+) -> ModelError:
+    examples = ", ".join(list(linears)[:6]) or "none at all"
+    usable = [choice for choice in ("mlp", "all") if _select(model, linears, choice, exclude)]
+    return ModelError(
+        f"--layers {pattern}: no linear layer of {type(model).__name__} matches.",
+        have=f"linear layers: {examples}, …",
+        fix=f"Use {', '.join(f'--layers {choice}' for choice in usable)} or a glob over these names."
+        if usable
+        else None,
+    )
 
 
 def _linears(model: PreTrainedModel) -> dict[str, TrackedLayer]:
@@ -83,19 +100,35 @@ def _linears(model: PreTrainedModel) -> dict[str, TrackedLayer]:
 
 
 def _select(
-    model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str
+    model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str, exclude: Sequence[str] = ()
 ) -> dict[str, TrackedLayer]:
+    linears = {name: layer for name, layer in linears.items() if not _matches(name, exclude)}
     if pattern not in ("mlp", "all"):
         return {name: layer for name, layer in linears.items() if fnmatchcase(name, pattern)}
     blocks = _block_prefixes(model)
-    head = model.get_output_embeddings()
-    if pattern == "all":
-        return {name: layer for name, layer in linears.items() if layer.module is not head}
+    head, tower = model.get_output_embeddings(), _text_tower(model)
     return {
         name: layer
         for name, layer in linears.items()
-        if any(name.startswith(prefix) for prefix in blocks) and not _inside_attention(model, name, blocks)
+        if layer.module is not head
+        and name.startswith(tower)
+        and (pattern == "all" or (_inside(name, blocks) and not _inside_attention(model, name, blocks)))
     }
+
+
+def _text_tower(model: PreTrainedModel) -> str:
+    """Name prefix of the part that text goes through, in a model that also has towers for images or sound."""
+    decoder = model.get_decoder()
+    base = getattr(model, model.base_model_prefix, model)
+    if decoder is None or decoder is model or decoder is base:
+        return ""
+    name = next((name for name, module in model.named_modules() if module is decoder), "")
+    beside = [name for name, _ in model.named_modules() if NO_TEXT.search(name)]
+    return f"{name}." if name and beside else ""
+
+
+def _inside(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name.startswith(prefix) for prefix in prefixes)
 
 
 def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
@@ -104,61 +137,71 @@ def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def _block_prefixes(model: PreTrainedModel) -> list[str]:
-    """Name prefixes of the repeated blocks: the items of every outermost `nn.ModuleList` of equal modules."""
+    """Name prefixes of the repeated blocks: the items of every outermost `nn.ModuleList` of modules with parts."""
     prefixes: list[str] = []
     for name, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or len(module) == 0:
+        if not isinstance(module, nn.ModuleList) or len(module) == 0 or _inside(name, prefixes):
             continue
-        if any(name.startswith(prefix) for prefix in prefixes):
-            continue
-        if len({type(block) for block in module}) == 1:
+        if all(next(block.children(), None) is not None for block in module):
             prefixes += [f"{name}.{index}." for index in range(len(module))]
     return prefixes
 
 
 def _inside_attention(model: PreTrainedModel, name: str, blocks: list[str]) -> bool:
+    """Whether a linear lies in a part of its block that mixes positions.
+
+    What a class is called counts before the name it has in the block, and the family's own name counts for nothing:
+    a `RecurrentGemmaMlp` is no recurrence, and a `NemotronHMLP` none although it is called `mixer`.
+    """
+    family = type(model.config.get_text_config()).__name__.removesuffix("Config").removesuffix("Text")
     prefix = next(prefix for prefix in blocks if name.startswith(prefix))
     path = prefix[:-1]
     for part in name[len(prefix) :].split("."):
         path = f"{path}.{part}"
-        if _MIXES_POSITIONS.search(part) or _MIXES_POSITIONS.search(type(model.get_submodule(path)).__name__):
+        kind = type(model.get_submodule(path)).__name__.removeprefix(family)
+        if _MIXES_CHANNELS.search(kind):
+            return False
+        if _MIXES_POSITIONS.search(kind) or _MIXES_POSITIONS.search(part):
             return True
     return False
 
 
 def _fused_experts(model: PreTrainedModel) -> dict[str, list[str]]:
-    """Weights of many experts in one parameter, by module: 3-D, or 2-D in a module that is called after them."""
+    """Weights of many experts in one parameter, by module."""
     found: dict[str, list[str]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | Conv1D | nn.modules.conv._ConvNd):
+        if isinstance(module, nn.Linear | Conv1D | nn.modules.conv._ConvNd | nn.Embedding):
             continue
-        called = _EXPERT.search(name) or _EXPERT.search(type(module).__name__)
+        if not (_EXPERT.search(name.rpartition(".")[2]) or _EXPERT.search(type(module).__name__)):
+            continue
         for key, parameter in module.named_parameters(recurse=False):
-            axes = sum(size > 1 for size in parameter.shape)
-            if axes >= 3 or (called and axes == 2 and not _ROUTER.search(name)):
+            if sum(size > 1 for size in parameter.shape) >= 2 and not _ROUTER.search(name):
                 found.setdefault(name, []).append(f"{key} {list(parameter.shape)}")
     return found
 
 
-def _refuse_fused_experts(experts: dict[str, list[str]], linears: list[str], pattern: str) -> None:
-    """Never a layer without a word: what a pattern means or matches is tracked, or the pattern is refused."""
-
-    def named(pattern: str) -> str | None:
-        for name, weights in experts.items():
-            names = [name, *(f"{name}.{weight.partition(' ')[0]}" for weight in weights)]
-            if pattern in ("mlp", "all") or any(fnmatchcase(candidate, pattern) for candidate in names):
-                return name
-        return None
-
-    found = named(pattern)
-    if found is not None:
-        others = sorted({f"*.{linear.split('.')[-2]}.*" for linear in linears if "." in linear})
-        others = [f"--layers '{other}'" for other in others if named(other) is None]
-        raise ModelError(
-            f"--layers {pattern}: {found} holds fused expert weights, which cannot be tracked.",
-            have=", ".join(experts[found]),
-            fix=f"Leave the experts out of the scores by naming other layers, such as {' '.join(others[:4])}.",
-        )
+def _refuse_fused_experts(
+    model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str, exclude: Sequence[str]
+) -> None:
+    """Never a layer without a word: what a pattern means or matches is tracked, excluded, or the pattern is refused."""
+    experts = _fused_experts(model)
+    for name, weights in experts.items():
+        names = [name, *(f"{name}.{weight.partition(' ')[0]}" for weight in weights)]
+        if _matches(name, exclude):
+            continue
+        if pattern in ("mlp", "all") or any(fnmatchcase(candidate, pattern) for candidate in names):
+            without = sorted({f"*.{expert.rpartition('.')[2]}" for expert in experts})
+            instead = next(
+                choice
+                for choice in (pattern, "mlp", "all")
+                if _select(model, linears, choice, [*exclude, *without])
+            )
+            options = " ".join(f"--exclude-layers '{glob}'" for glob in [*exclude, *without])
+            raise ModelError(
+                f"--layers {pattern}: {name} holds fused expert weights, which cannot be tracked.",
+                have=", ".join(weights),
+                fix=f"Leave the experts out of the scores: --layers {instead} {options}",
+            )
 
 
 def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -> None:
@@ -178,5 +221,5 @@ def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -
             raise ModelError(
                 f"{layer.name} shares its weight with another part of the model, so its gradient is not its own.",
                 have=" = ".join(names),
-                fix="Leave it out of --layers.",
+                fix=f"Leave it out: --exclude-layers '{layer.name}'",
             )

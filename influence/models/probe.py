@@ -23,7 +23,7 @@ from influence.models.losses import token_nll
 #: Name of an embedding of positions.
 _POSITIONS = re.compile(r"(^|\.)wpe$|position[^.]*$|pos_emb[^.]*$", re.IGNORECASE)
 #: Parts of a model that text does not go through.
-_NO_TEXT = re.compile(r"visi?on|visual|image|audio|speech", re.IGNORECASE)
+NO_TEXT = re.compile(r"visi?on|visual|image|audio|speech", re.IGNORECASE)
 #: Tokens of the text whose last token is changed.
 _LENGTH = 12
 
@@ -74,12 +74,36 @@ def positions(model: PreTrainedModel) -> tuple[int | None, int | None]:
         module.num_embeddings
         - getattr(module, "offset", 0 if module.padding_idx is None else module.padding_idx + 1)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Embedding) and _POSITIONS.search(name) and not _NO_TEXT.search(name)
+        if isinstance(module, nn.Embedding) and _POSITIONS.search(name) and not NO_TEXT.search(name)
     ]
     if tables:
         return min(tables), min(tables)
     computed = any(name.endswith("inv_freq") for name, _ in model.named_buffers())
     return (None if computed else trained), trained
+
+
+def used_without_a_call(model: PreTrainedModel, modules: Sequence[nn.Module]) -> list[bool]:
+    """Whether the weight of each module moves the logits of a short text; none of them is called by the model.
+
+    One forward and backward pass of 12 tokens. The model is left as it came, its weights frozen or not.
+    """
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    weights = [next(module.parameters()) for module in modules]
+    vocabulary = embedding_rows(model)
+    try:
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        for weight in weights:
+            weight.requires_grad_(True)
+        with evaluating(model), torch.enable_grad():
+            logits_BTV, _ = _logits(model, [[(7 * position + 3) % vocabulary for position in range(_LENGTH)]])
+            if not logits_BTV.requires_grad:
+                return [False] * len(weights)
+            gradients = torch.autograd.grad(logits_BTV.square().sum(), weights, allow_unused=True)
+            return [gradient is not None for gradient in gradients]
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
 
 
 @dataclass(frozen=True, slots=True)

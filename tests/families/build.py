@@ -50,7 +50,19 @@ _SIZES: tuple[tuple[str, int], ...] = (
 )  # fmt: skip
 
 #: Settings of single types that their own checks, or a mechanism worth meeting, ask for.
-_SPECIAL: dict[str, dict[str, Any]] = {}
+_SPECIAL: dict[str, dict[str, Any]] = {
+    "reformer": {"is_decoder": True, "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 16]},
+    "cohere_compass_text": {"layer_types": ["full_attention", "full_attention"]},
+    "zamba": {"layers_block_type": ["mamba", "hybrid"]},
+    "zamba2": {"layers_block_type": ["mamba", "hybrid"]},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2},
+    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "nemotron_h": {"layers_block_type": ["mamba", "attention", "mlp"]},
+    "xlnet": {"d_head": 8},
+}
 
 
 def tiny_settings(config: Any) -> dict[str, Any]:

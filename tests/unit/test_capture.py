@@ -186,18 +186,78 @@ def test_a_layer_that_runs_twice_is_refused() -> None:
     assert_same(before, state(model.model))
 
 
-def test_a_layer_that_never_runs_or_has_no_effect_is_refused() -> None:
+def test_a_layer_that_never_runs_or_has_no_effect_gets_zeros() -> None:
     model = tiny_model("llama")
     mlp = model.model.model.layers[1].mlp
     mlp.forward = lambda x: mlp.down_proj(mlp.up_proj(x))
-    with pytest.raises(ModelError, match=r"layers\.1\.mlp\.gate_proj has no effect on the loss"):
+    layers = find_layers(model.model)
+    for forward in (mlp.forward, lambda x: mlp.down_proj(mlp.up_proj(x) + mlp.gate_proj(x).detach())):
+        mlp.forward = forward
+        seen: dict[str, tuple[Tensor, Tensor]] = {}
+        backward(
+            model,
+            layers,
+            BATCH,
+            lambda i, a, s, seen=seen: seen.update({layers[i].name: (a, s)}),
+            what="the test",
+        )
+        assert len(seen) == len(layers)
+        a_BTI, s_BTO = seen["model.layers.1.mlp.gate_proj"]
+        assert (a_BTI.shape, s_BTO.shape) == ((2, 4, 16), (2, 4, 24))
+        assert not s_BTO.any()
+
+
+def test_a_weight_that_is_used_without_a_call_is_refused() -> None:
+    model = tiny_model("llama")
+    mlp = model.model.model.layers[1].mlp
+    before = state(model.model)
+    mlp.forward = lambda x: mlp.down_proj(mlp.up_proj(x) + nn.functional.linear(x, mlp.gate_proj.weight))
+    with pytest.raises(
+        ModelError, match=r"uses the weight of model\.layers\.1\.mlp\.gate_proj without calling"
+    ):
         backward(model, find_layers(model.model), BATCH, nothing, what="the test")
+    del mlp.forward
+    assert_same(before, state(model.model))
+
+
+def test_without_any_effect_on_the_loss_there_is_nothing_to_track() -> None:
+    model = tiny_model("llama")
+    mlp = model.model.model.layers[1].mlp
     mlp.forward = lambda x: mlp.down_proj(mlp.up_proj(x) + mlp.gate_proj(x).detach())
-    with pytest.raises(ModelError, match=r"layers\.1\.mlp\.gate_proj has no effect on the loss"):
-        backward(model, find_layers(model.model), BATCH, nothing, what="the test")
+    with pytest.raises(ModelError, match="None of the tracked layers has an effect on the loss of the test"):
+        backward(model, find_layers(model.model, ("*.1.mlp.gate_proj",)), BATCH, nothing, what="the test")
 
 
-@pytest.mark.parametrize("shape", [(1, 8), (2, 1, 4), (4, 2), (7,)])
+def test_a_model_may_write_into_the_output_of_the_lowest_tracked_layer() -> None:
+    expected, found = [], []
+    for results, in_place in ((expected, False), (found, True)):
+        model = tiny_model("llama")
+        mlp = model.model.model.layers[0].mlp
+        mlp.forward = (
+            (lambda x, mlp=mlp: mlp.down_proj(mlp.up_proj(x).clamp_(-0.1, 0.1) * mlp.gate_proj(x)))
+            if in_place
+            else (lambda x, mlp=mlp: mlp.down_proj(mlp.up_proj(x).clamp(-0.1, 0.1) * mlp.gate_proj(x)))
+        )
+        layers = find_layers(model.model)
+        backward(model, layers, BATCH, lambda i, a, s, into=results: into.append(s), what="the test")
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    assert len(found) == 6
+
+
+def test_an_axis_of_one_between_documents_and_tokens_is_no_obstacle() -> None:
+    model = tiny_model("llama")
+    layers = find_layers(model.model)
+    plain: dict[int, Tensor] = {}
+    backward(model, layers, BATCH, lambda i, a, s: plain.update({i: s.mT @ a}), what="the test")
+    mlp = model.model.model.layers[1].mlp
+    forward = mlp.forward
+    mlp.forward = lambda x: forward(x[:, None])[:, 0]
+    folded: dict[int, Tensor] = {}
+    backward(model, layers, BATCH, lambda i, a, s: folded.update({i: s.mT @ a}), what="the test")
+    assert all(torch.allclose(plain[index], folded[index], rtol=1e-12, atol=0) for index in plain)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (4, 2), (7,), (1, 4, 2)])
 def test_an_input_whose_documents_cannot_be_told_apart_is_refused(shape: tuple[int, ...]) -> None:
     model = tiny_model("llama")
     (layer,) = find_layers(model.model, ("*.0.mlp.down_proj",))

@@ -143,10 +143,10 @@ def test_fused_experts_are_refused_and_never_skipped(
     with pytest.raises(ModelError, match=rf"--layers .*: {name} holds fused expert weights") as caught:
         find_layers(model, (selection,))
     assert "[4, " in str(caught.value.have)
-    asked = re.findall("--layers '([^']*)'", str(caught.value.fix))
-    assert "*.self_attn.*" in asked
-    layers = find_layers(model, asked)  # what it advises works
-    assert len(layers) >= 8
+    chosen = re.findall(r"--layers (\S+)", str(caught.value.fix))[:1]
+    excluded = re.findall("--exclude-layers '([^']*)'", str(caught.value.fix))
+    layers = find_layers(model, chosen, excluded)  # what it advises works
+    assert layers
     assert not any("experts" in layer.name for layer in layers)
 
 
@@ -191,7 +191,7 @@ def test_without_a_hessian_the_way_out_is_to_fit_one(
     with pytest.raises(ModelError, match=rf"^Without a Hessian the MLPs are scored\. {name} holds") as caught:
         score(model, None, random_queries(1), corpus, tmp_path / "scores")
     assert "influence fit-hessian --layers, and score with it" in str(caught.value.fix)
-    assert "--layers '*.self_attn.*'" in str(caught.value.fix)
+    assert "--exclude-layers '*.experts'" in str(caught.value.fix)
     assert not (tmp_path / "scores").exists()
 
 
@@ -209,3 +209,32 @@ def test_other_layers_of_a_model_of_experts_are_scored_whatever_the_batches(
     ]
     assert np.abs(dots[0]).max() > 0
     np.testing.assert_allclose(dots[0], dots[1], rtol=1e-9, atol=1e-11 * np.abs(dots[0]).max())
+
+
+def test_what_is_excluded_is_not_tracked(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    gates = ("*.gate_proj", "model.layers.1.mlp.down_proj")
+    expected = [f"model.layers.{layer}" for layer in ("0.mlp.up_proj", "0.mlp.down_proj", "1.mlp.up_proj")]
+    assert [layer.name for layer in find_layers(model.model, ("mlp",), gates)] == expected
+    corpus = MemoryCorpus(random_documents(4))
+    factors = fit_hessian(model, corpus, out=tmp_path / "fit", exclude_layers=gates)
+    assert sorted(factors.layers) == sorted(expected)
+    with pytest.raises(ModelError, match="no linear layer") as caught:
+        find_layers(model.model, ("mlp",), ("*.mlp.*",))
+    assert str(caught.value.fix).startswith("Use --layers all or")
+
+
+def test_what_a_layer_is_called_does_not_hide_what_it_is() -> None:
+    """Hybrids have blocks of several classes; NemotronH calls every part of a block `mixer`."""
+    model = tiny_model(
+        "nemotron_h",
+        layers_block_type=["mamba", "attention", "mlp"],
+        head_dim=8,
+        mamba_num_heads=4,
+        mamba_head_dim=8,
+        n_groups=1,
+        ssm_state_size=8,
+    ).model
+    assert [layer.name for layer in find_layers(model)] == [
+        f"model.layers.2.mixer.{x}" for x in ("up_proj", "down_proj")
+    ]

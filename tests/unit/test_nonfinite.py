@@ -88,16 +88,23 @@ def test_values_too_large_for_the_dtype_are_reported(tmp_path: Path) -> None:
     assert "bfloat16" in str(caught.value.fix)
 
 
-def test_a_layer_without_gradient_is_refused_before_it_makes_nan_scores(tmp_path: Path) -> None:
+def test_layers_without_gradient_contribute_nothing_and_are_named(tmp_path: Path) -> None:
     model = tiny_model("llama")
     with torch.no_grad():
         model.model.model.layers[1].mlp.down_proj.weight.zero_()
-    with pytest.raises(ComputeError, match=r"layers\.1\.mlp\.gate_proj has no curvature") as caught:
-        fit_hessian(model, CORPUS, out=tmp_path / "fit")
-    assert caught.value.have == "2 such layers of 6"
-    rest = ("*.0.mlp.*", "*.1.mlp.down_proj")
-    factors = fit_hessian(model, CORPUS, out=tmp_path / "rest", layers=rest)
-    assert np.isfinite(score(model, factors, random_queries(1), CORPUS, tmp_path / "run").dot).all()
+    factors = fit_hessian(model, CORPUS, out=tmp_path / "fit")
+    rest = fit_hessian(model, CORPUS, out=tmp_path / "rest", layers=("*.0.mlp.*", "*.1.mlp.down_proj"))
+    assert factors.manifest is not None
+    summary = factors.manifest["provenance"]["summary"]
+    assert "2 tracked layers have no gradient on any document and contribute nothing: " in summary
+    assert "model.layers.1.mlp.gate_proj, model.layers.1.mlp.up_proj" in summary
+    assert sorted(factors.layers) == sorted(rest.layers)
+    queries = random_queries(1)
+    both = [score(model, f, queries, CORPUS, tmp_path / f"run-{f.folder.name}").dot for f in (factors, rest)]
+    assert np.isfinite(both[0]).all()
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-10)
+    with pytest.raises(ComputeError, match="The gradient of all 1 tracked layers is zero on every document"):
+        fit_hessian(model, CORPUS, out=tmp_path / "dead", layers=("*.1.mlp.up_proj",))
 
 
 @pytest.mark.parametrize(
