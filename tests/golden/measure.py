@@ -43,27 +43,27 @@ def table_numbers(path: Path) -> dict[str, Any]:
     return result
 
 
-def compare(name: str, computed: Mapping[str, Any]) -> None:
-    """Assert that what was computed equals what `name` stores."""
+def compare(name: str, computed: Mapping[str, Any], relative: float = RELATIVE) -> None:
+    """Assert that what was computed equals what `name` stores, sums to `relative` of their magnitudes."""
     path = FOLDER / f"{name}.json"
     if os.environ.get("REWRITE_GOLDEN"):
         path.write_text(json.dumps(computed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     stored = json.loads(path.read_text(encoding="utf-8"))
-    differences = list(_differences(name, stored, json.loads(json.dumps(computed))))
+    differences = list(_differences(name, stored, json.loads(json.dumps(computed)), relative))
     assert not differences, "\n".join(differences[:20])
 
 
-def _differences(place: str, stored: Any, computed: Any) -> Any:
+def _differences(place: str, stored: Any, computed: Any, relative: float) -> Any:
     if isinstance(stored, dict) and isinstance(computed, dict):
         for key in stored.keys() | computed.keys():
             if key not in stored or key not in computed:
                 yield f"{place}/{key} is only {'computed' if key in computed else 'stored'}"
             else:
-                yield from _differences(f"{place}/{key}", stored[key], computed[key])
+                yield from _differences(f"{place}/{key}", stored[key], computed[key], relative)
     elif isinstance(stored, list) and isinstance(computed, list) and len(stored) == len(computed) == 4:
         scale = max(abs(stored[2]), 1e-300)  # a sum may cancel: the magnitudes are its measure
         for a, b in zip(stored, computed, strict=True):
-            if abs(a - b) > RELATIVE * scale:
+            if abs(a - b) > relative * scale:
                 yield f"{place}: stored {stored}, computed {computed}"
                 return
     elif stored != computed:
