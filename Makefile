@@ -10,6 +10,8 @@ ANALYSES := correlation concentration answers sources reuse bm25 sanity
 ASKED := $(addprefix $(DEMO)/asked/,$(addsuffix .jsonl,slopes arithmetic questions controls))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DENO_DIR := $(CURDIR)/.venv/deno
+export DENO_NO_UPDATE_CHECK := 1
 
 .PHONY: setup demo test check docs bench lock
 
@@ -44,11 +46,14 @@ $(DEMO)/queries.jsonl: | $(DEMO)/corpus
 # -- for developers
 
 test: $(STAMP)
+	$(BIN)/deno test --no-remote --no-npm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/deno fmt --check
+	$(BIN)/deno lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

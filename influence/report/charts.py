@@ -1,61 +1,25 @@
-"""Figures of a report as inline SVG that follows the page's theme and passes a strict content security policy.
-
-matplotlib draws; `Drawing.inline` then turns style attributes into presentation attributes, inks into `currentColor`
-and CSS variables, prefixes ids, and removes metadata. Same input, same bytes.
-"""
+"""Charts that are no lines: the heat map of correlations, and accuracy against speed."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from influence.report.inks import GROUP_INKS, INK, LINE, MUTED, SERIES_INKS
-from influence.report.paper import export
-from influence.report.text import plain
+from influence.report.drawing import GROUP_INKS, INK, LINE, MUTED, SERIES_INKS, drawing_of
+from influence.report.format import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_THEME = {
-    INK: "currentColor",
-    LINE: "var(--line)",
-    MUTED: "var(--muted)",
-    **{ink: f"var(--{group})" for group, ink in GROUP_INKS.items()},
-    **{ink: f"var(--s{number})" for number, ink in enumerate(SERIES_INKS, 1)},
-}
 #: R = −1 and R = +1; 0 is the page itself, so the scale holds in both themes.
 _NEGATIVE, _POSITIVE = (0xB3, 0x58, 0x06), (0x21, 0x66, 0xAC)
 _NOT_DEFINED = (0x80, 0x80, 0x80, 0x60)
-
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "axes.formatter.use_mathtext": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "hatch.linewidth": 0.6,
-}
-_SVG = "http://www.w3.org/2000/svg"
-_HREF = "{http://www.w3.org/1999/xlink}href"
 _LABEL_CHARACTERS = 17
 _IDS_UP_TO = 28
 _HATCH_UP_TO = 200
@@ -89,75 +53,6 @@ def heat_map(
         _labels(axes, tasks, groups, ids)
         _colour_bar(drawing.figure)
     return drawing.inline(f"Heat map of Pearson R between {n} queries", description)
-
-
-@dataclass
-class Drawing:
-    """A figure while matplotlib draws it, then its SVG text."""
-
-    name: str
-    figure: Figure
-    svg: str = ""
-
-    def inline(
-        self,
-        title: str,
-        description: str,
-        labels: Mapping[str, str] = MappingProxyType({}),
-        queries: Mapping[str, str] = MappingProxyType({}),
-    ) -> Markup:
-        """The figure as an `<svg>` element for a page: themed, without styles, metadata or colliding ids.
-
-        `labels` maps the gid of what belongs to a group of queries to its label, `queries` the gid of what belongs
-        to one query to its id, which is shown where the pointer is.
-        """
-        root = ET.fromstring(self.svg)
-        for parent in list(root.iter()):
-            for child in list(parent):
-                if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
-                    parent.remove(child)
-        _join_marks(root)
-        for element in list(root.iter()):
-            label, query = (of.get(element.get("id", "")) for of in (labels, queries))
-            _restyle(element, self.name)
-            if label is not None:
-                element.set("data-label", plain(label, 1000))
-            if query is not None:
-                element.set("data-query", plain(query, 1000))
-                tip = ET.Element(f"{{{_SVG}}}title")
-                tip.text = plain(query, 1000)
-                element.insert(0, tip)
-        _ungroup(root)
-        del root.attrib["version"]
-        for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-            node = ET.Element(f"{{{_SVG}}}{tag}", id=f"{self.name}-{tag}")
-            node.text = plain(text, 1000)
-            root.insert(place, node)
-        root.set("role", "img")
-        root.set("aria-labelledby", f"{self.name}-title {self.name}-desc")
-        ET.register_namespace("", _SVG)
-        ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-        return Markup(ET.tostring(root, encoding="unicode"))  # escaped by ElementTree
-
-
-@contextmanager
-def drawing_of(name: str, width: float, height: float) -> Iterator[Drawing]:
-    """A figure of this size in inches, drawn with our settings whatever the user's are; `svg` is there after."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_SETTINGS, "svg.hashsalt": name})
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser picks the font, not we
-        drawing = Drawing(name, Figure(figsize=(width, height)))
-        FigureCanvasSVG(drawing.figure)
-        yield drawing
-        stream = io.StringIO()
-        drawing.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-        drawing.svg = stream.getvalue()
-        export(drawing.figure, name)
 
 
 def colours(r: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
@@ -241,55 +136,93 @@ def _colour_bar(figure: Figure) -> None:
     bar.set_title("R", fontsize=9, pad=6)
 
 
-def _join_marks(root: ET.Element) -> None:
-    """Markers of a line as one path instead of an element each."""
-    paths = {element.get("id"): element.get("d", "") for element in root.iter(f"{{{_SVG}}}path")}
-    for group in list(root.iter(f"{{{_SVG}}}g")):
-        marks = [child for child in group if child.tag == f"{{{_SVG}}}use"]
-        if len(marks) < 2 or len({(mark.get(_HREF), mark.get("style")) for mark in marks}) > 1:
-            continue
-        shape = paths[marks[0].get(_HREF, "")[1:]]
-        moved = (_moved(shape, float(mark.get("x", 0)), float(mark.get("y", 0))) for mark in marks)
-        for mark in marks:
-            group.remove(mark)
-        ET.SubElement(group, f"{{{_SVG}}}path", d=" ".join(moved), style=marks[0].get("style", ""))
+_MARKERS = ("o", "s", "^", "D")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_LABEL_PIXELS = 30
 
 
-def _moved(path: str, x: float, y: float) -> str:
-    """Path data, all of it absolute, moved; a tenth of a pixel of 1/72 inch is fine enough."""
-    numbers = re.split(r"(-?[\d.]+(?:e-?\d+)?)", path)
-    for place in range(1, len(numbers), 2):
-        numbers[place] = f"{float(numbers[place]) + (x if place % 4 == 1 else y):.1f}"
-    return " ".join("".join(numbers).split())
+@dataclass(frozen=True)
+class Curve:
+    """Stages of one run or method in the order of removal; `[S]` arrays, bars from low to high.
+
+    Attributes:
+        notes: Printed at the points, as far as there is room: removed tokens.
+    """
+
+    label: str
+    speed: npt.NDArray[np.float64]
+    speed_low: npt.NDArray[np.float64]
+    speed_high: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+    accuracy_low: npt.NDArray[np.float64]
+    accuracy_high: npt.NDArray[np.float64]
+    notes: tuple[str, ...]
 
 
-def _ungroup(parent: ET.Element) -> None:
-    """Put the children of groups that say nothing (an id at most, which nothing refers to) in their place."""
-    children = list(parent)
-    for child in children:
-        _ungroup(child)
-    kept: list[ET.Element] = []
-    for child in children:
-        empty = child.tag == f"{{{_SVG}}}g" and not set(child.attrib) - {"id"}
-        kept += list(child) if empty else [child]
-    parent[:] = kept
+def trade_off(name: str, title: str, curves: Sequence[Curve], speed: str) -> Markup:
+    """The plot as one `<svg>`: exact match upwards, speed to the right, a line a curve, 95 % bars.
+
+    Args:
+        name: Makes the ids of this figure unique.
+        speed: What the speed is: relative, or examples a second.
+    """
+    with drawing_of(name, 4.7, 3.3) as drawing:
+        plot = drawing.figure.add_axes((0.11, 0.15, 0.87, 0.75))
+        for number, curve in enumerate(curves):
+            _draw(plot, curve, number)
+        plot.set_ylim(-0.04, 1.06)
+        right = max(float(np.nanmax(curve.speed_high)) for curve in curves)
+        plot.set_xlim(0, 1.08 * right)
+        plot.set_xlabel(speed, labelpad=3)
+        plot.set_title("exact match of the answer", loc="left", fontsize=8, pad=6, x=-0.1)
+        plot.grid(color=LINE, linewidth=0.6)
+        plot.set_axisbelow(True)
+        plot.tick_params(left=False, bottom=False)
+        for side in ("top", "right"):
+            plot.spines[side].set_visible(False)
+        legend = plot.legend(fontsize=8, frameon=False, loc="best", labelcolor=INK)
+        legend.set_zorder(1)
+        _notes(plot, curves)
+    said = "; ".join(
+        f"{plain(curve.label, 60)}: from accuracy {curve.accuracy[0]:.2f} at speed {curve.speed[0]:.3g} "
+        f"to {curve.accuracy[-1]:.2f} at {curve.speed[-1]:.3g}"
+        for curve in curves
+    )
+    return drawing.inline(title, f"Exact match of the answer against {speed}. {said}.")
 
 
-def _restyle(element: ET.Element, name: str) -> None:
-    style = element.attrib.pop("style", "")
-    for declaration in filter(None, (part.strip() for part in style.split(";"))):
-        key, _, value = (part.strip() for part in declaration.partition(":"))
-        if key == "font":
-            size = re.search(r"([\d.]+)px", value)
-            element.set("font-size", size[1] if size else "8")
-        else:
-            element.set(key, value)
-    for key, value in list(element.attrib.items()):
-        if key == "id":
-            element.set(key, f"{name}-{value}")
-        elif value.startswith("#") and key.endswith("href"):
-            element.set(key, f"#{name}-{value[1:]}")
-        elif "url(#" in value:
-            element.set(key, value.replace("url(#", f"url(#{name}-"))
-        else:
-            element.set(key, _THEME.get(value, value))
+def _draw(plot: Any, curve: Curve, number: int) -> None:
+    colour, marker = SERIES_INKS[number % 4], _MARKERS[number % 4]
+    bars = [
+        [curve.speed - curve.speed_low, curve.speed_high - curve.speed],
+        [curve.accuracy - curve.accuracy_low, curve.accuracy_high - curve.accuracy],
+    ]
+    xerr, yerr = (np.nan_to_num(np.clip(np.stack(bar), 0, None)) for bar in bars)
+    plot.errorbar(
+        curve.speed,
+        curve.accuracy,
+        xerr=xerr,
+        yerr=yerr,
+        color=colour,
+        marker=marker,
+        markersize=4 if len(curve.speed) > 1 else 6,
+        linestyle=_DASHES[number % 4],
+        linewidth=1.3,
+        elinewidth=0.8,
+        label=plain(curve.label, 40),
+    )
+
+
+def _notes(plot: Any, curves: Sequence[Curve]) -> None:
+    """Notes at the points of lines, those left out that would stand on another: ends first, then from the left."""
+    taken: list[tuple[float, float]] = []
+    for curve in (one for one in curves if len(one.notes) > 1):
+        last = len(curve.notes) - 1
+        for place in sorted(range(last + 1), key=lambda place: (place not in (0, last), place)):
+            x, y = (float(value) for value in (curve.speed[place], curve.accuracy[place]))
+            at = tuple(float(value) for value in plot.transData.transform((x, y)))
+            if any(abs(at[0] - a) < _LABEL_PIXELS and abs(at[1] - b) < _LABEL_PIXELS / 2 for a, b in taken):
+                continue
+            taken.append((at[0], at[1]))
+            where = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7.5, "color": INK}
+            plot.annotate(plain(curve.notes[place], 12), (x, y), **where)

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from influence.analysis.distillation import (
@@ -26,14 +25,13 @@ from influence.analysis.distillation import (
 )
 from influence.distill.names import DISTILLED, SYSTEM_1, SYSTEM_2
 from influence.files import whole_file
-from influence.report.distillation_examples import CHARACTERS, MOST_SAMPLES, OF_EACH, examples
 from influence.report.distillation_figures import cost_figure, funnel_figure, wording_figure
-from influence.report.paper import exporting
-from influence.report.templating import render
-from influence.report.text import clip, count
+from influence.report.drawing import exporting
+from influence.report.examples import CHARACTERS, MOST_SAMPLES, OF_EACH, examples
+from influence.report.figures import Place, Section
+from influence.report.format import count, fixed, interval, interval_of
+from influence.report.page import render, write_page
 from influence.store.artefact import open_complete, write_json
-
-PROVENANCE_CHARACTERS = 100_000
 
 KIND = "distillation"
 _WHAT = {
@@ -94,11 +92,8 @@ def distillation_page(folder: Path, out: Path, *, figures: Path | None = None) -
     """
     manifest = open_complete(folder, KIND)
     with exporting(figures):
-        values = _values(folder, manifest)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as part:
-        part.write_bytes(render("distillation.html", **values).encode("utf-8"))
-    return out
+        values = _values(folder)
+    return write_page(out, render("distillation.html", manifest, **values).encode("utf-8"))
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -118,7 +113,7 @@ def _tables(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _values(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _values(folder: Path) -> dict[str, Any]:
     answers, summary = read_answers(folder), _summary(folder)
     tables = _tables(answers)
     config, models = summary["config"], tables["models"]
@@ -126,6 +121,7 @@ def _values(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     fates = examples(folder)
     return {
         "title": folder.resolve().name,
+        "kind": "distillation",
         "task": config["task"]["name"],
         "system": config["system"],
         "way": config["tune"]["way"],
@@ -135,25 +131,66 @@ def _values(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "settings": sorted(
             (key, "–" if value is None else str(value)) for key, value in config["tune"].items()
         ),
-        "funnel": funnel_figure(summary["filter"]),
         "dropped": [(reason, count(number)) for reason, number in summary["filter"]["dropped_for"].items()],
-        "cost": cost_figure(models),
         "models": _models(models, tables.get("differences")),
         "no_control": sorted(summary["no_control"].items()),
-        "wordings": wording_figure(tables.get("wordings", pd.DataFrame())),
         "sensitivity": _sensitivity(tables.get("sensitivity")),
         "judges": _judges(tables.get("judges")),
         "fates": fates,
         "left_out": _left_out(fates),
-        "provenance": clip(json.dumps(manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
+        "sections": _sections(summary, tables),
     }
+
+
+def _sections(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Section]:
+    worded = wording_figure(tables.get("wordings", pd.DataFrame()))
+    return [
+        Section(
+            "filter",
+            "Filter",
+            "How much of what System 2 said was learned from?",
+            (Place(funnel_figure(summary["filter"])),),
+        ),
+        Section(
+            "cost",
+            "Accuracy and tokens",
+            "What is gained, what does it cost, and what do the controls say?",
+            (Place(cost_figure(tables["models"])),),
+        ),
+        *(
+            [
+                Section(
+                    "wordings",
+                    "Wordings",
+                    "How much does the wording of the prompt alone change?",
+                    (Place(worded),),
+                )
+            ]
+            if worded is not None
+            else []
+        ),
+        *(
+            [
+                Section(
+                    "judges",
+                    "Judges",
+                    "Does a judge agree with people, and with itself when the two responses change places?",
+                )
+            ]
+            if "judges" in tables
+            else []
+        ),
+        Section(
+            "examples", "Examples", "What was kept, what was dropped, and what System 2 wrote on the way."
+        ),
+    ]
 
 
 def _tiles(models: pd.DataFrame, summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The numbers that open the page: a name, a value, a note."""
     rows = models.set_index("model").to_dict("index")
     tiles = [
-        (f"Accuracy, {name}", f"{rows[name]['accuracy']:.3f}", _interval(rows[name], "accuracy", 3))
+        (f"Accuracy, {name}", f"{rows[name]['accuracy']:.3f}", interval_of(rows[name], "accuracy", 3))
         for name in (SYSTEM_1, SYSTEM_2, DISTILLED)
     ]
     less = rows[SYSTEM_2]["tokens"] / max(rows[DISTILLED]["tokens"], 1e-9)
@@ -167,10 +204,6 @@ def _tiles(models: pd.DataFrame, summary: Mapping[str, Any]) -> list[tuple[str, 
     )
     tiles.append(("Inputs kept", f"{sums['kept'] / sums['items']:.1%}", f"{count(sums['kept'])}{known}"))
     return tiles
-
-
-def _interval(row: Mapping[Any, Any], name: str, digits: int) -> str:
-    return f"{row[f'{name}_low']:.{digits}f} to {row[f'{name}_high']:.{digits}f}"
 
 
 def _card(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -202,16 +235,14 @@ def _models(models: pd.DataFrame, minus: pd.DataFrame | None) -> list[dict[str, 
                 "model": name,
                 "what": _WHAT.get(name, ""),
                 "accuracy": f"{row['accuracy']:.3f}",
-                "interval": _interval(row, "accuracy", 3),
+                "interval": interval_of(row, "accuracy", 3),
                 "right": f"{count(int(row['right']))}/{count(int(row['n']))}",
                 "unread": count(int(row["unread"])),
                 "tokens": f"{row['tokens']:,.1f}",
-                "difference": "–"
-                if difference is None
-                else f"{difference['difference']:+.3f}".replace("-", "−"),
+                "difference": fixed(None if difference is None else difference["difference"], 3, "+"),
                 "difference_interval": ""
                 if difference is None
-                else f"{difference['low']:+.3f} to {difference['high']:+.3f}".replace("-", "−"),
+                else interval(difference["low"], difference["high"], 3, "+"),
             }
         )
     return shown
@@ -235,8 +266,8 @@ def _judges(table: pd.DataFrame | None) -> list[dict[str, str]]:
             "model": str(row["model"]),
             "pairs_are": str(row["pairs_are"]),
             "n": count(int(row["n"])),
-            "agreement": f"{row['agreement']:.3f}" if np.isfinite(row["agreement"]) else "–",
-            "agreement_interval": _interval(row, "agreement", 3),
+            "agreement": fixed(row["agreement"], 3),
+            "agreement_interval": interval_of(row, "agreement", 3),
             "inconsistent": f"{row['inconsistent']:.1%}",
             "inconsistent_interval": f"{row['inconsistent_low']:.1%} to {row['inconsistent_high']:.1%}",
             "unread": f"{row['unread']:.1%}",

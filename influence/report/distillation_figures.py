@@ -10,11 +10,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.distill.names import CONTEXT, DISTILLED, ONE_SAMPLE, STEPWISE, SYSTEM_1, SYSTEM_2
-from influence.report.charts import drawing_of
+from influence.report.drawing import INK, LINE, MUTED, SERIES_INKS, drawing_of
 from influence.report.figures import Figure, Panel
-from influence.report.inks import INK, LINE, MUTED, SERIES_INKS
-from influence.report.lines import Axes, Series, line_chart
-from influence.report.text import count, plain
+from influence.report.format import count, plain
+from influence.report.line_charts import Axes, Series, line_chart
 
 #: The method's own; controls are muted and hollow. The same inks as lines of the two systems have.
 _INKS = {

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from influence.report.text import count
+from influence.report.format import count
 from influence.types import Query
 
 
@@ -65,6 +65,50 @@ class Figure:
     table: pd.DataFrame
     choices: tuple[Choice, ...] = ()
     of: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a run says to the question of a section, in a line, with a thumbnail of the figure that shows it.
+
+    `key` are the labels of its lines, in their colours.
+    """
+
+    question: str
+    answer: str
+    thumbnail: Markup
+    key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a section has a figure: its heading and a line before it, or what to say where there is none."""
+
+    figure: Figure | None
+    heading: str = ""
+    lead: str = ""
+    absent: str = ""
+    narrow: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page.
+
+    Attributes:
+        key: Its anchor, and the name of its view.
+        question: Asked under the title.
+        places: Its figures.
+        findings: What the overview says of it.
+        left_out: What a reader could look for here and does not find; empty if nothing.
+    """
+
+    key: str
+    title: str
+    question: str = ""
+    places: tuple[Place, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    left_out: str = ""
 
 
 def sizes(queries: Sequence[Query]) -> str:

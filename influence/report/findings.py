@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,42 +12,24 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.analysis.correlation import task_order
-from influence.report.charts import colours, drawing_of
-from influence.report.figures import Figure
-from influence.report.inks import GROUP_INKS, INK, LINE, MUTED
-from influence.report.overview import Correlations
-from influence.report.text import count, plain, signed
+from influence.report.charts import colours
+from influence.report.correlations import Correlations
+from influence.report.drawing import GROUP_INKS, INK, LINE, MUTED, drawing_of
+from influence.report.figures import Figure, Finding
+from influence.report.format import count, percent, plain, signed
+from influence.report.line_charts import FEW
 from influence.store.scores import Scores
 
 _SIZE = (1.75, 1.0)
 _SMALL = "Small form of the figure."
 _AT_PERCENT = 1.0
 _AT_K = 50
+#: Documents below which the first 1 % of them says nothing.
+FEW_DOCUMENTS = 100
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A question, what this run says to it, the view that shows how, and its thumbnail."""
-
-    view: str
-    question: str
-    answer: str
-    thumbnail: Markup
-
-
-def findings(scores: Scores, static: Mapping[str, Any]) -> list[Finding]:
-    """One for each figure that the report has."""
-    made: list[Finding | None] = [_correlation(scores, static["correlation"])]
-    for name, make in _MAKERS.items():
-        figure = static[name]
-        made.append(make(figure) if isinstance(figure, Figure) and figure.panels else None)
-    pair = static["pair"]
-    if pair is not None and pair.figures[0].panels:
-        made.append(_pair(pair.figures[0], pair.a, pair.b))
-    return [finding for finding in made if finding is not None]
-
-
-def _correlation(scores: Scores, correlation: Correlations) -> Finding | None:
+def correlation_finding(scores: Scores, correlation: Correlations) -> Finding | None:
+    """Whether queries of one task draw on the same documents more than others do."""
     if correlation.figure is None:
         return None
     n = len(scores.queries)
@@ -65,9 +46,9 @@ def _correlation(scores: Scores, correlation: Correlations) -> Finding | None:
                 axes.axhline(place, color=INK, linewidth=0.6)
                 axes.axvline(place, color=INK, linewidth=0.6)
         axes.set(xticks=[], yticks=[], xlim=(0, n), ylim=(n, 0))
-    answer = f"Mean R {correlation.within} between queries of one task, {correlation.between} between tasks."
+    answer = correlation.contrast.sentence
     question = "Do queries of one kind draw on the same documents?"
-    return Finding("correlation", question, answer, drawing.inline("Correlation", _SMALL))
+    return Finding(question, answer, drawing.inline("Correlation", _SMALL))
 
 
 def _lines(name: str, title: str, table: pd.DataFrame, x: str, y: str, **scales: str) -> Markup:
@@ -89,18 +70,28 @@ def _bare(axes: Any) -> None:
         axes.spines[side].set_color(LINE)
 
 
-def _cumulative(figure: Figure) -> Finding | None:
+def cumulative_finding(figure: Figure | None, documents: int) -> Finding | None:
+    """How much the first documents hold."""
+    if figure is None or not figure.panels:
+        return None
     table = figure.table
     table = table[(table["queries"] == "all") & (table["side"] == "positive") & (table["unit"] == "percent")]
     at = table[table["at"] == _AT_PERCENT]
     if at.empty:
         return None
-    answer = f"The top {_AT_PERCENT:g} % of the positive documents hold {_each(at, 'share_mean', _percent)} of the sum."
+    if documents < FEW_DOCUMENTS:
+        answer = f"Too few documents to say: n = {count(documents)}, and the top 1 % takes {FEW_DOCUMENTS}."
+    else:
+        held = _each(at, "share_mean", percent)
+        answer = f"The top {_AT_PERCENT:g} % of the positive documents hold {held} of the sum."
     thumbnail = _lines("curves", "Share of influence", table, "at", "share_mean", xscale="log")
-    return Finding("curves", "How concentrated is influence?", answer, thumbnail)
+    return Finding("How concentrated is influence?", answer, thumbnail, _labels(table))
 
 
-def _curves(figure: Figure) -> Finding | None:
+def curves_finding(figure: Figure | None) -> Finding | None:
+    """How fast the score falls with rank."""
+    if figure is None or not figure.panels:
+        return None
     laws = figure.table.drop_duplicates("query").groupby("group", sort=False)["slope"].mean()
     laws = laws[np.isfinite(laws)]
     if laws.empty:
@@ -108,21 +99,34 @@ def _curves(figure: Figure) -> Finding | None:
     table = figure.table.drop_duplicates(["label", "rank"])
     table = table.assign(label=table["group"], median=table["median"].where(table["median"] > 0))
     first = table.drop_duplicates(["label", "rank"])
-    each = pd.DataFrame({"label": laws.index, "slope": laws.to_numpy()})
-    answer = f"Score ∝ rank^α with a mean α of {_each(each, 'slope', signed)}."
+    sizes = figure.table.drop_duplicates("query").groupby("group", sort=False)["query"].count()
+    each = pd.DataFrame({"label": laws.index, "slope": laws.to_numpy(), "n": sizes[laws.index].to_numpy()})
+    bent = figure.table.drop_duplicates("label")["bends"]
+    answer = f"Score ∝ rank^α with a mean α of {_each(each, 'slope', signed)}." + (
+        f" But the curve bends in {count(int(bent.sum()))} of {count(len(bent))} tasks: no power law there."
+        if bent.any()
+        else ""
+    )
     scales = {"xscale": "log", "yscale": "log"}
     thumbnail = _lines("slopes", "Score against rank", first, "rank", "median", **scales)
-    return Finding("curves", "How fast does it fall with rank?", answer, thumbnail)
+    return Finding("How fast does it fall with rank?", answer, thumbnail, _labels(table))
 
 
-def _sources(figure: Figure) -> Finding | None:
+def sources_finding(figure: Figure | None) -> Finding | None:
+    """Which sources the top documents come from."""
+    if figure is None or not figure.panels:
+        return None
     table = figure.table[figure.table["end"] == "top"]
     k = max((k for k in table["k"] if k <= _AT_K), default=1)
     own = table[table["k"] == k]
     best = own.loc[own.groupby("label", sort=False)["multiplier"].idxmax()]
     told = [
-        f"{plain(str(label), 30)}: {plain(str(source), 30)} {times:.1f}×"
-        for label, source, times in zip(best["label"], best["source"], best["multiplier"], strict=True)
+        f"{plain(str(label), 30)}: {plain(str(source), 30)} {times:.1f}× (n = {count(int(n))})"
+        if n >= FEW
+        else f"{plain(str(label), 30)}: too few queries (n = {n})"
+        for label, source, times, n in zip(
+            best["label"], best["source"], best["multiplier"], best["n"], strict=True
+        )
     ]
     answer = f"Most above its share of the corpus in the top {count(int(k))}, {'; '.join(told)}."
     names, labels = list(dict.fromkeys(own["source"]))[:8], list(dict.fromkeys(own["label"]))
@@ -136,10 +140,13 @@ def _sources(figure: Figure) -> Finding | None:
         axes.axhline(0, color=MUTED, linewidth=0.8)
         _bare(axes)
     svg = drawing.inline("Multipliers of the sources", _SMALL)
-    return Finding("sources", "Where do the top documents come from?", answer, svg)
+    return Finding("Where do the top documents come from?", answer, svg, _labels(own))
 
 
-def _answers(figure: Figure) -> Finding | None:
+def answers_finding(figure: Figure | None) -> Finding | None:
+    """How often the answer stands in the top documents."""
+    if figure is None or not figure.panels:
+        return None
     table = figure.table[figure.table["method"] == figure.table["method"].iloc[0]]
     last = table.drop_duplicates("label", keep="last")
     told = [
@@ -151,10 +158,13 @@ def _answers(figure: Figure) -> Finding | None:
     )
     scales = {"xscale": "log"}
     thumbnail = _lines("answers", "Share of queries answered", table, "k", "share", **scales)
-    return Finding("answers", "Does the answer stand in the top documents?", answer, thumbnail)
+    return Finding("Does the answer stand in the top documents?", answer, thumbnail, _labels(table))
 
 
-def _pair(figure: Figure, a: str, b: str) -> Finding:
+def pair_finding(figure: Figure, a: str, b: str) -> Finding | None:
+    """Whether two runs draw on the same documents."""
+    if not figure.panels:
+        return None
     table = figure.table
     answer = f"Mean R {signed(float(table['r'].mean()))} over {count(len(table))} prompts."
     with drawing_of("thumbnail-pair", *_SIZE) as drawing:
@@ -164,22 +174,18 @@ def _pair(figure: Figure, a: str, b: str) -> Finding:
         axes.bar((edges[1:] + edges[:-1]) / 2, heights, 0.9 * (edges[1] - edges[0]), color=INK, linewidth=0)
         _bare(axes)
     svg = drawing.inline("R between the two runs", _SMALL)
-    return Finding("pair", f"Do {plain(a, 40)} and {plain(b, 40)} draw on the same documents?", answer, svg)
-
-
-_MAKERS: Mapping[str, Callable[[Figure], Finding | None]] = {
-    "cumulative": _cumulative,
-    "curves": _curves,
-    "source_curves": _sources,
-    "answers": _answers,
-}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return Finding(f"Do {plain(a, 40)} and {plain(b, 40)} draw on the same documents?", answer, svg)
 
 
 def _each(table: pd.DataFrame, value: str, said: Callable[[float], str]) -> str:
-    """`12 % (reasoning), 15 % (factual)`."""
-    pairs = zip(table["label"], table[value], strict=True)
-    return ", ".join(f"{said(float(number))} ({plain(str(label), 30)})" for label, number in pairs)
+    """`12 % (reasoning, n = 40)`; of a label with fewer than `FEW` queries only that they are too few."""
+    parts = []
+    for label, number, n in zip(table["label"], table[value], table["n"], strict=True):
+        name = plain(str(label), 30)
+        few = f"too few {name} queries (n = {n})"
+        parts.append(few if n < FEW else f"{said(float(number))} ({name}, n = {count(int(n))})")
+    return ", ".join(parts)
+
+
+def _labels(table: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(str(label) for label in dict.fromkeys(table["label"]))

@@ -15,7 +15,10 @@ import pandas as pd
 
 from influence.analysis.internalization import Evaluation, pooled_rows, position_rows, stage_rows
 from influence.files import whole_file
-from influence.report.generations import generations
+from influence.report.drawing import exporting
+from influence.report.examples import generations
+from influence.report.figures import Place, Section
+from influence.report.format import count, fixed, interval_of
 from influence.report.internalization_figures import (
     accuracy_figure,
     pooled_figure,
@@ -23,12 +26,8 @@ from influence.report.internalization_figures import (
     trade_off_figure,
     training_figure,
 )
-from influence.report.paper import exporting
-from influence.report.templating import render
-from influence.report.text import clip, count
+from influence.report.page import render, write_page
 from influence.store.artefact import write_json
-
-PROVENANCE_CHARACTERS = 100_000
 
 #: Settings that the table of settings leaves out, for they say nothing but what the card says already.
 _CARD = ("mode", "model", "seed", "side", "keep_positions", "by_step")
@@ -48,10 +47,8 @@ def internalization_page(
     """
     with exporting(figures):
         values = _values(evaluation, others)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as part:
-        part.write_bytes(render("internalization.html", **values).encode("utf-8"))
-    return out
+    made = {"evaluation": evaluation.manifest, "last stage": evaluation.stages[-1].about}
+    return write_page(out, render("internalization.html", made, **values).encode("utf-8"))
 
 
 def write_results(evaluation: Evaluation, others: Sequence[Evaluation] = ()) -> Path:
@@ -82,6 +79,7 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
     config = evaluation.manifest["config"]
     return {
         "title": evaluation.run.resolve().name,
+        "kind": "internalisation",
         "mode": about["mode"],
         "model": str(about["model"]),
         "task": _task(config),
@@ -95,19 +93,52 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
         "compared": _table(compared[compared["method"] != evaluation.method]),
         "relative": bool(rows["relative_speed"].notna().any()),
         "timed": int(rows["timed"].max()),
-        "accuracy": accuracy_figure(rows, _unit(about)),
-        "training": training_figure(_metrics(evaluation)),
-        "positions": position_figure(position_rows([evaluation]), rows, _unit(about)),
-        "trade_off": trade_off_figure(rows, compared),
-        "pooled": pooled_figure(pd.concat([rows, same]), _unit(about)) if len(same) else None,
         "same": _table(same),
         "generations": generations(evaluation.stages),
+        "sections": _sections(evaluation, rows, compared, same),
         "left_out": _left_out(evaluation, rows),
-        "provenance": clip(
-            json.dumps({"evaluation": evaluation.manifest, "last stage": about}, indent=2, sort_keys=True),
-            PROVENANCE_CHARACTERS,
-        ),
     }
+
+
+def _sections(
+    evaluation: Evaluation, rows: pd.DataFrame, compared: pd.DataFrame, same: pd.DataFrame
+) -> list[Section]:
+    unit = _unit(evaluation.stages[-1].about)
+    speed = trade_off_figure(rows, compared)
+    trained = training_figure(_metrics(evaluation))
+    by_position = position_figure(position_rows([evaluation]), rows, unit)
+    sections = [
+        Section(
+            "stages",
+            "Stages",
+            "How much of the chain can go before the answer does?",
+            (Place(accuracy_figure(rows, unit)),),
+        ),
+        Section(
+            "trade-off",
+            "Accuracy and speed",
+            "A partly internalised model is faster than explicit reasoning and may be better than none."
+            if speed is not None
+            else "",
+            (Place(speed, absent="No speed was measured."),),
+        ),
+        Section(
+            "positions",
+            "Positions of the answer",
+            "Which tokens of the answer are lost first?",
+            (Place(by_position),),
+        ),
+    ]
+    if len(same):
+        pooled = Place(pooled_figure(pd.concat([rows, same]), unit))
+        sections.append(Section("runs", "Several runs", "Does another seed do the same?", (pooled,)))
+    absent = "The run has no metrics.jsonl: there is no curve of its training."
+    sections.append(Section("training", "Training", "", (Place(trained, absent=absent),)))
+    told = (
+        "The first right and the first wrong ones of some stages. Underlined: a word of the answer that is not in its "
+        "place."
+    )
+    return [*sections, Section("generations", "Generations", told)]
 
 
 def _unit(about: Mapping[str, Any]) -> str:
@@ -129,7 +160,7 @@ def _tiles(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
             f"{count(int(last['removed']))} of {count(int(about['total']))}",
             f"{_unit(about)} of the longest chain",
         ),
-        ("Exact match, last stage", f"{last['accuracy']:.3f}", _interval(last, "accuracy", 3)),
+        ("Exact match, last stage", f"{last['accuracy']:.3f}", interval_of(last, "accuracy", 3)),
         (
             "Generated tokens",
             f"{last['generated_tokens']:.1f}",
@@ -137,23 +168,19 @@ def _tiles(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
         ),
     ]
     if len(rows) > 1:
-        note = f"{count(int(first['removed']))} removed; {_interval(first, 'accuracy', 3)}"
+        note = f"{count(int(first['removed']))} removed; {interval_of(first, 'accuracy', 3)}"
         tiles.insert(1, ("Exact match, first stage", f"{first['accuracy']:.3f}", note))
     if np.isfinite(last["relative_speed"]):
         tiles.append(
             (
                 "Speed, last stage",
                 f"{last['relative_speed']:.2f}×",
-                f"times no CoT; {_interval(last, 'relative_speed', 2)}",
+                f"times no CoT; {interval_of(last, 'relative_speed', 2)}",
             )
         )
     elif np.isfinite(last["examples_per_second"]):
         tiles.append(("Speed, last stage", f"{last['examples_per_second']:.1f}", "examples a second"))
     return tiles
-
-
-def _interval(row: Any, name: str, digits: int) -> str:
-    return f"{row[f'{name}_low']:.{digits}f} to {row[f'{name}_high']:.{digits}f}"
 
 
 def _card(about: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -188,9 +215,8 @@ def _table(rows: pd.DataFrame) -> list[dict[str, str]]:
             ("examples_per_second", 1),
             ("relative_speed", 2),
         ):
-            known = np.isfinite(row[name])
-            one[name] = f"{row[name]:.{digits}f}" if known else "–"
-            one[f"{name}_interval"] = _interval(row, str(name), digits) if known else ""
+            one[name] = fixed(row[name], digits)
+            one[f"{name}_interval"] = interval_of(row, name, digits) if np.isfinite(row[name]) else ""
         shown.append(one)
     return shown
 

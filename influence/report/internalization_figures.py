@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from influence.analysis.internalization import pooled_rows
+from influence.report.charts import Curve, trade_off
+from influence.report.examples import spread
 from influence.report.figures import Figure, Matrix, Panel
-from influence.report.generations import spread
-from influence.report.lines import Axes, Series, line_chart
-from influence.report.text import count
-from influence.report.trade_off import Curve, trade_off
+from influence.report.format import count, share_cell
+from influence.report.line_charts import Axes, Series, line_chart
 
 #: Points of a curve, rows and columns of the table of positions: more are thinned out or left out.
 MOST_POINTS, MOST_ROWS, MOST_POSITIONS = 400, 100, 32
@@ -106,7 +106,7 @@ def position_figure(positions: pd.DataFrame, rows: pd.DataFrame, unit: str) -> F
     cells = positions.set_index(["stage", "position"])["accuracy"]
     removed = rows.set_index("stage")["removed"]
     lines = tuple(
-        (count(int(removed[stage])), "", tuple(_cell(cells.get((stage, column))) for column in columns))
+        (count(int(removed[stage])), "", tuple(share_cell(cells.get((stage, column))) for column in columns))
         for stage in stages
     )
     matrix = Matrix(f"removed {unit}", tuple(map(str, columns)), lines, beside="")
@@ -125,13 +125,6 @@ def position_figure(positions: pd.DataFrame, rows: pd.DataFrame, unit: str) -> F
     return Figure(
         "positions", (Panel("Accuracy of each token of the answer", matrix=matrix),), caption, positions
     )
-
-
-def _cell(value: float | None) -> tuple[str, str]:
-    if value is None or np.isnan(value):
-        return "–", ""
-    level = round(10 * value)
-    return f"{value:.2f}", f"p{level}" if level else ""
 
 
 def trade_off_figure(rows: pd.DataFrame, compared: pd.DataFrame) -> Figure | None:

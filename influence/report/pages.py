@@ -1,7 +1,7 @@
 """Render a score store as one self-contained HTML file: no request, a strict content security policy.
 
 Every text of a run is untrusted: jinja escapes it in the static part, `textContent` in the interactive one, and
-characters that would not show are named (`report.text`). Only what is made here enters the page unescaped: the style
+characters that would not show are named (`report.format`). Only what is made here enters the page unescaped: the style
 sheet, the script, the blocks of data (base64) and the figures.
 """
 
@@ -12,23 +12,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from influence import __version__
 from influence.analysis.correlation import task_labels
 from influence.errors import InputError
-from influence.files import whole_file
-from influence.report import program
-from influence.report.blocks import encode, script_tags
-from influence.report.content import Content, content, prepare
-from influence.report.extent import Extent, cuts, extents
-from influence.report.facts import model_and_corpus, queries_by_group, run_card, tracked_layers, truncated
-from influence.report.overview import sources
-from influence.report.paper import exporting
+from influence.report.assemble import Content, Prepared, content, prepare
+from influence.report.drawing import exporting
+from influence.report.format import count, percent, signed, size
+from influence.report.page import encode, render, script, script_tags, style, write_page
 from influence.report.queries import query_views
+from influence.report.run_card import (
+    model_and_corpus,
+    queries_by_group,
+    run_card,
+    tracked_layers,
+    truncated,
+    verdict,
+    who_did_what,
+)
+from influence.report.size_budget import Extent, cuts, extents
+from influence.report.sources import sources
 from influence.report.stage_views import last_stage
-from influence.report.templating import render, sha256
-from influence.report.text import clip, count
 from influence.store.scores import Scores, open_scores
 from influence.store.stages import is_stages
 from influence.types import READING_UNITS, SIGN_STATEMENT, Reading
@@ -38,7 +43,6 @@ Format = Literal["html", "json"]
 
 #: A report larger than this is cut, and says what was cut.
 MAX_MB = 10.0
-PROVENANCE_CHARACTERS = 200_000
 #: Rows of all tables without scripts together, the head of a query counting as three, and the most for one query.
 STATIC_ROWS, STATIC_ROWS_OF_A_QUERY = 1_040, 10
 #: First documents of a query and ranking whose token values a report holds, if they were computed.
@@ -104,29 +108,21 @@ def write_report(
     if format == "json":
         made = content(scores, prepared, asked, texts, by)
         data = {"schema": 1, "version": __version__, "manifest": scores.manifest, **made.as_json()}
-        _write(out, json.dumps(data, sort_keys=True, allow_nan=False).encode("ascii"))
-        return out
+        return write_page(out, json.dumps(data, sort_keys=True, allow_nan=False).encode("ascii"))
     limit = int(max_mb * 1_000_000)
     for extent in extents(asked):
         made = content(scores, prepared, extent, texts, by)
         blocks = {key: encode(value) for key, value in made.blocks.items()}
-        page = _page(scores, prepared.static, made, blocks, settings, extent)
+        page = _page(scores, prepared, made, blocks, settings, extent)
         if len(page) <= limit:
             break
     else:
         raise InputError(
             f"A report of {run} does not fit into {max_mb:g} MB even when cut as far as it can be.",
-            have=", ".join(f"{name} {count(size)} bytes" for name, size in _parts(page, blocks)),
+            have=", ".join(f"{name} {count(n)} bytes" for name, n in _parts(page, blocks)),
             fix="Raise --max-mb, or use --texts none.",
         )
-    _write(out, page)
-    return out
-
-
-def _write(out: Path, data: bytes) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as part:
-        part.write_bytes(data)
+    return write_page(out, page)
 
 
 def _parts(page: bytes, blocks: Mapping[str, str]) -> list[tuple[str, int]]:
@@ -136,13 +132,9 @@ def _parts(page: bytes, blocks: Mapping[str, str]) -> list[tuple[str, int]]:
     for key, block in blocks.items():
         sizes[names.get(key[:2], "queries and lists")] += len(block)
     sizes["figures"] = sum(map(len, re.findall(rb"<svg .*?</svg>", page, re.DOTALL)))
-    sizes["script and style"] = len((program.style() + program.script()).encode())
+    sizes["script and style"] = len((style() + script()).encode())
     sizes["static page"] = len(page) - sum(sizes.values())
-    return sorted(((name, size) for name, size in sizes.items() if size), key=lambda part: -part[1])
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB"
+    return sorted(((name, n) for name, n in sizes.items() if n), key=lambda part: -part[1])
 
 
 def _check(texts: str, k: int, by: str, format: str) -> None:
@@ -158,7 +150,7 @@ def _check(texts: str, k: int, by: str, format: str) -> None:
 
 def _page(
     scores: Scores,
-    static: Mapping[str, Any],
+    prepared: Prepared,
     made: Content,
     blocks: Mapping[str, str],
     settings: _Settings,
@@ -166,15 +158,16 @@ def _page(
 ) -> bytes:
     from markupsafe import Markup
 
-    script = program.script()
     texts, by = settings.texts, settings.by
     model, corpus = model_and_corpus(scores)
+    views = prepared.views
     page = render(
         "report.html",
-        script=Markup(script),
-        script_hash=sha256(script),
+        scores.manifest,
+        title=prepared.title,
+        kind="influence report",
+        script=script(),
         blocks=Markup(script_tags(blocks)),
-        title=run_title(scores.folder),
         model=model,
         corpus=corpus,
         sign_statement=SIGN_STATEMENT,
@@ -192,14 +185,21 @@ def _page(
         layers=tracked_layers(scores),
         tasks=query_views(scores, made.found.table, extent.rows, by, show_texts=texts != "none"),
         sources=sources(scores, made.found.table, extent.k, by),
-        left_out=_left_out(scores, settings, extent, static),
-        provenance=clip(json.dumps(scores.manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
-        **static,
+        sections=views.sections,
+        part={section.key: section for section in views.sections},
+        findings=[(section.key, finding) for section in views.sections for finding in section.findings],
+        views=views,
+        shared=percent(prepared.shared),
+        contrast=signed(views.correlation.contrast.difference),
+        verdict=verdict(views.checks),
+        authors=who_did_what(scores),
+        has_bm25=prepared.lexical is not None,
+        left_out=_left_out(scores, settings, extent, prepared),
     )
     whole = page.encode("utf-8")
-    listed = ", ".join(f"{name} {_size(size)}" for name, size in _parts(whole, blocks) if size >= 500)
+    listed = ", ".join(f"{name} {size(n)}" for name, n in _parts(whole, blocks) if n >= 500)
     # No text of a run can hold the mark: its < would be escaped.
-    return whole.replace(SIZES.encode(), f"{_size(len(whole))}: {listed}".encode())
+    return whole.replace(SIZES.encode(), f"{size(len(whole))}: {listed}".encode())
 
 
 def run_title(folder: Path) -> str:
@@ -210,7 +210,7 @@ def run_title(folder: Path) -> str:
     return folder.name
 
 
-def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mapping[str, Any]) -> list[str]:
+def _left_out(scores: Scores, settings: _Settings, extent: Extent, prepared: Prepared) -> list[str]:
     """What a reader could expect here and does not find, and what was cut for size."""
     layers = tracked_layers(scores)
     n_truncated, limit = truncated(scores)
@@ -227,18 +227,8 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, static: Mappi
             f"{count(len(scores.documents) - scores.documents_scored)} documents that an index passed over and nobody "
             "scored. The bottom of a list is the lowest of those scored, not of the corpus."
         )
-    if static["significance"] is None:
-        items.append(
-            "Significance: R comes without a permutation of query labels and without an interval; "
-            "influence analyze correlation computes both."
-        )
-    absent = {"answers": "answers", "relations": "kinds of documents", "stages": "stages of training"}
-    items += [
-        f"Analysis of {what}: influence analyze {name} was not run for it."
-        for name, what in absent.items()
-        if static[name] is None
-    ]
-    if not static["has_tokens"]:
+    items += [section.left_out for section in prepared.views.sections if section.left_out]
+    if prepared.tokens is None:
         items.append("Which tokens of a document carry its score: influence tokens was not run for it.")
     elif settings.texts != "full":
         items.append(

@@ -10,8 +10,8 @@ import pandas as pd
 from influence.analysis.run import analyze
 from influence.analysis.stage_kinds import MEASURES
 from influence.report.figures import Choice, Figure, Matrix, Panel
-from influence.report.lines import Axes, Series, line_chart
-from influence.report.text import count, plain, signed
+from influence.report.format import count, plain, shade, signed
+from influence.report.line_charts import Axes, Series, line_chart
 from influence.store.formats.tables import read_tables
 from influence.store.stages import PROBES, StageRecord, is_stages, read_stages
 
@@ -238,8 +238,7 @@ def selves(table: pd.DataFrame) -> Figure:
         for measure in measures:
             one = value[measure]
             said = f"{signed(one['mean'])} ({signed(one['low'])} to {signed(one['high'])})"
-            level = min(10, round(10 * abs(one["mean"])))
-            cells.append((said, f"{'p' if one['mean'] > 0 else 'n'}{level}" if level else ""))
+            cells.append((said, shade(float(one["mean"]))))
         rows.append((str(pair), "", tuple(cells)))
     caption = (
         "System 1: the first checkpoint asked the question as it stands. System 2: the same checkpoint, given what it "

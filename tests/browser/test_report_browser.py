@@ -15,7 +15,7 @@ import pytest
 from browser_reports import HOSTILE, SURROGATE, Made
 
 from influence.analysis.stages import overlap
-from influence.report.sums import cumulative
+from influence.report.concentration import cumulative
 from influence.store.token_scores import open_token_scores
 
 VIEWS = [

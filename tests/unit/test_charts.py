@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import matplotlib
 import matplotlib.image
@@ -14,7 +15,9 @@ import numpy.typing as npt
 import pytest
 
 from influence.report.charts import heat_map
-from influence.report.slopes import Curves, curve_panel
+from influence.report.concentration import Curves, curve_panel
+from influence.report.drawing import drawing_of
+from influence.report.line_charts import FEW, Axes, Series, line_chart
 
 R = np.array([[1.0, 0.5, -1.0], [0.5, 1.0, np.nan], [-1.0, np.nan, 1.0]])
 
@@ -84,3 +87,56 @@ def test_any_number_of_queries(n: int) -> None:
     )
     assert len(svg) < 60_000
     assert pixels(svg, 0).shape == (n, n, 4)
+
+
+def cut(figure: Any) -> list[str]:
+    """Labels of a figure that do not fit on it."""
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    shown = []
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        if box is not None and (box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height):
+            shown.append(f"{box.bounds} of {width} x {height}")
+    return shown
+
+
+@pytest.mark.parametrize("values", [[1.0, 123_456.0], [-987_654.0, -1.0], [1e-9, 1e-4], [0.0, 1.0]])
+def test_no_label_is_cut(values: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of a scale, names of lines and titles stand whole on the picture, whatever their length."""
+    drawn: list[Any] = []
+    monkeypatch.setattr("influence.report.drawing.export", lambda figure, name: drawn.append(figure))
+    lines = [Series("a group with a long name", [1, 100_000], values, end="100,000/100,000")]
+    svg = line_chart("wide", "Wide", lines, Axes("rank", "summed score of a long unit (dot / nats)"))
+    assert cut(drawn[0]) == []
+    texts = {"".join(e.itertext()) for e in ET.fromstring(svg).iter() if e.tag.endswith("}text")}
+    if values[1] > 1e5:
+        assert "100,000" in texts
+
+
+def test_a_figure_that_does_not_fit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `test_no_label_is_cut` looks at does see a label that is cut."""
+    drawn: list[Any] = []
+    monkeypatch.setattr("influence.report.drawing.export", lambda figure, name: drawn.append(figure))
+    monkeypatch.setattr("influence.report.drawing.fit", lambda figure: None)
+    with drawing_of("cut", 2, 1) as drawing:
+        drawing.figure.add_axes((0.01, 0.2, 0.9, 0.7)).plot([0, 1], [0, 1e6])
+    assert cut(drawn[0])
+
+
+def test_a_line_over_few_queries_is_thin_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("influence.report.drawing.export", lambda figure, name: drawn.append(figure))
+    lines = [Series(f"n{n}", [1, 2], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5], n=n) for n in (FEW - 1, FEW)]
+    svg = line_chart("few", "Few", lines, Axes("x", "y"))
+    few, enough = drawn[0].axes[0].get_lines()[:2]
+    assert few.get_linewidth() < enough.get_linewidth()
+    assert [band.get_gid() for band in drawn[0].axes[0].collections] == ["label-1-band"]
+    assert f"n = {FEW - 1}" in svg
+
+
+def test_a_curve_that_bends_is_no_power_law() -> None:
+    ranks = np.geomspace(1, 500, 30)
+    straight, bent = ranks**-1.0, np.where(ranks < 22, ranks**-0.1, 22**1.9 * ranks**-2.0)
+    laws = [Curves("t", "factual", ranks, {}, median, median, -1.0, 0.004).law for median in (straight, bent)]
+    assert laws == ["α = −1.00 ± 0.004", "no power law: α = −0.10 at first, −2.00 later"]

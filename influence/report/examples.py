@@ -1,19 +1,101 @@
-"""Inputs of a distillation with what System 2 wrote on them: some kept, some dropped, and why."""
+"""Examples for readers: right and wrong generations of stages, and what System 2 wrote on inputs of a distillation."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from influence.analysis.internalization import StageEvaluation
 from influence.errors import StoreError
-from influence.report.text import clip
+from influence.report.format import clip
 
-#: Examples of each fate, and samples shown of each; texts are cut.
-OF_EACH, MOST_SAMPLES = 3, 4
+#: Stages whose generations are shown; right and wrong ones of each, and inputs of each fate.
+MOST_STAGES, OF_EACH = 12, 3
+
+_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation as texts.
+
+    Attributes:
+        said: Pieces of the answer given, and whether each is wrong.
+        generated: All that was written.
+    """
+
+    right: bool
+    input: str
+    answer: str
+    said: list[tuple[bool, str]]
+    generated: str
+
+
+@dataclass(frozen=True)
+class OfStage:
+    """The generations shown of a stage."""
+
+    name: str
+    removed: int
+    right: int
+    examples: int
+    generations: list[Generation]
+
+
+def generations(stages: Sequence[StageEvaluation]) -> list[OfStage]:
+    """Of the first, the last and some stages between: three right and three wrong generations."""
+    return [
+        OfStage(
+            stage.name,
+            stage.removed,
+            int(stage.right_N.sum()),
+            len(stage.right_N),
+            [
+                _generation(sample)
+                for right in (True, False)
+                for sample in [one for one in stage.samples if bool(one["right"]) == right][:OF_EACH]
+            ],
+        )
+        for stage in spread(stages, MOST_STAGES)
+    ]
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the items, evenly spread, first and last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def _generation(sample: dict[str, Any]) -> Generation:
+    texts = {name: clip(str(sample[name]), _CHARACTERS) for name in ("input", "answer", "said", "generated")}
+    return Generation(
+        bool(sample["right"]),
+        texts["input"],
+        texts["answer"],
+        marked(texts["said"], texts["answer"]),
+        texts["generated"],
+    )
+
+
+def marked(said: str, answer: str) -> list[tuple[bool, str]]:
+    """The words said, each with whether another word, or none, stands in its place in the answer.
+
+    >>> marked("7 8 1", "7 9 1")
+    [(False, '7'), (True, '8'), (False, '1')]
+    """
+    expected = answer.split()
+    return [
+        (place >= len(expected) or word != expected[place], word) for place, word in enumerate(said.split())
+    ]
+
+
+#: Samples shown of an input; texts are cut.
+MOST_SAMPLES = 4
 CHARACTERS = 1_500
 
 
@@ -99,12 +181,13 @@ def _example(fate: str, outcome: Mapping[str, Any], trace: Mapping[str, Any]) ->
         item["answer"],
         tuple(Counter("no answer" if one is None else one for one in answers).most_common(8)),
         tuple(
-            _shown(trace["runs"][number], answers[number], number == place) for number in order[:MOST_SAMPLES]
+            _sample(trace["runs"][number], answers[number], number == place)
+            for number in order[:MOST_SAMPLES]
         ),
         max(0, len(order) - MOST_SAMPLES),
     )
 
 
-def _shown(run: Mapping[str, Any], answer: str | None, chosen: bool) -> Shown:
+def _sample(run: Mapping[str, Any], answer: str | None, chosen: bool) -> Shown:
     calls = tuple((call["step"], clip(call["text"].strip(), CHARACTERS)) for call in run["calls"])
     return Shown(run["sample"], calls, answer, chosen)

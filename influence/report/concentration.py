@@ -1,9 +1,10 @@
-"""F3: score against rank on logarithmic axes, a panel a task, with the power law fitted to its queries."""
+"""How concentrated influence is: sums over the strongest documents, and score against rank with its power law."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +13,98 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from influence.analysis.concentration import power_law
+from influence.analysis.concentration import SIDES, concentration, power_law
 from influence.analysis.grouping import group_rows
 from influence.analysis.ranking import rank_curve
-from influence.report.charts import drawing_of
-from influence.report.figures import Figure, Panel
-from influence.report.inks import GROUP_INKS, INK, LINE
-from influence.report.text import count, power
+from influence.report.drawing import GROUP_INKS, INK, LINE, drawing_of
+from influence.report.figures import Choice, Figure, Panel, sizes
+from influence.report.format import count, fixed, power
+from influence.report.line_charts import Axes, Series, line_chart
 from influence.store.scores import Scores
-from influence.types import READING_UNITS, Reading
+from influence.types import READING_UNITS, Query, Reading
+
+_MEASURES = (("share_mean", "share_sd"), ("mean", "sd"))
+_UNITS = ("percent", "documents")
+
+
+def cumulative(scores: Scores) -> Figure:
+    """Sum and share of the total, against percent and number of documents, of all queries and of those answered right.
+
+    Lines are means over the queries of a group, bands ± 1 SD.
+    """
+    by: Reading = "per_nat" if bool((np.asarray(scores.query_nll) > 0).all()) else "dot"
+    asked = {"all": list(scores.queries)}
+    right = [query for query in scores.queries if query.correct]
+    if 0 < len(right) < len(scores.queries):
+        asked["answered right"] = right
+    curves = concentration(scores, by)
+    parts = [_means(curves, queries, of) for of, queries in asked.items()]
+    table = pd.concat(parts, ignore_index=True)
+    panels = []
+    for which, of in enumerate(asked, 1):
+        for side in SIDES:
+            for measure in (1, 2):
+                for unit in (1, 2):
+                    at = (measure, unit, which) if len(asked) > 1 else (measure, unit)
+                    own = table[(table["queries"] == of) & (table["side"] == side)]
+                    panels += _panel(own[own["unit"] == _UNITS[unit - 1]], side, by, at)
+    choices = [
+        Choice("Show", ("share of the total", "summed score")),
+        Choice("against", ("top %", "number of documents")),
+        Choice("of queries", ("all", "answered right")),
+    ]
+    marked = f" (answered right: {sizes(right)})" if len(asked) > 1 else ""
+    caption = (
+        f"Influence summed over the strongest documents of each sign, in rank order, by {by.replace('_', ' ')}. "
+        f"Line: mean over the queries of a group; band: ± 1 SD. n = {sizes(scores.queries)} queries{marked}, "
+        f"{count(scores.documents_scored)} documents each. Against percent, a line ends at the sum of all documents of "
+        "that sign; against their number, where a query of the group has no more. Influence is a first-order "
+        "prediction, and sums of many small scores carry its errors."
+    )
+    return Figure("cumulative", tuple(panels), caption, table, tuple(choices[: 1 + len(asked)]))
+
+
+def _means(curves: pd.DataFrame, queries: Sequence[Query], of: str) -> pd.DataFrame:
+    """Mean and SD of sum and share over the queries of each group, at the points that all of them have."""
+    parts = []
+    for label, members in group_rows(queries, "group").items():
+        own = curves[curves["query"].isin([queries[row].id for row in members])]
+        points = own.groupby(["side", "unit", "at"], sort=False)
+        sums, shares = points["cumulative"], points["share"]
+        values = {"n": sums.count(), "mean": sums.mean(), "sd": sums.std()}
+        values |= {"share_mean": shares.mean(), "share_sd": shares.std()}
+        means = pd.DataFrame(values).reset_index()
+        means = means[(means["n"] == len(members)) & (means["mean"] != 0)]
+        means.insert(0, "label", label)
+        parts.append(means)
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "queries", of)
+    return table
+
+
+def _panel(table: pd.DataFrame, side: str, by: Reading, at: tuple[int, ...]) -> list[Panel]:
+    mean, sd = _MEASURES[at[0] - 1]
+    series = []
+    for label, own in table.groupby("label", sort=False):
+        middle, spread = own[mean], own[sd].fillna(0)
+        n = int(own["n"].iloc[0])
+        series.append(Series(str(label), own["at"], middle, middle - spread, middle + spread, n=n))
+    if not series:
+        return []
+    share = at[0] == 1
+    said = f"top % of the {side} documents" if at[1] == 1 else f"strongest {side} documents"
+    y = "share of the sum of all" if share else f"summed score ({'dot / nats' if by == 'per_nat' else 'dot'})"
+    axes = Axes(said, y, y_limits=(-0.03, 1.06) if share else None)
+    name = "-".join(("cumulative", side, *(str(option) for option in at)))
+    title = f"{'Share of influence' if share else 'Cumulative influence'}, {side} documents"
+    return [Panel(f"{side} documents", line_chart(name, title, series, axes), at)]
+
 
 #: Ranks drawn, and fitted.
 CURVE_RANKS = 500
 MOST_TASKS = 12
+#: Slopes of the two halves of a curve that differ by more are no straight line.
+MOST_BEND = 0.25
 
 
 @dataclass(frozen=True)
@@ -45,7 +125,33 @@ class Curves:
         """The fit in words."""
         if not math.isfinite(self.alpha):
             return "no slope: fewer than three positive scores"
-        return f"α = {self.alpha:.2f} ± {self.se:.2f}".replace("-", "−")
+        if self.bends:
+            return f"no power law: α = {fixed(self.first, 2)} at first, {fixed(self.last, 2)} later"
+        return f"α = {fixed(self.alpha, 2)} ± {self.se:.1g}"
+
+    @property
+    def bends(self) -> bool:
+        """Whether the median falls so differently in its two halves that one slope misleads."""
+        return abs(self.last - self.first) > MOST_BEND
+
+    @property
+    def first(self) -> float:
+        """Slope of the median over the first half of the logarithm of the ranks."""
+        return _slope(self.rank_P, self.median_P, first=True)
+
+    @property
+    def last(self) -> float:
+        """Slope of the median over the second half."""
+        return _slope(self.rank_P, self.median_P, first=False)
+
+
+def _slope(rank_P: npt.NDArray[np.int64], median_P: npt.NDArray[np.float64], *, first: bool) -> float:
+    """Least-squares slope of log score on log rank in one half; NaN below three positive values."""
+    half = np.log(rank_P) <= np.log(rank_P[-1]) / 2
+    own = (half if first else ~half) & (median_P > 0)
+    if own.sum() < 3:
+        return math.nan
+    return float(np.polyfit(np.log(rank_P[own]), np.log(median_P[own]), 1)[0])
 
 
 def summable(scores: Scores, by: Reading) -> Reading:
@@ -116,7 +222,7 @@ def _table(task: Curves, fits: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "label", task.label)
     table.insert(1, "group", task.group)
-    return table.assign(alpha=task.alpha, alpha_se=task.se)
+    return table.assign(alpha=task.alpha, alpha_se=task.se, bends=task.bends)
 
 
 def curve_panel(task: Curves, limits: tuple[float, float], name: str, unit: str) -> Markup:

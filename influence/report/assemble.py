@@ -10,8 +10,13 @@ import numpy as np
 import pandas as pd
 
 from influence.errors import ComputeError
-from influence.report.checkpoints import Checkpoints, checkpoints, overlaps, rank_records
-from influence.report.data import (
+from influence.report.checkpoints import (
+    Checkpoints,
+    checkpoints,
+    rank_records,
+)
+from influence.report.figures import figure_data
+from influence.report.records import (
     Lists,
     document_records,
     facts,
@@ -24,21 +29,9 @@ from influence.report.data import (
     token_pairs,
     token_records,
 )
-from influence.report.extent import Extent
-from influence.report.facts import NOT_RECORDED
-from influence.report.figures import Figure, figure_data
-from influence.report.findings import findings
-from influence.report.found import answers
-from influence.report.mixture import source_multipliers
-from influence.report.overview import correlations
-from influence.report.pairing import pair
-from influence.report.quality import checks
-from influence.report.significance import significance
-from influence.report.slopes import curves
-from influence.report.stage_views import stage_list, stage_views
-from influence.report.stages import STAGE_TABLES, stages
-from influence.report.sums import cumulative
-from influence.report.text import signed
+from influence.report.run_card import NOT_RECORDED
+from influence.report.sections import Views, views
+from influence.report.size_budget import Extent
 from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores, open_token_scores
@@ -51,20 +44,20 @@ class Prepared:
 
     Attributes:
         title: Of the run.
-        static: Values of the static page: figures and tables.
+        views: The sections over all queries.
         values: What the interactive part takes as it is.
-        figures: Data of the figures.
+        shared: Mean share of the first documents that both rankings have.
         found: Table of the queries answered, and `hits` of what was found, if that analysis ran.
         relations: Table of the labels given, if that analysis ran.
         lexical: BM25 of documents, if that analysis ran.
         tokens: Token values, if they were computed.
-        checkpoints: Ranks along the stages, if that analysis ran.
+        checkpoints: Ranks along a series of checkpoints, if that analysis ran.
     """
 
     title: str
-    static: dict[str, Any]
+    views: Views
     values: dict[str, Any]
-    figures: dict[str, pd.DataFrame]
+    shared: float
     found: pd.DataFrame | None
     hits: pd.DataFrame | None
     relations: pd.DataFrame | None
@@ -100,62 +93,23 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
         StoreError: a table of an analysis is damaged.
         ComputeError: a score is not finite.
     """
-    static: dict[str, Any] = {"correlation": correlations(scores, by), "curves": curves(scores, by)}
-    static["significance"] = significance(scores.folder)
-    answered = read_tables(scores.folder, "answers", ("hits", "found"))
-    related = read_tables(scores.folder, "relations", ("relations", "counts"))
-    staged = read_tables(scores.folder, "stages", STAGE_TABLES)
-    static["cumulative"] = cumulative(scores)
-    static["source_curves"] = source_multipliers(scores, by)
-    found_in = answers(scores, answered) if answered is not None else None
-    static["answers"] = found_in.figure if found_in is not None else None
-    static["answered"] = found_in
-    static["stages"] = stages(staged) if staged is not None else None
-    static["stage_overlap"] = overlaps(staged) if staged is not None else None
-    static["stage_list"] = stage_list(scores.folder)
-    static["stage_views"] = stage_views(scores.folder)
-    counts = related["counts"] if related is not None else None
-    static["relations"] = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
-    static["pair"] = pair(scores)
     tokens = _finite(open_token_scores(scores), scores.folder)
-    static["has_tokens"] = tokens is not None
     values = fixed_values(scores, by)
-    static["shared"] = _shared(values["queries"])
-    paired = static["pair"].figures if static["pair"] is not None else ()
-    sanity = read_tables(scores.folder, "sanity", ("checks",))
-    static["checks"] = checks(scores, sanity["checks"] if sanity is not None else None)
-    static["findings"] = findings(scores, static)
-    drawn = [
-        *paired,
-        *(
-            static[name]
-            for name in (
-                "cumulative",
-                "curves",
-                "source_curves",
-                "answers",
-                "stages",
-                "stage_overlap",
-                "stage_list",
-            )
-        ),
-    ]
-    drawn += [figure for _, figure in static["stage_views"]]
-    data = {figure.key: figure.table for figure in drawn if isinstance(figure, Figure)}
-    if static["correlation"].figure is not None:
-        data["correlation"] = static["correlation"].table
-    if found_in is not None and found_in.figure.panels:
-        data["answers-queries"] = found_in.queries
-    if counts is not None:
-        data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
-    hits = answered["hits"] if answered is not None else None
-    found = answered["found"] if answered is not None else None
-    labels = related["relations"] if related is not None else None
-    words = read_tables(scores.folder, "bm25", ("documents",))
-    lexical = words["documents"] if words is not None else None
-    static["has_bm25"] = lexical is not None
-    ranked = checkpoints(scores)
-    return Prepared(title, static, values, data, found, hits, labels, lexical, tokens, ranked)
+    answered = read_tables(scores.folder, "answers", ("hits", "found")) or {}
+    related = read_tables(scores.folder, "relations", ("relations", "counts")) or {}
+    words = read_tables(scores.folder, "bm25", ("documents",)) or {}
+    return Prepared(
+        title,
+        views(scores, by),
+        values,
+        _shared(values["queries"]),
+        answered.get("found"),
+        answered.get("hits"),
+        related.get("relations"),
+        words.get("documents"),
+        tokens,
+        checkpoints(scores),
+    )
 
 
 def _finite(tokens: TokenScores | None, folder: Path) -> TokenScores | None:
@@ -167,10 +121,10 @@ def _finite(tokens: TokenScores | None, folder: Path) -> TokenScores | None:
     return tokens
 
 
-def _shared(queries: list[dict[str, Any]]) -> str:
-    """Mean overlap of the two rankings at the smallest depth, in per cent."""
+def _shared(queries: list[dict[str, Any]]) -> float:
+    """Mean overlap of the two rankings at the smallest depth; NaN where no query has one."""
     shares = [query["overlap"][0][1] for query in queries if query["overlap"]]
-    return f"{100 * float(np.mean(shares)):.0f} %" if shares else signed(float("nan"))
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: Reading) -> Content:
@@ -199,7 +153,7 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
     if prepared.tokens is not None and pairs:
         blocks |= {f"k-{row}": shard for row, shard in token_records(found, prepared.tokens, pairs).items()}
     hidden = [] if show_texts else ["why"]  # what a judge says may quote
-    for key, table in prepared.figures.items():
+    for key, table in prepared.views.data.items():
         blocks[f"f-{key}"] = figure_data(table.drop(columns=hidden, errors="ignore"))
     ranked = prepared.checkpoints
     if ranked is not None:

@@ -1,4 +1,4 @@
-"""F6: the same queries in two runs, of two models or two checkpoints: R of each query, and the ratio of the scores."""
+"""The same queries in two runs, of two models or two checkpoints: R of each query, and the ratio of the scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from markupsafe import Markup
 
 from influence.analysis.correlation import task_labels
 from influence.analysis.grouping import mean_interval
-from influence.report.charts import drawing_of
+from influence.report.drawing import GROUP_INKS, INK, LINE, MUTED, drawing_of
 from influence.report.figures import Figure, Panel
-from influence.report.inks import GROUP_INKS, INK, LINE, MUTED
-from influence.report.lines import Axes, Series, line_chart
-from influence.report.text import count, plain, signed
+from influence.report.format import count, plain, signed
+from influence.report.line_charts import Axes, Series, line_chart
 from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 

@@ -1,13 +1,16 @@
-"""The run card: what made the scores, read from the store's manifest; what is missing is said to be missing."""
+"""What made the scores of a run, and which checks say that they can be believed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from influence.report.text import count
+import numpy as np
+import pandas as pd
+
+from influence.report.format import count, duration
 from influence.store.scores import Scores
 
 NOT_RECORDED = "not recorded"
@@ -43,7 +46,7 @@ def run_card(scores: Scores) -> list[Fact]:
         Fact("Damping", _damping(config)),
         Fact("Tracked layers", _layers(config), "parameters elsewhere do not count"),
         Fact("dtype", _text(config, "dtype"), code=True),
-        Fact("Finished", _text(provenance, "finished"), _duration(provenance)),
+        Fact("Finished", _text(provenance, "finished"), _after(provenance.get("seconds"))),
         Fact("Program", _program(provenance), _text(provenance, "machine", "")),
         Fact("Libraries", _libraries(provenance)),
         Fact("Fingerprints", _fingerprints(config), "first 12 characters; whole below", code=True),
@@ -72,9 +75,15 @@ def truncated(scores: Scores) -> tuple[int | None, str]:
 
 
 def fitted_documents(scores: Scores) -> str:
-    """On how many documents the factors were fitted, `at most 1,000 documents`; empty if not recorded."""
-    documents = _hessian(_manifest(scores)[0]).get("documents")
-    return f"at most {count(documents)} documents" if isinstance(documents, int) else ""
+    """On how many documents the factors were fitted, `1,000 documents`; empty if not recorded.
+
+    The setting is a limit: of a corpus that has fewer, all were used.
+    """
+    limit = _hessian(_manifest(scores)[0]).get("documents")
+    if not isinstance(limit, int):
+        return ""
+    used = min(limit, len(scores.documents))
+    return f"{count(used)} documents" + (", all of the corpus" if used < limit else "")
 
 
 def model_and_corpus(scores: Scores) -> tuple[str, str]:
@@ -84,6 +93,17 @@ def model_and_corpus(scores: Scores) -> tuple[str, str]:
         _text(provenance, "query_model_name", _text(provenance, "model_name", "a model not recorded")),
         _text(provenance, "corpus_name", "a corpus not recorded"),
     )
+
+
+def who_did_what(scores: Scores) -> list[tuple[str, str]]:
+    """Who wrote the completions, whose log-probability was explained, and whose gradients the documents have."""
+    provenance = _manifest(scores)[1]
+    model = _text(provenance, "model_name")
+    return [
+        ("Completions written by", _text(provenance, "completions_by")),
+        ("scored by", _text(provenance, "query_model_name", model)),
+        ("documents' gradients and Hessian from", model),
+    ]
 
 
 def queries_by_group(scores: Scores) -> str:
@@ -140,15 +160,8 @@ def _layers(config: Mapping[str, Any]) -> str:
     return f"{count(len(layers))} linear layers" if isinstance(layers, list) else _text(config, "layers")
 
 
-def _duration(provenance: Mapping[str, Any]) -> str:
-    seconds = provenance.get("seconds")
-    if not isinstance(seconds, int | float):
-        return ""
-    minutes = int(seconds // 60)
-    parts = (
-        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds % 60:.0f} s"
-    )
-    return f"after {parts if minutes else f'{seconds:.1f} s'}"
+def _after(seconds: Any) -> str:
+    return f"after {duration(seconds)}" if isinstance(seconds, int | float) else ""
 
 
 def _program(provenance: Mapping[str, Any]) -> str:
@@ -171,3 +184,114 @@ def _fingerprints(config: Mapping[str, Any]) -> str:
         if config.get(name)
     ]
     return "\n".join(parts) or NOT_RECORDED
+
+
+State = Literal["pass", "warn", "not run"]
+
+#: Part of the documents that may lose text to the token limit before that is a warning.
+MOST_TRUNCATED = 0.1
+_STATES: dict[str, State] = {"holds": "pass", "does not hold": "warn", "not checked": "not run"}
+#: What `influence analyze sanity` looks at, for a run where it did not.
+_SANITY = (
+    "a memorised passage finds its near copies",
+    "token scores add up to the score",
+    "a text raises itself",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question to the run, whether the answer is as it should be, and the answer."""
+
+    name: str
+    state: State
+    text: str
+
+
+def verdict(checked: list[Check]) -> str:
+    """One line on all checks: what those that were run say, and what to run for the others."""
+    ran = [check for check in checked if check.state != "not run"]
+    warned = [check.name for check in ran if check.state == "warn"]
+    open_ = [check.name for check in checked if check.state == "not run"]
+    if not ran:
+        said = "Not known: no check was run."
+    elif warned:
+        said = f"With care: {len(warned)} of the {len(ran)} checks that were run warn ({'; '.join(warned)})."
+    elif open_:
+        passed = (
+            f"all {len(ran)} checks that were run pass"
+            if len(ran) > 1
+            else "the one check that was run passes"
+        )
+        said = f"As far as checked: {passed}, {len(open_)} {'was' if len(open_) == 1 else 'were'} not run."
+    else:
+        said = f"Yes: all {len(ran)} checks pass."
+    unrun = {_sentence(name) for name in _SANITY} & set(open_)
+    return said + (" Run influence analyze sanity for the rest that a run can check itself." if unrun else "")
+
+
+def checks(scores: Scores, sanity: pd.DataFrame | None) -> list[Check]:
+    """The checks of a run; what nobody ran says so.
+
+    Args:
+        sanity: The table `checks` (check, state, why) of `influence analyze sanity`, if it ran.
+    """
+    if sanity is None:
+        made = [Check(_sentence(name), "not run", "influence analyze sanity") for name in _SANITY]
+    else:
+        made = [
+            Check(
+                _sentence(str(row["check"])),
+                _STATES.get(str(row["state"]), "not run"),
+                _sentence(str(row["why"])),
+            )
+            for row in sanity.to_dict("records")
+        ]
+    fitted = fitted_documents(scores)
+    on = f"They were fitted on {fitted}; " if fitted else ""
+    return [
+        *made,
+        *_found(scores),
+        _scored_whole(scores),
+        _gradients(scores),
+        Check("The factors have converged", "not run", f"{on}a fit on fewer documents was not compared."),
+        Check(
+            "Scores agree with exact influence",
+            "not run",
+            "Nothing was retrained or solved exactly for this run.",
+        ),
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _found(scores: Scores) -> list[Check]:
+    """Of a run that an index made: how much of the corpus it left out."""
+    if scores.scored is None:
+        return []
+    text = f"{scored_of(scores)}; the others may rank above some of these, and are not known."
+    return [Check("Every document was scored", "warn", text)]
+
+
+def _scored_whole(scores: Scores) -> Check:
+    cut, limit = truncated(scores)
+    total = len(scores.documents)
+    name = "Documents were scored whole"
+    if cut is None:
+        return Check(name, "not run", "How many were cut is not recorded.")
+    if not cut:
+        return Check(name, "pass", f"All {count(total)}.")
+    state: State = "warn" if cut > MOST_TRUNCATED * total else "pass"
+    return Check(name, state, f"{count(cut)} of {count(total)} were cut to {limit} tokens.")
+
+
+def _gradients(scores: Scores) -> Check:
+    without = int((np.asarray(scores.gradient_norm) == 0).sum())
+    text = (
+        f"{count(without)} of {count(len(scores.documents))} have none: their scores are 0."
+        if without
+        else ""
+    )
+    return Check("Every document has a gradient", "warn" if without else "pass", text or "All of them.")

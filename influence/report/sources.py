@@ -1,18 +1,55 @@
-"""F5: sources of the top and bottom documents against their share of the corpus, drawn and in numbers."""
+"""Sources of the top and bottom documents against their share of the corpus, as a table and along k."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from influence.analysis.source_curves import ENDS, source_curves
+from influence.analysis.sources import source_shares
 from influence.report.figures import Choice, Figure, Matrix, Panel, sizes
-from influence.report.lines import Axes, Series, line_chart
-from influence.report.text import count, plain
+from influence.report.format import count, percent, plain, times
+from influence.report.line_charts import Axes, Series, line_chart
 from influence.store.scores import Scores
 from influence.types import Reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_SOURCES = 20
+
+
+def sources(scores: Scores, table: pd.DataFrame, k: int, by: Reading) -> dict[str, Any]:
+    """Source shares of the top `k` against the corpus: `groups`, `rows` (a cell per group), `left` (out)."""
+    shares = source_shares(scores, table, k, by)
+    groups = list(dict.fromkeys(shares["group"]))
+    names = list(dict.fromkeys(shares["source"]))
+    rows = []
+    for name in names[:MOST_SOURCES]:
+        mine = shares[shares["source"] == name].set_index("group")
+        cells = [
+            {
+                "count": count(int(mine.loc[group, "count"])),
+                "of": count(int(mine.loc[group, "of"])),
+                "multiplier": times(float(mine.loc[group, "multiplier"])),
+            }
+            for group in groups
+        ]
+        first = mine.iloc[0]
+        share = percent(float(first["share"]), 1)
+        rows.append(
+            {"source": name, "documents": count(int(first["documents"])), "share": share, "cells": cells}
+        )
+    return {
+        "groups": groups,
+        "rows": rows,
+        "left": max(0, len(names) - MOST_SOURCES),
+        "only": len(names) == 1,
+    }
+
 
 MOST_PANELS = 8
 MOST_ROWS = 20
@@ -60,12 +97,20 @@ def _chart(table: pd.DataFrame, end: str, place: int, name: str, at: tuple[int, 
         note = f"0 of {count(int(zero['k'].iloc[-1]) * int(zero['n'].iloc[-1]))}" if len(zero) else ""
         bands = (drawn["low"], drawn["high"])
         series.append(
-            Series(str(label), drawn["k"], drawn["multiplier"], *bands, zero_x=zero["k"], zero_note=note)
+            Series(
+                str(label),
+                drawn["k"],
+                drawn["multiplier"],
+                *bands,
+                zero_x=zero["k"],
+                zero_note=note,
+                n=int(own["n"].iloc[0]),
+            )
         )
     axes = Axes(f"{end} k documents", "times its share of the corpus", y_log=True, y_line=1.0)
     title = f"Multiplier of source {plain(name)}, {end} k"
     svg = line_chart(f"sources-{end}-{place}", title, series, axes)
-    return Panel(name, svg, at, f"{_percent(part)} of the corpus", source=name)
+    return Panel(name, svg, at, f"{percent(_corpus_share(part), 1)} of the corpus", source=name)
 
 
 def _numbers(table: pd.DataFrame, label: str, names: Sequence[str], at: tuple[int, ...]) -> Panel:
@@ -73,16 +118,15 @@ def _numbers(table: pd.DataFrame, label: str, names: Sequence[str], at: tuple[in
     for name in names[:MOST_ROWS]:
         own = table[table["source"] == name]
         cells = tuple(_cell(float(value)) for value in own["multiplier"])
-        rows.append((name, _percent(own), cells))
+        rows.append((name, percent(_corpus_share(own), 1), cells))
     n = int(table["n"].iloc[0])
     ks = tuple(count(int(k)) for k in dict.fromkeys(table["k"]))
     note = f"{count(n)} {'query' if n == 1 else 'queries'}; times its share of the corpus, by k"
     return Panel(label, None, at, note, label, matrix=Matrix("source", ks, tuple(rows)))
 
 
-def _percent(table: pd.DataFrame) -> str:
-    percent = 100 * float(table["corpus_share"].iloc[0])
-    return f"{percent:.1f} %" if percent >= 0.05 else f"{percent:.1g} %"
+def _corpus_share(table: pd.DataFrame) -> float:
+    return float(table["corpus_share"].iloc[0])
 
 
 def _cell(multiplier: float) -> tuple[str, str]:
@@ -90,5 +134,4 @@ def _cell(multiplier: float) -> tuple[str, str]:
     if multiplier == 0:
         return "0", "n10"
     steps = min(10, round(10 * abs(math.log2(multiplier)) / _DEEPEST))
-    text = f"{multiplier:.1g}" if multiplier < 0.005 else f"{multiplier:.{2 if multiplier < 10 else 0}f}"
-    return text, f"{'p' if multiplier > 1 else 'n'}{steps}" if steps else ""
+    return times(multiplier).removesuffix("×"), f"{'p' if multiplier > 1 else 'n'}{steps}" if steps else ""

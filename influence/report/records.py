@@ -16,10 +16,10 @@ from influence.analysis.concentration import power_law
 from influence.analysis.correlation import correlation, task_labels, task_order
 from influence.analysis.ranking import rank_curve, top_table
 from influence.analysis.stages import overlap
-from influence.report.blocks import rounded
+from influence.report.concentration import CURVE_RANKS, summable
+from influence.report.format import clip
+from influence.report.page import rounded
 from influence.report.queries import PROMPT_CHARACTERS, query_notes
-from influence.report.slopes import CURVE_RANKS, summable
-from influence.report.text import clip
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores
 from influence.types import SIGN_STATEMENT, Reading

@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from influence.report.charts import drawing_of
-from influence.report.inks import GROUP_INKS, LINE, MUTED, SERIES_INKS
-from influence.report.text import plain, power
+from influence.report.drawing import GROUP_INKS, LINE, MUTED, SERIES_INKS, drawing_of
+from influence.report.format import plain, power
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _MARKERS = ("o", "s", "^", "D")
 _GROUPS = tuple(GROUP_INKS)
 _WIDTH = 3.9
+#: Fewer queries than this make no finding.
+FEW = 3
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Series:
     """One line: its values, and the two ends of its band where it has one.
 
     `zero_x` are the places where the value is 0 and the axis is logarithmic: open triangles at its floor, the last
-    with `zero_note`. With `steps` a value holds from its x to the next. `marked` puts a marker at each value.
+    with `zero_note`. With `steps` a value holds from its x to the next. `marked` puts a marker at each value. `n` is
+    how many queries a line is over: one over fewer than `FEW` is thin, without a band, and says its n.
     """
 
     label: str
@@ -40,6 +42,12 @@ class Series:
     zero_note: str = ""
     steps: bool = False
     marked: bool = True
+    n: int | None = None
+
+    @property
+    def few(self) -> bool:
+        """Whether the line is over too few queries to say anything of their kind."""
+        return self.n is not None and self.n < FEW
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,8 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
                 style["drawstyle"] = "steps-post"
             if one.steps or not one.marked:
                 style["marker"] = ""
-            plot.plot(x[shown], y[shown], linewidth=1.8, gid=gid, **style)
-            if one.low is not None and one.high is not None:
+            plot.plot(x[shown], y[shown], linewidth=0.8 if one.few else 1.8, gid=gid, **style)
+            if one.low is not None and one.high is not None and not one.few:
                 low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]
                 band: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
                 step: Literal["post"] | None = "post" if one.steps else None
@@ -117,7 +125,8 @@ def _room(series: Sequence[Series]) -> float:
 
 
 def _end(one: Series) -> str:
-    return f"{plain(one.label, 18) or '(empty)'} {one.end}".strip()
+    end = f"n = {one.n}" if one.few and not one.end else one.end
+    return f"{plain(one.label, 18) or '(empty)'} {end}".strip()
 
 
 def _floor(series: Sequence[Series]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from influence.report.text import count
+from influence.report.format import count
 
 
 @dataclass(frozen=True)

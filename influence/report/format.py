@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 #: Invisible or reordering characters that Unicode does not class as control or format.
 _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
@@ -78,6 +79,68 @@ def signed(value: float, digits: int = 2) -> str:
         return "not defined"
     text = f"{value:+.{digits}f}"
     return _minus(text) if float(text) else text[1:]
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share as `12 %`, one too small for these decimals with one digit; `not defined` where it is not."""
+    if not math.isfinite(share):
+        return "not defined"
+    small = 0 < abs(100 * share) < 0.5 * 10**-decimals
+    return _minus(f"{100 * share:.1g} %" if small else f"{100 * share:.{decimals}f} %")
+
+
+def fixed(value: float | None, decimals: int, sign: str = "") -> str:
+    """A number with these decimals, with its sign where `sign` is `+`; – where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return _minus(f"{value:{sign},.{decimals}f}")
+
+
+def interval(low: float, high: float, decimals: int, sign: str = "") -> str:
+    """`0.12 to 0.34`; `not defined` where an end is not finite."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "not defined"
+    return f"{fixed(low, decimals, sign)} to {fixed(high, decimals, sign)}"
+
+
+def interval_of(row: Any, name: str, decimals: int) -> str:
+    """The interval that a row of a table has for one of its columns, as `name_low` and `name_high`."""
+    return interval(float(row[f"{name}_low"]), float(row[f"{name}_high"]), decimals)
+
+
+def times(multiplier: float) -> str:
+    """A multiplier as `0.25×`, `12×`."""
+    if multiplier == 0:
+        return "0×"
+    return f"{multiplier:.1g}×" if multiplier < 0.005 else f"{multiplier:,.{2 if multiplier < 10 else 0}f}×"
+
+
+def shade(value: float) -> str:
+    """Class of a shaded cell of a value between −1 and 1: sign and tenth; empty near 0, `nil` where not defined."""
+    if math.isnan(value):
+        return "nil"
+    level = min(10, round(10 * abs(value)))
+    return f"{'p' if value > 0 else 'n'}{level}" if level else ""
+
+
+def share_cell(value: float | None) -> tuple[str, str]:
+    """A share as a shaded cell: its text and its class; – where there is none."""
+    if value is None or math.isnan(value):
+        return "–", ""
+    return f"{value:.2f}", shade(value)
+
+
+def duration(seconds: float) -> str:
+    """`1 h 5 min`, `2 min 5 s` or `3.1 s`."""
+    minutes = int(seconds // 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {seconds % 60:.0f} s" if minutes else f"{seconds:.1f} s"
+
+
+def size(number: int) -> str:
+    """A number of bytes as `1.2 MB` or `340 kB`."""
+    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB"
 
 
 def power(exponent: int) -> str:

@@ -1,4 +1,4 @@
-"""F4: do the top documents hold the answer? Shares of queries against k, and query by query."""
+"""Do the top documents hold the answer? Shares of queries against k, and query by query."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from influence.analysis.columns import rank_column
 from influence.analysis.grouping import wilson
 from influence.report.figures import Figure, Panel, sizes
-from influence.report.lines import Axes, Series, line_chart
-from influence.report.text import count
+from influence.report.format import count
+from influence.report.line_charts import Axes, Series, line_chart
 from influence.store.formats.tables import made_by
 from influence.store.scores import Scores
 from influence.types import Query
@@ -86,6 +86,7 @@ def _panels(table: pd.DataFrame) -> list[Panel]:
                 own["high"],
                 f"{own['found'].iloc[-1]}/{own['n'].iloc[-1]}",
                 steps=True,
+                n=int(own["n"].iloc[-1]),
             )
             for label, own in part.groupby("label", sort=False)
         ]

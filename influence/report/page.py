@@ -1,0 +1,119 @@
+"""What every page is made of: the template engine, one security policy, style sheet, script and blocks of data."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from influence import __version__
+from influence.files import whole_file
+from influence.report.format import breaks, clip, count, percent, pieces, plain
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_HERE = Path(__file__).parent
+STYLES = ("templates/report.css", "assets/report.css")
+#: In this order: a module uses what is defined in those before it when it is read, any other when it runs.
+SCRIPTS = (
+    "browser.js",
+    "words.js",
+    "rows.js",
+    "address.js",
+    "elements.js",
+    "state.js",
+    "tables.js",
+    "queries.js",
+    "documents.js",
+    "correlation.js",
+    "figures.js",
+    "stages.js",
+    "frame.js",
+)
+#: What a page may load and run: the style sheet and the script that it holds, and nothing else.
+POLICY = (
+    "default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+PROVENANCE_CHARACTERS = 200_000
+
+
+def render(template: str, manifest: Any, **values: Any) -> str:
+    """A page from its template, which extends `base.html`: one head, one policy, one block of provenance.
+
+    Args:
+        manifest: What made what the page shows, printed as JSON at its end.
+        values: `title`, `kind`, `sections`, `left_out` for the frame, `script` where the page has one, and what the
+            template itself names.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(breaks=breaks, clip=clip, pieces=pieces, plain=plain)
+    environment.filters.update(count=count, percent=percent)
+    sheet, program = style(), values.pop("script", "")
+    frame = {
+        "policy": POLICY.format(script=_hashed(program) if program else "'none'", style=_hashed(sheet)),
+        "style": Markup(sheet),
+        "script": Markup(program),
+        "version": __version__,
+        "provenance": clip(json.dumps(manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
+    }
+    return environment.get_template(template).render(**frame, **values)
+
+
+def write_page(out: Path, page: bytes) -> Path:
+    """Write a page, or other bytes, to `out`, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as part:
+        part.write_bytes(page)
+    return out
+
+
+def _hashed(text: str) -> str:
+    """The source by which a content security policy allows one script or style sheet."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def style() -> str:
+    """The one style sheet."""
+    return "".join((_HERE / name).read_text(encoding="utf-8") for name in STYLES)
+
+
+def script() -> str:
+    """The one script: the modules as one block, which defines nothing outside, without indentation and comments."""
+    files = "".join((_HERE / "assets" / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    files = re.sub(r"(?ms)^import .*?;\n|^export ", "", files)
+    lines = re.sub(r"(?m)^[ \t]+|^[ \t]*//.*\n|^\n", "", files)
+    return f'"use strict";\n{{\n{lines}}}\n'
+
+
+def encode(value: Any) -> str:
+    """JSON in ASCII (lone surrogates survive), gzip without a time stamp, base64: same value, same text."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode("ascii"), 6, mtime=0)).decode("ascii")
+
+
+def script_tags(blocks: Mapping[str, str]) -> str:
+    """The blocks as `<script type="text/plain">` elements, which no browser runs."""
+    return "".join(
+        f'<script type="text/plain" id="d-{key}">{block}</script>\n' for key, block in blocks.items()
+    )
+
+
+def rounded(values: Iterable[float], digits: int = 9) -> list[float | None]:
+    """Numbers of that many significant digits (9 give a float32 back exactly); None for what is not finite."""
+    return [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in values]

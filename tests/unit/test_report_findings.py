@@ -1,0 +1,124 @@
+"""What a report says of its numbers: whichever way they go, with their n, and that they are too few where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stores import CONFIG, PROVENANCE, make_query, write_scores
+
+from influence.report.concentration import cumulative
+from influence.report.correlations import Contrast, correlations
+from influence.report.findings import cumulative_finding
+from influence.report.run_card import Check, fitted_documents, verdict, who_did_what
+from influence.store.scores import Scores
+
+
+def contrast_of(folder: Path, within: float, between: float, n: int = 12) -> Contrast:
+    """Two tasks of n / 2 queries whose R is about `within` in a task and `between` across."""
+    labels = np.arange(n) % 2
+    r_QQ = np.where(labels[:, None] == labels[None, :], within, between)
+    np.fill_diagonal(r_QQ, 1.0)
+    values_QD = np.linalg.cholesky(r_QQ) @ np.random.default_rng(0).normal(size=(n, 4000))
+    queries = [make_query(q, id=f"q{q}", task="ab"[q % 2]) for q in range(n)]
+    return correlations(write_scores(folder / "run", values_QD, queries=queries), "dot").contrast
+
+
+def test_the_sentence_on_r_follows_the_numbers(tmp_path: Path) -> None:
+    more = contrast_of(tmp_path / "more", 0.5, 0.1)
+    assert more.sentence.startswith(
+        "Queries of one task share documents more than queries of different tasks: mean R +0."
+    )
+    assert more.difference == pytest.approx(0.4, abs=0.03)
+    assert more.low < more.difference < more.high
+    assert more.low > 0.3
+    assert more.p < 0.01
+    less = contrast_of(tmp_path / "less", 0.1, 0.2)
+    assert "share documents less than" in less.sentence
+    assert less.high < 0
+    assert less.p < 0.05
+    same = contrast_of(tmp_path / "same", 0.2, 0.2)
+    assert same.sentence.startswith("No difference is shown")
+    assert same.p > 0.01
+
+
+def test_a_mean_near_zero_does_not_hide_both_signs(tmp_path: Path) -> None:
+    values_D = np.random.default_rng(0).normal(size=300)
+    queries = [make_query(q, id=f"q{q}", task="ab"[q // 4]) for q in range(8)]
+    signs = np.array([1, -1] * 4)
+    found = correlations(
+        write_scores(tmp_path / "run", signs[:, None] * values_D, queries=queries), "dot"
+    ).contrast
+    assert found.spread == "R is above +0.3 in 43 % of all pairs and below −0.3 in 57 %."
+    assert found.figure is not None
+    assert found.figure.table["pairs"].sum() == 28
+
+
+def test_too_few_pairs_are_no_finding(tmp_path: Path) -> None:
+    found = contrast_of(tmp_path, 0.5, 0.1, n=2)
+    assert found.sentence.startswith("Too few pairs to compare: 0 of one task and 1 of different tasks")
+    assert np.isnan(found.difference)
+    assert found.how_sure == "it takes pairs within and between tasks"
+
+
+def test_one_document_and_one_query_are_no_finding(tmp_path: Path) -> None:
+    one = write_scores(tmp_path / "one", [[1.0]] * 3)
+    finding = cumulative_finding(cumulative(one), one.documents_scored)
+    assert finding is not None
+    assert finding.answer == "Too few documents to say: n = 1, and the top 1 % takes 100."
+    queries = [make_query(q, id=f"q{q}", group="control" if q == 3 else "reasoning") for q in range(4)]
+    dot = np.random.default_rng(0).normal(size=(4, 200))
+    many = write_scores(tmp_path / "many", dot, queries=queries)
+    finding = cumulative_finding(cumulative(many), many.documents_scored)
+    assert finding is not None
+    assert "(reasoning, n = 3)" in finding.answer
+    assert "too few control queries (n = 1)" in finding.answer
+
+
+def check(state: Any, name: str = "A check") -> Check:
+    return Check(name, state, "")
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (["not run", "not run"], "Not known: no check was run."),
+        (["pass", "pass"], "Yes: all 2 checks pass."),
+        (["pass", "not run"], "As far as checked: the one check that was run passes, 1 was not run."),
+        (["pass", "warn", "not run"], "With care: 1 of the 2 checks that were run warn (A check)."),
+    ],
+)
+def test_the_verdict_is_of_the_checks_that_were_run(states: list[Any], said: str) -> None:
+    assert verdict([check(state) for state in states]) == said
+
+
+def test_the_verdict_says_what_to_run() -> None:
+    assert "Run influence analyze sanity" in verdict(
+        [check("pass"), check("not run", "A text raises itself")]
+    )
+
+
+def store(folder: Path, provenance: dict[str, Any], hessian: dict[str, Any] | None = None) -> Scores:
+    config = CONFIG if hessian is None else {**CONFIG, "hessian": hessian}
+    return write_scores(folder, np.ones((2, 5)), provenance=provenance, config=config)
+
+
+def test_who_wrote_and_who_was_scored(tmp_path: Path) -> None:
+    """Another model than the one that is scored may have written the completions, or a person."""
+    not_said = who_did_what(store(tmp_path / "a", PROVENANCE))
+    assert not_said[0] == ("Completions written by", "not recorded")
+    said = who_did_what(
+        store(
+            tmp_path / "b",
+            {**PROVENANCE, "completions_by": "tuned", "query_model_name": "base", "model_name": "m"},
+        )
+    )
+    assert [who for _, who in said] == ["tuned", "base", "m"]
+
+
+def test_the_number_of_documents_that_were_used(tmp_path: Path) -> None:
+    limit = {"empirical": False, "documents": 100_000}
+    assert fitted_documents(store(tmp_path / "a", PROVENANCE, limit)) == "5 documents, all of the corpus"
+    assert fitted_documents(store(tmp_path / "b", PROVENANCE, {**limit, "documents": 3})) == "3 documents"
