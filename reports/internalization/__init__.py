@@ -9,7 +9,7 @@
 | `measured` | numbers of one seed's runs, with their resamples |
 | `published` | what the paper found: its tables, and each effect with the contrast it rests on |
 | `tables` | methods, curves and effects over seeds, and the rule that says whether an effect appears |
-| `results` | the files a reader opens |
+| `results` | the page of the findings |
 | `drawings` | the figures |
 
 Method and numbers: Deng, Choi, Shieber, *From Explicit CoT to Implicit CoT* (arXiv 2405.14838).

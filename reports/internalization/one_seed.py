@@ -7,7 +7,7 @@ by themselves where a killed process left them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
 from influence.train.stepwise.stages import find_stages
 from reports.internalization.scales import METHODS, Scale, TaskRuns
-from reports.kit.steps import Step
+from reports.kit.steps import Step, whole
 
 #: An evaluation takes about so much of its run's training; a guess until the first one.
 _EVALUATION = 0.1
@@ -78,13 +78,13 @@ class OneSeed:
                 Step(
                     self._kind(name),
                     f"train {name}",
-                    partial(_complete, self.folder / name),
+                    partial(whole, self.folder / name),
                     partial(self._train, name),
                 ),
                 Step(
                     f"{self._kind(name)}, evaluation",
                     f"evaluate {name}",
-                    partial(_complete, self.folder / name / FOLDER),
+                    partial(whole, self.folder / name / FOLDER),
                     partial(self._evaluate, name),
                 ),
             ]
@@ -112,7 +112,7 @@ class OneSeed:
 
     def tidy(self, name: str) -> None:
         """Remove the weights of a run's stages, once measured: all of an ablation, all but the last of a method."""
-        if not _complete(self.folder / name / FOLDER) or isinstance(self.settings[name], KdSettings):
+        if not whole(self.folder / name / FOLDER) or isinstance(self.settings[name], KdSettings):
             return
         stages = find_stages([self.folder / name])
         for stage in stages[: len(stages) - (name in METHODS)]:
@@ -159,27 +159,6 @@ class OneSeed:
             ),
         )
         self.tidy(name)
-
-
-def expected_seconds(
-    work: Mapping[str, float], kinds: Sequence[str], typical: Mapping[str, float]
-) -> float | None:
-    """About how long steps of these kinds take; None as long as none has been run.
-
-    Args:
-        work: Of every kind, to scale from kinds that have been run to those that have not.
-        typical: Mean seconds of the kinds that have been run.
-    """
-    known = [kind for kind in typical if kind in work]
-    if not known:
-        return None
-    rate = sum(typical[kind] for kind in known) / sum(work[kind] for kind in known)
-    return sum(typical.get(kind, rate * work[kind]) for kind in kinds)
-
-
-def _complete(folder: Path) -> bool:
-    manifest = read_manifest(folder)
-    return manifest is not None and manifest["status"] == "complete"
 
 
 def _epochs(settings: Settings | KdSettings, chain: int) -> float:

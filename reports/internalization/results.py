@@ -1,21 +1,17 @@
-"""What a reader opens: findings.md, results.json, and a CSV of each table."""
+"""The page of the findings."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from influence.files import whole_file
-from influence.store.artefact import write_json
 from reports.internalization.published import PUBLISHED
 from reports.internalization.scales import METHODS, Scale, TaskRuns
 from reports.internalization.tables import RULE
-from reports.kit.markdown import markdown_table, short_number, with_interval
+from reports.kit.page import markdown_table, page_head, short_number, span, with_interval
 
 PAPER = (
     "*From Explicit CoT to Implicit CoT: Learning to Internalize CoT Step by Step* "
@@ -34,33 +30,16 @@ _HOW = (
 )
 
 
-def write_results(
-    out: Path, scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    """Write the tables as CSV, all of them as `results.json`, and the readable ones as `findings.md`, last.
-
-    Args:
-        made_by: What made them: scale, seeds, command, times.
-        tables: methods, curves, effects, of all tasks.
-    """
-    for name, table in tables.items():
-        with whole_file(out / f"{name}.csv") as part:
-            table.to_csv(part, index=False, float_format="%.6g")
-    records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_json(out / "results.json", {**made_by, "settings": scale.config(), "tables": records})
-    with whole_file(out / "findings.md") as part:
-        part.write_text(findings_page(scale, made_by, tables), encoding="utf-8")
-
-
 def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """The findings as Markdown."""
     parts = [
-        "# Internalising a chain of thought step by step\n",
-        f"The comparison and the ablations of {PAPER}, {made_by['seeds']} seed{'s' * (made_by['seeds'] > 1)}.\n",
-        f"```\n{made_by['command']}\n```\n",
-        f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
-        f"{made_by['hours']:.2f} hours of training.\n",
-        f"{_HOW}\n\n{UNCERTAINTY}\n\n{RULE}\n",
+        *page_head(
+            "Internalising a chain of thought step by step",
+            f"The comparison and the ablations of {PAPER},",
+            made_by,
+            f"{made_by['hours']:.2f} hours of training",
+            [_HOW, UNCERTAINTY, RULE],
+        ),
     ]
     for task in scale.tasks:
         parts += _task(task, {name: table[table["task"] == task.title] for name, table in tables.items()})
@@ -110,7 +89,7 @@ def _methods(table: pd.DataFrame) -> str:
             f"{record['removed']} of {record['total']}",
             short_number(record["published"]),
             with_interval(record, "accuracy", "accuracy_low", "accuracy_high"),
-            f"{short_number(record['least'])} to {short_number(record['most'])}",
+            span(record),
             short_number(record["published_speed"]),
             with_interval(record, "speed", "speed_low", "speed_high"),
             short_number(record["generated"]),

@@ -1,129 +1,102 @@
-"""Every run of every task and seed, and the tables over them; killed at any point, it goes on."""
+"""The comparison and the ablations of Deng et al. (arXiv 2405.14838) at a size of your choice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from influence.data.chains.write import write_task
-from influence.provenance import provenance
 from influence.report.internalization import internalization_page
-from influence.store.artefact import claim
 from reports.internalization.drawings import draw_removal, draw_trade_off
-from reports.internalization.one_seed import OneSeed, expected_seconds
-from reports.internalization.results import write_results
+from reports.internalization.one_seed import OneSeed
+from reports.internalization.results import findings_page
 from reports.internalization.scales import METHODS, SCALES, Scale
 from reports.internalization.tables import curves_table, effects_table, methods_table
-from reports.kit.asked import scale_named, seeds_asked, silent
-from reports.kit.command import command_line
-from reports.kit.steps import Times, run_steps
+from reports.kit.steps import Times
+from reports.kit.study import Say, Study, Tables
 
 
-def run(
-    out: str | Path,
-    scale: str | Scale = "laptop",
-    seeds: int | None = None,
-    say: Callable[[str], None] = silent,
-) -> dict[str, pd.DataFrame]:
-    """Reproduce the comparison and the ablations of Deng et al. (arXiv 2405.14838) at a size of your choice.
+class InternalizationStudy(Study[Scale, OneSeed]):
+    """The runs of every task, each seed; tables methods, curves, effects, and two figures a task.
 
-    Args:
-        out: Folder of everything. The same call after a kill goes on; with more seeds it adds those.
-        scale: A name in `scales.SCALES`, or a scale of your own.
-        seeds: How often every run is made, seeded 0, 1, …; the scale's own number by default.
-        say: Takes one line for each step (which of how many, and about how long is left), and the lines of progress
-            of each training.
-
-    Returns:
-        The tables in `out`: methods, curves, effects. Also written there are `findings.md`, `results.json`, a CSV of
-        each table and two figures a task. `out/TASK/seed-N` has pages of its stepwise runs, and each run as `influence
-        train` leaves it, but for weights: once evaluated, those of a method's last stage stay.
-
-    Raises:
-        InputError: There is no such scale, or fewer than one seed.
-        StoreError: `out` holds other files, or a run with other settings than the scale's: before any training.
+    `out/TASK/seed-N` has pages of its stepwise runs, and each run as `influence train` leaves it, but for weights:
+    once evaluated, those of a method's last stage stay.
     """
-    chosen = scale_named(scale, SCALES) if isinstance(scale, str) else scale
-    n_seeds = seeds_asked(seeds, chosen.seeds)
-    folder = Path(out)
-    claim(folder, "reproduction of internalisation", chosen.measuring())
-    times = Times(folder / "times.json")
-    every = _every(folder, chosen, n_seeds, say)
-    for one in every:
-        one.check()
-    work = {kind: amount for one in every for kind, amount in one.work().items()}
-    for number, one in enumerate(every):
-        later = [step.kind for other in every[number + 1 :] for step in other.steps() if not step.done()]
-        where = f"{one.runs.title}, seed {one.seed + 1} of {n_seeds}"
-        run_steps(one.steps(), times, where, later, say, partial(expected_seconds, work))
-        for name in one.settings:
-            one.tidy(name)
-    say("tables and figures")
-    tables = tables_of(every)
-    _draw(folder, chosen, tables["curves"])
-    for one in every:
-        _pages(one)
-    spent = sum(one.seconds() for one in every)
-    made_by = provenance(
-        spent,
-        command=command_line("internalization", scale, out, seeds),
-        seeds=n_seeds,
-        hours=spent / 3600,
-        step_seconds=times.seconds,
-    )
-    write_results(folder, chosen, made_by, tables)
-    return tables
+
+    name = "internalization"
+    kind = "reproduction of internalisation"
+    scales = SCALES
+
+    def claimed(self, scale: Scale) -> dict[str, Any]:
+        return scale.measuring()
+
+    def parts(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[OneSeed]:
+        parts = []
+        for number, runs in enumerate(scale.tasks, 1):
+            runs.runs(0)
+            say(f"task {number} of {len(scale.tasks)}: {runs.title}")
+            task = write_task(runs.maker, folder / runs.name / "task")
+            for seed in range(seeds):
+                parts.append(OneSeed(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say))
+        for part in parts:
+            part.check()
+        return parts
+
+    def where(self, part: OneSeed, seeds: int) -> str:
+        return f"{part.runs.title}, {super().where(part, seeds)}"
+
+    def work(self, parts: Sequence[OneSeed]) -> Mapping[str, float]:
+        return {kind: amount for part in parts for kind, amount in part.work().items()}
+
+    def finish(self, part: OneSeed) -> None:
+        for name in part.settings:
+            part.tidy(name)
+
+    def seconds(self, parts: Sequence[OneSeed], times: Times) -> float:
+        return sum(part.seconds() for part in parts)
+
+    def tables(self, scale: Scale, parts: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
+        makers = {"methods": methods_table, "curves": curves_table, "effects": effects_table}
+        seeds = {
+            task.name: [part.evaluations() for part in parts if part.runs == task] for task in scale.tasks
+        }
+        return {
+            name: pd.concat([make(task, seeds[task.name]) for task in scale.tasks], ignore_index=True)
+            for name, make in makers.items()
+        }
+
+    def draw(self, scale: Scale, folder: Path, parts: Sequence[OneSeed], tables: Tables) -> None:
+        for task in scale.tasks:
+            curves = tables["curves"][tables["curves"]["task"] == task.title]
+            shown = ["stepwise", "adaptive", *task.ablations]
+            draw_removal(curves, folder / f"{task.name}-ablations.svg", shown, task.ablated)
+            draw_trade_off(curves[curves["run"].isin(METHODS)], folder / f"{task.name}-trade-off.svg")
+        for part in parts:
+            _write_pages(part)
+
+    def page(self, scale: Scale, made_by: Mapping[str, Any], tables: Tables) -> str:
+        return findings_page(scale, made_by, tables)
+
+    def summary(self, tables: Tables) -> Iterator[str]:
+        """What the command prints: the methods, then the effects."""
+        for record in tables["methods"].to_dict("records"):
+            yield (
+                f"{record['task']}, {record['method']:<12}  accuracy {record['accuracy']:.3f} "
+                f"({record['accuracy_low']:.3f}–{record['accuracy_high']:.3f}), speed {record['speed']:.2f}"
+            )
+        for record in tables["effects"].to_dict("records"):
+            yield f"{record['task']}, {record['what']}, {record['claim']}: {record['appears']}"
 
 
-def summary(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """What the command prints: the methods, then the effects."""
-    for record in tables["methods"].to_dict("records"):
-        yield (
-            f"{record['task']}, {record['method']:<12}  accuracy {record['accuracy']:.3f} "
-            f"({record['accuracy_low']:.3f}–{record['accuracy_high']:.3f}), speed {record['speed']:.2f}"
-        )
-    for record in tables["effects"].to_dict("records"):
-        yield f"{record['task']}, {record['what']}, {record['claim']}: {record['appears']}"
-
-
-def tables_of(every: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
-    """All tables over finished seeds, of all tasks."""
-    tables: dict[str, list[pd.DataFrame]] = {"methods": [], "curves": [], "effects": []}
-    for name in dict.fromkeys(one.runs.name for one in every):
-        own = [one for one in every if one.runs.name == name]
-        task, seeds = own[0].runs, [one.evaluations() for one in own]
-        tables["methods"].append(methods_table(task, seeds))
-        tables["curves"].append(curves_table(task, seeds))
-        tables["effects"].append(effects_table(task, seeds))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-
-
-def _every(folder: Path, scale: Scale, n_seeds: int, say: Callable[[str], None]) -> list[OneSeed]:
-    """Every seed of every task, the tasks made where they are not there; all settings are checked by that."""
-    every = []
-    for number, runs in enumerate(scale.tasks, 1):
-        runs.runs(0)
-        say(f"task {number} of {len(scale.tasks)}: {runs.title}")
-        task = write_task(runs.maker, folder / runs.name / "task")
-        for seed in range(n_seeds):
-            every.append(OneSeed(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say))
-    return every
-
-
-def _pages(one: OneSeed) -> None:
+def _write_pages(part: OneSeed) -> None:
     """The page of each stepwise run, compared with the baselines of its seed."""
-    evaluations = one.evaluations()
+    evaluations = part.evaluations()
     for name in ("stepwise", "adaptive"):
         others = [run for other, run in evaluations.items() if other in METHODS and run.method != "stepwise"]
-        internalization_page(evaluations[name], one.folder / f"{name}.html", others=others)
+        internalization_page(evaluations[name], part.folder / f"{name}.html", others=others)
 
 
-def _draw(folder: Path, scale: Scale, curves: pd.DataFrame) -> None:
-    for task in scale.tasks:
-        own = curves[curves["task"] == task.title]
-        shown = ["stepwise", "adaptive", *task.ablations]
-        draw_removal(own, folder / f"{task.name}-ablations.svg", shown, task.ablated)
-        draw_trade_off(own[own["run"].isin(METHODS)], folder / f"{task.name}-trade-off.svg")
+STUDY = InternalizationStudy()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from influence.cli.torchrun import require_one_process
+
+if TYPE_CHECKING:
+    from reports.kit.study import Study
 
 
 def study_command(name: str, scales: str, text: str) -> click.Command:
     """The command of a study.
 
     Args:
-        name: Of its package in `reports`, whose module `study` has `run` and `summary`.
+        name: Of its package in `reports`, whose module `study` has the study as `STUDY`.
         scales: What each scale is, for the help of `--scale`.
         text: Help of the command; its first line is short.
     """
@@ -25,7 +28,7 @@ def study_command(name: str, scales: str, text: str) -> click.Command:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # one for each model that is loaded
-        study = importlib.import_module(f"reports.{name}.study")
+        study: Study[Any, Any] = importlib.import_module(f"reports.{name}.study").STUDY
         tables = study.run(out, scale, seeds, say=lambda line: click.echo(line, err=True))
         for line in study.summary(tables):
             click.echo(line)
@@ -46,11 +49,3 @@ def study_command(name: str, scales: str, text: str) -> click.Command:
         ),
     ]
     return click.Command(name, callback=run, params=list(options), help=text)
-
-
-def command_line(name: str, scale: object, out: str | Path, seeds: int | None) -> str:
-    """The command that does the same as a call; "from Python" where the scale has no name."""
-    if not isinstance(scale, str):
-        return "from Python"
-    words = ["python", "-m", f"reports.{name}", "--scale", scale, "--out", str(out)]
-    return shlex.join([*words, *([] if seeds is None else ["--seeds", str(seeds)])])

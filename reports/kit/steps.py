@@ -8,18 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from influence.store.artefact import write_json
-
-#: Seconds of a step as a multiple of those of the base model's training, until the step has been run once. Rough.
-FIRST_GUESS = {
-    "tuned model": 0.4,
-    "completions": 0.2,
-    "Hessian": 0.4,
-    "influence": 0.3,
-    "gradient dot products": 0.3,
-    "analyses": 0.1,
-    "retraining": 1.5,
-}
+from influence.store.artefact import read_manifest, write_json
 
 
 @dataclass(frozen=True)
@@ -58,16 +47,27 @@ class Times:
         return {kind: sum(taken.values()) / len(taken) for kind, taken in self.seconds.items()}
 
 
-def expected_seconds(kinds: Sequence[str], typical: Mapping[str, float]) -> float | None:
-    """About how long steps of these kinds take together; None as long as no base model has been trained.
+def whole(folder: Path) -> bool:
+    """Whether a folder's manifest says that its run is complete."""
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest["status"] == "complete"
 
-    A retraining takes what base and tuned model took, until one has been run.
+
+def expected_seconds(
+    kinds: Sequence[str], typical: Mapping[str, float], work: Mapping[str, float]
+) -> float | None:
+    """About how long steps of these kinds take together; None as long as too little is known.
+
+    Args:
+        typical: Mean seconds of the kinds that have been run.
+        work: A guess of how much work kinds are, which scales those that have been run to those that have not.
     """
-    base = typical.get("base model")
-    if base is None:
+    known = sum(work[kind] for kind in typical if kind in work)
+    rate = sum(typical[kind] for kind in typical if kind in work) / known if known else None
+    guess = {} if rate is None else {kind: rate * amount for kind, amount in work.items()}
+    if any(kind not in typical and kind not in guess for kind in kinds):
         return None
-    known = {"retraining": base + typical.get("tuned model", FIRST_GUESS["tuned model"] * base), **typical}
-    return sum(known.get(kind, FIRST_GUESS.get(kind, 0.0) * base) for kind in kinds)
+    return sum(typical.get(kind, guess.get(kind, 0.0)) for kind in kinds)
 
 
 def run_steps(
@@ -76,7 +76,7 @@ def run_steps(
     where: str,
     later: Sequence[str],
     say: Callable[[str], None],
-    expect: Callable[[Sequence[str], Mapping[str, float]], float | None] = expected_seconds,
+    work: Mapping[str, float],
 ) -> None:
     """Run the steps that are not done, in order.
 
@@ -84,7 +84,7 @@ def run_steps(
         where: Says which part of the whole this is, such as `seed 1 of 3`.
         later: Kinds of the steps that come after these, for the time left.
         say: Takes one line for each step.
-        expect: About how many seconds steps of some kinds take, given the mean of each kind that has been run.
+        work: As in `expected_seconds`.
     """
     for number, step in enumerate(steps, 1):
         place = f"{where}, step {number} of {len(steps)}: {step.title}"
@@ -92,7 +92,7 @@ def run_steps(
             say(f"{place} (done)")
             continue
         left = [other.kind for other in steps[number - 1 :] if not other.done()]
-        say(f"{place}{_left(expect([*left, *later], times.typical()))}")
+        say(f"{place}{_left(expected_seconds([*left, *later], times.typical(), work))}")
         started = time.monotonic()
         step.run()
         times.record(step, where.partition(" of ")[0], time.monotonic() - started)

@@ -16,6 +16,6 @@
 | `published` | what the paper found, row by row, with its values |
 | `findings` | the table of findings |
 | `tables` | the tables of truth and removal |
-| `results` | the files a reader opens |
+| `results` | the page of the findings |
 | `drawings` | the figures |
 """

@@ -23,10 +23,10 @@ from influence.engine.score import score
 from influence.files import whole_file
 from influence.models.load import LanguageModel, load_model
 from influence.report.pages import write_report
-from influence.store.artefact import read_manifest, write_json
+from influence.store.artefact import write_json
 from influence.store.factors import open_factors
 from influence.store.scores import Scores, open_scores
-from reports.kit.steps import Step
+from reports.kit.steps import Step, whole
 from reports.miniworld import retrain, world
 from reports.miniworld.choice import accuracy, query_set
 from reports.miniworld.measures import corpus_shares, query_measures
@@ -92,7 +92,12 @@ class OneSeed:
             self._step("tuned model", "fine-tune it", "tuned", self._tuned),
             self._step("completions", "let it answer all questions", "completed.jsonl", self._complete),
             self._step("queries", "choose the queries", "queries.jsonl", self._choose),
-            Step("Hessian", "fit the Hessian of the base model", partial(self._whole, "hessian"), self._fit),
+            Step(
+                "Hessian",
+                "fit the Hessian of the base model",
+                partial(whole, self.path("hessian")),
+                self._fit,
+            ),
             *(self._scoring(*which) for which in itertools.product(STORES, (True, False))),
             *(
                 self._step(
@@ -111,16 +116,12 @@ class OneSeed:
         return Step(
             "influence" if hessian else "gradient dot products",
             f"score every document for {of}" + ("" if hessian else ", with the identity for comparison"),
-            partial(self._whole, name),
+            partial(whole, self.path(name)),
             partial(self._score, STORES[store], name, hessian),
         )
 
     def _step(self, kind: str, title: str, name: str, run: Any) -> Step:
         return Step(kind, title, self.path(name).exists, run)
-
-    def _whole(self, name: str) -> bool:
-        manifest = read_manifest(self.path(name))
-        return manifest is not None and manifest["status"] == "complete"
 
     # -- the models and what they say
 

@@ -1,18 +1,13 @@
-"""What a reader opens: findings.md, results.json, and a CSV of each table."""
+"""The page of the findings."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from influence.files import whole_file
-from influence.store.artefact import write_json
-from reports.kit.markdown import markdown_table, short_number, with_interval
+from reports.kit.page import markdown_table, page_head, short_number, with_interval
 from reports.miniworld.findings import RULE
 from reports.miniworld.scales import Scale
 
@@ -26,34 +21,16 @@ UNCERTAINTY = (
 )
 
 
-def write_results(
-    out: Path, scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    """Write the tables as CSV, all of them as `results.json`, and the readable ones as `findings.md`, last.
-
-    Args:
-        made_by: What made them: scale, seeds, command, times.
-        tables: accuracy, findings, recall, relations, removal, removal_order.
-    """
-    for name, table in tables.items():
-        with whole_file(out / f"{name}.csv") as part:
-            table.to_csv(part, index=False, float_format="%.6g")
-    records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_json(out / "results.json", {**made_by, "settings": asdict(scale), "tables": records})
-    with whole_file(out / "findings.md") as part:
-        part.write_text(findings_page(scale, made_by, tables), encoding="utf-8")
-
-
 def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """The findings as Markdown."""
     parts = [
-        "# Procedural knowledge, where the truth is known\n",
-        f"The findings of {PAPER} in a world of {scale.documents:,} documents a seed, "
-        f"{made_by['seeds']} seed{'s' * (made_by['seeds'] > 1)}.\n",
-        f"```\n{made_by['command']}\n```\n",
-        f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
-        f"{made_by['hours']:.2f} hours in all, of which: {_times(made_by['step_seconds'])}.\n",
-        f"{UNCERTAINTY}\n",
+        *page_head(
+            "Procedural knowledge, where the truth is known",
+            f"The findings of {PAPER} in a world of {scale.documents:,} documents a seed,",
+            made_by,
+            f"{made_by['hours']:.2f} hours in all, of which: {_times(made_by['step_seconds'])}",
+            [UNCERTAINTY],
+        ),
         "## What the tuned models can do\n",
         _accuracy(tables["accuracy"]),
         "## The findings\n",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from influence.data.miniworld import Settings
 from influence.errors import InputError
@@ -63,6 +64,10 @@ class Scale:
                 "top_k, 10 × source_k and removal_k must be at most the number of documents.",
                 have=f"{most} of {self.documents}",
             )
+
+    def config(self) -> dict[str, Any]:
+        """All that determines the result, and how many seeds it has by default."""
+        return asdict(self)
 
 
 SCALES = {

@@ -8,7 +8,7 @@
 | `one_seed` | the steps of one seed: its three trainings, the scores of their checkpoints, its page |
 | `measured` | numbers of one seed's checkpoints, a value a query |
 | `tables` | means over seeds with intervals; the questions, and the rule that answers them |
-| `results` | the files a reader opens |
+| `results` | the page of the findings |
 
 Nobody has published this, so there is nothing to compare with: the controls are a model that never had a chain of
 thought and one that kept it, both trained as long, and the stages in shuffled order.

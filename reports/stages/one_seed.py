@@ -5,20 +5,24 @@ A training and a folder of stages are each done when their manifest says so; the
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from influence.data.chains.kinds import choose
 from influence.data.chains.task import Task
 from influence.data.corpus import read_corpus
+from influence.data.miniworld.corpus import write_corpus
 from influence.engine.checkpoints import Checkpoint, find_checkpoints, score_checkpoints
 from influence.report.pages import write_report
-from influence.store.artefact import read_manifest
-from influence.subjects.scoring import TaskOpener
+from influence.subjects.documents import task_documents
+from influence.subjects.scoring import TaskOpener, asked_examples
+from influence.subjects.texts import Texts
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
 from influence.train.stepwise.stages import find_stages
-from reports.kit.steps import Step
+from reports.kit.steps import Step, whole
 from reports.stages.scales import Scale
 
 #: The controls: a model that never had a chain, and one that went on with the whole of it.
@@ -34,31 +38,25 @@ class OneSeed:
     """All of a seed, in one folder."""
 
     def __init__(
-        self, folder: Path, scale: Scale, task: Task, corpus: Path, seed: int, say: Callable[[str], None]
+        self, folder: Path, scale: Scale, task: Task, other: Task, seed: int, say: Callable[[str], None]
     ) -> None:
         self.folder, self.scale, self.seed = folder, scale, seed
-        self._task, self._corpus, self._say = task, corpus, say
+        self._task, self._other, self._say = task, other, say
+        self._corpus = folder.with_name("corpus")
 
-    def trainings(self) -> list[Step]:
-        """Stepwise first: the controls are trained as long."""
+    def steps(self) -> list[Step]:
+        """Trainings (stepwise first: the controls are trained as long), documents, scores, and the page."""
+        page, corpus = self.folder / "stages.html", self._corpus
         return [
-            Step(
-                f"train {name}",
-                f"train {name}",
-                partial(_complete, self.folder / name),
-                partial(self._train, name),
-            )
-            for name in (STEPWISE, *CONTROLS)
+            *(self._step(f"train {name}", name, self._train) for name in (STEPWISE, *CONTROLS)),
+            Step("write documents", "write documents", corpus.exists, self._write_corpus),
+            self._step(f"score {STAGES}", STAGES, self._score_stages),
+            self._step(f"score {OTHERS}", OTHERS, self._score_controls),
+            Step("page", "page", page.is_file, partial(self._page, page)),
         ]
 
-    def scorings(self) -> list[Step]:
-        """The stages, then the controls, then the page of the stages."""
-        last = self.folder / "stages.html"
-        steps = [
-            Step(f"score {name}", f"score {name}", partial(_complete, self.folder / name), partial(run, name))
-            for name, run in ((STAGES, self._score_stages), (OTHERS, self._score_controls))
-        ]
-        return [*steps, Step("page", "page", last.is_file, partial(self._page, last))]
+    def _step(self, title: str, name: str, run: Callable[[str], None]) -> Step:
+        return Step(title, title, partial(whole, self.folder / name), partial(run, name))
 
     def _train(self, name: str) -> None:
         settings = self.scale.stepwise(self.seed)
@@ -78,6 +76,21 @@ class OneSeed:
         seen = int(find_stages([self.folder / STEPWISE])[-1].about["examples"])
         return self.scale.control(mode, self.seed, seen / self._task.sizes["train"])
 
+    def _write_corpus(self) -> None:
+        """Write the documents, once: models of all seeds have the same words."""
+        stage = find_stages([self.folder / STEPWISE])[0]
+        pieces = choose(
+            self._task,
+            asked_examples(self._task, self.scale.asked),
+            counts=self.scale.counts,
+            other=self._other,
+        )
+        texts = Texts.of_stage(stage.folder)
+        part = self._corpus.with_name("corpus.part")
+        shutil.rmtree(part, ignore_errors=True)
+        write_corpus(task_documents(pieces, self._task, texts, stage.side, self._other), part)
+        part.replace(self._corpus)
+
     def _score_stages(self, name: str) -> None:
         self._score(name, find_checkpoints([str(self.folder / STEPWISE)]))
 
@@ -93,8 +106,3 @@ class OneSeed:
 
     def _page(self, path: Path) -> None:
         write_report(self.folder / STAGES, path)
-
-
-def _complete(folder: Path) -> bool:
-    manifest = read_manifest(folder)
-    return manifest is not None and manifest["status"] == "complete"

@@ -1,18 +1,14 @@
-"""What a reader opens: findings.md, results.json, and a CSV of each table."""
+"""The page of the findings."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from influence.files import whole_file
-from influence.store.artefact import write_json
 from influence.subjects.scoring import ANSWER_ONLY, AS_ASKED
-from reports.kit.markdown import markdown_table, short_number, with_interval
+from reports.kit.page import markdown_table, page_head, short_number, span, with_interval
 from reports.stages.measured import WHAT
 from reports.stages.scales import Scale
 from reports.stages.tables import RULE
@@ -26,29 +22,16 @@ _HOW = (
 )
 
 
-def write_results(
-    out: Path, scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    """Write the tables as CSV, all of them as `results.json`, and the readable ones as `findings.md`, last."""
-    for name, table in tables.items():
-        with whole_file(out / f"{name}.csv") as part:
-            table.to_csv(part, index=False, float_format="%.6g")
-    records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_json(out / "results.json", {**made_by, "settings": scale.config(), "tables": records})
-    with whole_file(out / "findings.md") as part:
-        part.write_text(findings_page(scale, made_by, tables), encoding="utf-8")
-
-
 def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """The findings as Markdown."""
-    seeds = made_by["seeds"]
     parts = [
-        "# Influence along the stages of internalisation\n",
-        f"{scale.title[0].upper()}{scale.title[1:]}; model: {scale.model}; {seeds} seed{'s' * (seeds > 1)}.\n",
-        f"```\n{made_by['command']}\n```\n",
-        f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
-        f"{made_by['hours']:.2f} hours.\n",
-        f"{_HOW}\n\n{RULE}\n",
+        *page_head(
+            "Influence along the stages of internalisation",
+            f"{scale.title[0].upper()}{scale.title[1:]}; model: {scale.model};",
+            made_by,
+            f"{made_by['hours']:.2f} hours",
+            [_HOW, RULE],
+        ),
         "## Questions\n",
         _questions(tables["questions"]),
         "## Along the stages\n",
@@ -71,7 +54,7 @@ def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str,
 
 def _questions(table: pd.DataFrame) -> str:
     rows = [
-        [row["question"], with_interval(row, "contrast"), _spread(row), row["answer"]]
+        [row["question"], with_interval(row, "contrast"), span(row), row["answer"]]
         for row in table.to_dict("records")
     ]
     return markdown_table(["question", "contrast", "seeds from, to", "answer"], rows)
@@ -116,7 +99,3 @@ def _probes(table: pd.DataFrame) -> str:
         value = dict(zip(part["stage"], part["value"], strict=True))
         rows.append([str(quantity), *(short_number(value[stage]) for stage in stages)])
     return markdown_table(["quantity", *map(str, stages)], rows)
-
-
-def _spread(row: Mapping[Any, Any]) -> str:
-    return f"{short_number(row['least'])} to {short_number(row['most'])}"

@@ -10,7 +10,7 @@
 | `tasks` | the questions of each task, and prompts and wordings that fit the text |
 | `one_seed` | the steps of one seed: base model, distillations, other internalisers |
 | `tables` | models and effects over seeds, and the rule that says whether an effect appears |
-| `results` | the files a reader opens |
+| `results` | the page of the findings |
 
 Method and numbers: Yu, Xu, Weston, Kulikov, *Distilling System 2 into System 1* (arXiv 2407.06023).
 """

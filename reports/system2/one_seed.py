@@ -30,12 +30,11 @@ from influence.generate.local import LocalGenerator
 from influence.generate.request import Sampling
 from influence.models.load import LanguageModel, load_model
 from influence.report.distillation import write_results
-from influence.store.artefact import read_manifest
 from influence.train.answering import load_generator
 from influence.train.sft import sft
 from influence.train.stepwise.new_model import Shape
 from influence.train.stepwise.stages import STAGE_FILE
-from reports.kit.steps import Step
+from reports.kit.steps import Step, whole
 from reports.system2.scales import Base, Scale, TaskScale
 from reports.system2.tasks import questions, text_cases, write_prompts
 from reports.system2.text import examples
@@ -76,7 +75,7 @@ class OneSeed:
                 Step(
                     f"{task.name}, distillation",
                     f"distil {task.name}",
-                    partial(_complete, run),
+                    partial(whole, run),
                     partial(self._distil, task),
                 )
             )
@@ -222,8 +221,3 @@ def _new_model(shape: Shape, words: PreTrainedTokenizerFast, seed: int) -> PreTr
             pad_token_id=words.pad_token_id,
         )
     )
-
-
-def _complete(run: Path) -> bool:
-    manifest = read_manifest(run)
-    return manifest is not None and manifest["status"] == "complete"

@@ -1,17 +1,13 @@
-"""What a reader opens: findings.md, results.json, and a CSV of each table."""
+"""The page of the findings."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from influence.files import whole_file
-from influence.store.artefact import write_json
-from reports.kit.markdown import markdown_table, short_number, with_interval
+from reports.kit.page import markdown_table, page_head, short_number, span, with_interval
 from reports.system2.scales import Scale, TaskScale
 from reports.system2.tables import RULE
 
@@ -30,29 +26,16 @@ UNCERTAINTY = (
 )
 
 
-def write_results(
-    out: Path, scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    """Write the tables as CSV, all of them as `results.json`, and the readable ones as `findings.md`, last."""
-    for name, table in tables.items():
-        with whole_file(out / f"{name}.csv") as part:
-            table.to_csv(part, index=False, float_format="%.6g")
-    records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_json(out / "results.json", {**made_by, "settings": scale.config(), "tables": records})
-    with whole_file(out / "findings.md") as part:
-        part.write_text(findings_page(scale, made_by, tables), encoding="utf-8")
-
-
 def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """The findings as Markdown."""
-    seeds = made_by["seeds"]
     parts = [
-        "# Distilling System 2 into System 1\n",
-        f"The comparison and the controls of {PAPER}, {seeds} seed{'s' * (seeds > 1)}.\n",
-        f"```\n{made_by['command']}\n```\n",
-        f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; "
-        f"at most {made_by['parameters']:,} parameters; {made_by['hours']:.2f} hours.\n",
-        f"{_HOW}\n\n{UNCERTAINTY}\n\n{RULE}\n",
+        *page_head(
+            "Distilling System 2 into System 1",
+            f"The comparison and the controls of {PAPER},",
+            made_by,
+            f"at most {made_by['parameters']:,} parameters; {made_by['hours']:.2f} hours",
+            [_HOW, UNCERTAINTY, RULE],
+        ),
     ]
     for task in scale.tasks:
         parts += _task(task, {name: table[table["task"] == task.title] for name, table in tables.items()})
@@ -86,7 +69,7 @@ def _models(table: pd.DataFrame) -> str:
             row["model"],
             short_number(row["published"]),
             with_interval(row, "accuracy", "accuracy_low", "accuracy_high"),
-            f"{short_number(row['least'])} to {short_number(row['most'])}",
+            span(row),
             short_number(row["tokens"]),
         ]
         for row in table.to_dict("records")

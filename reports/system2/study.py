@@ -1,93 +1,61 @@
-"""Every distillation of every seed, and the tables over them; killed at any point, it goes on."""
+"""The distillations and controls of Yu et al. (arXiv 2407.06023), with small models that truly do System 2."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from influence.provenance import provenance
-from influence.store.artefact import claim
-from reports.kit.asked import scale_named, seeds_asked, silent
-from reports.kit.command import command_line
-from reports.kit.steps import Times, run_steps
+from reports.kit.study import Say, Study, Tables
 from reports.system2.one_seed import OneSeed
-from reports.system2.results import write_results
+from reports.system2.results import findings_page
 from reports.system2.scales import SCALES, Scale
 from reports.system2.tables import effects_table, models_table, verdicts_table
 
 
-def run(
-    out: str | Path,
-    scale: str | Scale = "laptop",
-    seeds: int | None = None,
-    say: Callable[[str], None] = silent,
-) -> dict[str, pd.DataFrame]:
-    """Reproduce the distillations and controls of Yu et al. (arXiv 2407.06023) with small models that do System 2.
+class System2Study(Study[Scale, OneSeed]):
+    """A base model and distillations of every task each seed; tables models, effects, verdicts.
 
-    Args:
-        out: Folder of everything. The same call after a kill goes on; with more seeds it adds those.
-        scale: A name in `scales.SCALES`, or a scale of your own.
-        seeds: How often all is made, seeded 0, 1, …; the scale's own number by default.
-        say: Takes one line for each step, and the lines of progress of each part.
-
-    Returns:
-        The tables in `out`: models, effects, verdicts. Also written there are `findings.md`, `results.json` and a CSV
-        of each table; `out/seed-N/TASK` is a distillation as `influence distill` leaves it, with its report.
-
-    Raises:
-        InputError: There is no such scale, or fewer than one seed.
-        StoreError: `out` holds other files, or a run of another scale.
+    `out/seed-N/TASK` is a distillation as `influence distill` leaves it, with its report.
     """
-    chosen = scale_named(scale, SCALES) if isinstance(scale, str) else scale
-    n_seeds = seeds_asked(seeds, chosen.seeds)
-    folder = Path(out)
-    claim(folder, "reproduction of System 2 distillation", chosen.config())
-    times = Times(folder / "times.json")
-    every = [OneSeed(folder / f"seed-{seed}", chosen, seed, say) for seed in range(n_seeds)]
-    for number, one in enumerate(every):
-        one.folder.mkdir(exist_ok=True)
-        later = [step.kind for other in every[number + 1 :] for step in other.steps() if not step.done()]
-        run_steps(one.steps(), times, f"seed {number + 1} of {n_seeds}", later, say, _expected)
-    say("tables")
-    tables = tables_of(chosen, every)
-    spent = sum(sum(taken.values()) for taken in times.seconds.values())
-    made_by = provenance(
-        spent,
-        command=command_line("system2", scale, out, seeds),
-        seeds=n_seeds,
-        hours=spent / 3600,
-        parameters=parameters_of(every[0]),
-        step_seconds=times.seconds,
-    )
-    write_results(folder, chosen, made_by, tables)
-    return tables
+
+    name = "system2"
+    kind = "reproduction of System 2 distillation"
+    scales = SCALES
+
+    def parts(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[OneSeed]:
+        return [OneSeed(folder / f"seed-{seed}", scale, seed, say) for seed in range(seeds)]
+
+    def tables(self, scale: Scale, parts: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
+        makers = {"models": models_table, "effects": effects_table, "verdicts": verdicts_table}
+        return {
+            name: pd.concat(
+                [make(task, [part.answers(task) for part in parts]) for task in scale.tasks],
+                ignore_index=True,
+            )
+            for name, make in makers.items()
+        }
+
+    def facts(self, parts: Sequence[OneSeed]) -> dict[str, Any]:
+        return {"parameters": _parameters(parts[0])}
+
+    def page(self, scale: Scale, made_by: Mapping[str, Any], tables: Tables) -> str:
+        return findings_page(scale, made_by, tables)
+
+    def summary(self, tables: Tables) -> Iterator[str]:
+        """What the command prints: the models, then the effects."""
+        for record in tables["models"].to_dict("records"):
+            yield (
+                f"{record['task']}, {record['model']:<21}  accuracy {record['accuracy']:.3f} "
+                f"({record['accuracy_low']:.3f}–{record['accuracy_high']:.3f}), {record['tokens']:.1f} tokens"
+            )
+        for record in tables["effects"].to_dict("records"):
+            yield f"{record['task']}, {record['effect']}: {record['appears']}"
 
 
-def summary(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """What the command prints: the models, then the effects."""
-    for record in tables["models"].to_dict("records"):
-        yield (
-            f"{record['task']}, {record['model']:<21}  accuracy {record['accuracy']:.3f} "
-            f"({record['accuracy_low']:.3f}–{record['accuracy_high']:.3f}), {record['tokens']:.1f} tokens"
-        )
-    for record in tables["effects"].to_dict("records"):
-        yield f"{record['task']}, {record['effect']}: {record['appears']}"
-
-
-def tables_of(scale: Scale, every: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
-    """All tables over finished seeds, of all tasks."""
-    makers = {"models": models_table, "effects": effects_table, "verdicts": verdicts_table}
-    return {
-        name: pd.concat(
-            [make(task, [one.answers(task) for one in every]) for task in scale.tasks], ignore_index=True
-        )
-        for name, make in makers.items()
-    }
-
-
-def parameters_of(one: OneSeed) -> int:
+def _parameters(one: OneSeed) -> int:
     """Parameters of the largest base model; each has as many as the models made from it."""
     from safetensors import safe_open
 
@@ -98,8 +66,4 @@ def parameters_of(one: OneSeed) -> int:
     return max(counts)
 
 
-def _expected(kinds: Sequence[str], typical: Mapping[str, float]) -> float | None:
-    """Seconds of steps of these kinds; None until each has been run once."""
-    if any(kind not in typical for kind in kinds):
-        return None
-    return sum(typical[kind] for kind in kinds)
+STUDY = System2Study()

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from program import Server
 
 from influence.errors import StoreError
-from reports.internalization import study
 from reports.internalization.__main__ import command
 from reports.internalization.scales import ABLATIONS, METHODS, SCALES
+from reports.internalization.study import STUDY
 
 SMOKE = SCALES["smoke"]
 RUNS = {*METHODS, *ABLATIONS}
@@ -63,7 +63,7 @@ def test_a_whole_run_killed_once(tmp_path: Path, program: Server) -> None:
         SMOKE.tasks[0], stepwise=dataclasses.replace(SMOKE.tasks[0].stepwise, lr=1e-4)
     )
     with pytest.raises(StoreError, match=r"seed-0/no-cot was made with other settings") as refused:
-        study.run(out, dataclasses.replace(SMOKE, tasks=(slower,)))
+        STUDY.run(out, dataclasses.replace(SMOKE, tasks=(slower,)))
     assert "settings.lr: 0.001 there, 0.0001 now" in str(refused.value)
 
 

@@ -133,7 +133,7 @@ def test_options_named_alone_exist() -> None:
     every = {name for options in itertools.chain.from_iterable(names) for name in options}
     for page in MANUAL:
         named = set(re.findall(r"`(--[a-z-]+)", without_blocks(page)))
-        assert named <= every | {"--no-deps"}, name(page)
+        assert named <= every | {"--no-deps", "--help"}, name(page)
 
 
 def option_names(command: click.Command, context: click.Context) -> list[list[str]]:

@@ -23,11 +23,12 @@ from reports.internalization.measured import (
     end_difference,
     end_speed,
 )
-from reports.internalization.one_seed import expected_seconds
 from reports.internalization.published import PUBLISHED, effects
-from reports.internalization.results import findings_page, write_results
+from reports.internalization.results import findings_page
 from reports.internalization.scales import ABLATIONS, SCALES, Scale, TaskRuns
 from reports.internalization.tables import curves_table, effects_table, methods_table
+from reports.kit.page import write_results
+from reports.kit.steps import expected_seconds
 
 TASK = dataclasses.replace(SCALES["gpu"].tasks[0], name="known", title="a known task")
 
@@ -140,7 +141,7 @@ def test_pages_and_figures(tmp_path: Path, two_seeds: list[Runs]) -> None:
         "effects": effects_table(TASK, two_seeds),
     }
     made_by = provenance(3600, seeds=2, hours=1.0)
-    write_results(tmp_path, scale, made_by, tables)
+    write_results(tmp_path, scale.config(), made_by, tables, findings_page(scale, made_by, tables))
     page = (tmp_path / "findings.md").read_text()
     assert page == findings_page(scale, made_by, tables)
     assert "nan" not in re.findall(r"[\w.]+", page)
@@ -206,5 +207,5 @@ def test_unknown_ablations_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_time_left_scales_with_the_work() -> None:
     work = {"short": 1.0, "long": 10.0, "longest": 100.0}
-    assert expected_seconds(work, ["long"], {}) is None
-    assert expected_seconds(work, ["short", "longest"], {"short": 2.0, "long": 9.0}) == pytest.approx(102)
+    assert expected_seconds(["long"], {}, work) is None
+    assert expected_seconds(["short", "longest"], {"short": 2.0, "long": 9.0}, work) == pytest.approx(102)

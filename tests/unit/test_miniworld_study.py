@@ -20,7 +20,6 @@ from influence.errors import ComputeError, InputError, StoreError
 from influence.store.scores import Scores
 from influence.types import Document, Query
 from influence.types import Step as Result
-from reports.kit.asked import scale_named
 from reports.kit.claims import verdict
 from reports.kit.intervals import Interval, mean_of, over_seeds, pair_means, spread_of
 from reports.kit.steps import Step, Times, expected_seconds, run_steps
@@ -37,7 +36,7 @@ from reports.miniworld.removal import (
 from reports.miniworld.results import findings_page
 from reports.miniworld.retrain import completion_losses, without
 from reports.miniworld.scales import SCALES, Scale
-from reports.miniworld.study import run as run_study
+from reports.miniworld.study import STUDY
 from reports.miniworld.tables import (
     recall_over_seeds,
     relations_over_seeds,
@@ -62,7 +61,7 @@ SMOKE = SCALES["smoke"]
 
 def test_an_unknown_scale_says_which_there_are() -> None:
     with pytest.raises(InputError, match="Did you mean 'laptop'") as caught:
-        scale_named("labtop", SCALES)
+        STUDY.scale_named("labtop")
     assert "smoke, laptop, gpu" in str(caught.value)
 
 
@@ -74,9 +73,9 @@ def test_a_scale_that_looks_at_more_than_there_is_is_refused() -> None:
 def test_a_foreign_folder_and_another_scale_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(StoreError, match="already holds other files"):
-        run_study(tmp_path, "smoke")
+        STUDY.run(tmp_path, "smoke")
     with pytest.raises(InputError, match="at least 1"):
-        run_study(tmp_path / "x", "smoke", seeds=0)
+        STUDY.run(tmp_path / "x", "smoke", seeds=0)
     assert not (tmp_path / "x").exists()
 
 
@@ -97,23 +96,28 @@ def test_steps_that_are_done_are_skipped_and_a_killed_one_is_run_again(tmp_path:
     lines: list[str] = []
     steps = [step("a", done), step("base model", done), step("c", done, fail=True)]
     with pytest.raises(KeyboardInterrupt):
-        run_steps(steps, Times(tmp_path / "times.json"), "seed 1 of 1", [], lines.append)
+        run_steps(steps, Times(tmp_path / "times.json"), "seed 1 of 1", [], lines.append, {})
     assert lines[0] == "seed 1 of 1, step 1 of 3: a (done)"
     assert lines[1] == "seed 1 of 1, step 2 of 3: base model"
     times = Times(tmp_path / "times.json")
     assert set(times.seconds) == {"base model"}  # neither what was done nor what was killed has a time
-    run_steps([step(name, done) for name in ("a", "base model", "c")], times, "seed 1 of 1", [], lines.append)
+    run_steps(
+        [step(name, done) for name in ("a", "base model", "c")], times, "seed 1 of 1", [], lines.append, {}
+    )
     assert [line for line in lines[3:] if "(done)" not in line] == [
         "seed 1 of 1, step 3 of 3: c (about 0 s left)"
     ]
 
 
 def test_time_left_comes_from_steps_that_were_run() -> None:
-    assert expected_seconds(["retraining"], {}) is None
-    typical = {"base model": 100.0, "tuned model": 50.0}
-    assert expected_seconds(["retraining", "retraining"], typical) == 300
-    assert expected_seconds(["retraining"], {**typical, "retraining": 180.0}) == 180
-    assert expected_seconds(["Hessian", "unheard of"], typical) == pytest.approx(40)
+    work = {"base model": 1.0, "tuned model": 0.5, "questions": 0.0}
+    assert expected_seconds(["tuned model"], {}, work) is None
+    assert expected_seconds(["tuned model"], {"questions": 3.0}, work) is None
+    typical = {"base model": 100.0, "questions": 3.0}
+    assert expected_seconds(["tuned model", "tuned model", "questions"], typical, work) == pytest.approx(106)
+    assert expected_seconds(["tuned model"], {**typical, "tuned model": 180.0}, work) == 180
+    assert expected_seconds(["unheard of"], typical, work) is None
+    assert expected_seconds(["base model"], typical, {}) == 100
 
 
 # -- the world
