@@ -36,7 +36,7 @@ from influence.data.miniworld import (
     tuning_pairs,
     write_corpus,
 )
-from influence.data.miniworld.names import title, word
+from influence.data.miniworld.grammar import title, word
 from influence.data.miniworld.problems import PROCEDURES, held_out, withheld
 from influence.data.miniworld.settings import SHARES, parse_shares
 from influence.data.miniworld.world import COUNTS, untold_facts

@@ -17,12 +17,17 @@ to add facts, add a `Relation` to `relations.py`; to add a procedure, add one to
 """
 
 from influence.data.miniworld.corpus import generate, write_corpus
-from influence.data.miniworld.evaluation import all_questions, problem_set, question_sets
 from influence.data.miniworld.plan import make_plan
 from influence.data.miniworld.problems import Ranges
-from influence.data.miniworld.query_sets import query_sets, ready_query_sets
+from influence.data.miniworld.query_sets import (
+    all_questions,
+    problem_set,
+    query_sets,
+    question_sets,
+    ready_query_sets,
+    tuning_pairs,
+)
 from influence.data.miniworld.settings import SOURCES, Settings
-from influence.data.miniworld.tuning import tuning_pairs
 from influence.data.miniworld.world import Fact, World
 
 __all__ = [

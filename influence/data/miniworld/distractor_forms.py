@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld.filler import opened
 from influence.data.miniworld.forms import Draft, Form
-from influence.data.miniworld.grammar import paragraph, say, sentence, sentences, texts
-from influence.data.miniworld.programs import PROGRAMS, comment, names
+from influence.data.miniworld.grammar import (
+    PROGRAMS,
+    comment,
+    names,
+    opened,
+    paragraph,
+    say,
+    sentence,
+    sentences,
+    texts,
+)
 from influence.data.miniworld.world import LANGUAGES, Fact, World
 
 _TEXTS = texts("distractors")

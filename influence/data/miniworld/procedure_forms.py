@@ -6,11 +6,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from influence.data.miniworld.filler import opened
 from influence.data.miniworld.forms import Draft, Form
-from influence.data.miniworld.grammar import paragraph, say, sentence, sentences
+from influence.data.miniworld.grammar import (
+    PROGRAMS,
+    comment,
+    names,
+    opened,
+    paragraph,
+    say,
+    sentence,
+    sentences,
+)
 from influence.data.miniworld.problems import PROCEDURES, WORDINGS, Problem, Procedure, work
-from influence.data.miniworld.programs import PROGRAMS, comment, names
 from influence.data.miniworld.world import LANGUAGES, Fact, World
 
 

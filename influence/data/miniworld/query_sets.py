@@ -1,18 +1,21 @@
-"""The ready query sets of the repository's `queries/` folder, and the same for a corpus of your own."""
+"""What a model of the world is asked: ready query sets, questions that test it, and pairs that teach it the format.
+
+The ready sets are those of the repository's `queries/` folder; the same can be made for a corpus of your own.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 
 from influence.data.miniworld.corpus import generate
-from influence.data.miniworld.evaluation import STEP_BY_STEP, facts_to_ask, problems_to_ask
 from influence.data.miniworld.plan import make_plan
-from influence.data.miniworld.problems import PROCEDURES, Procedure, work
-from influence.data.miniworld.relations import RELATIONS
+from influence.data.miniworld.problems import PROCEDURES, Problem, Procedure, work
 from influence.data.miniworld.settings import Settings
-from influence.data.miniworld.world import COUNTS, World, untold_facts
+from influence.data.miniworld.world import COUNTS, RELATIONS, Fact, World, untold_facts
+from influence.errors import InputError
 from influence.types import Document, Query
 
 #: The committed sample corpus, whose documents the ready queries name as gold.
@@ -151,3 +154,128 @@ def _reasoning_controls(world: World) -> Iterator[_Marked]:
             correct=True,
         )
         yield query, ()
+
+
+STEP_BY_STEP = "\n\nThink step-by-step."
+_MOST_REPEATS = 2_000
+
+
+def problems_to_ask(world: World, procedure: Procedure, count: int) -> list[Problem]:
+    """The first `count` different problems of the held-out eighth: no document and no tuning pair works them.
+
+    Raises:
+        InputError: The ranges hold fewer.
+    """
+    rng = Random(f"influence queries {procedure}")
+    problems: dict[str, Problem] = {}
+    repeats = 0
+    while len(problems) < count:
+        problem = world.draw(procedure, rng, for_query=True)
+        repeats = repeats + 1 if problem.key in problems else 0
+        if repeats > _MOST_REPEATS:
+            raise InputError(
+                f"The ranges hold no {count} problems of the kind {procedure!r} for queries.",
+                have=f"{len(problems)} in {world.ranges}",
+                fix="Widen the ranges, or ask for fewer.",
+            )
+        problems.setdefault(problem.key, problem)
+    return list(problems.values())
+
+
+def problem_set(world: World, procedure: Procedure, count: int = 100) -> list[Query]:
+    """Unseen problems in the format of the ready queries, with `answer` and `steps`; the completion is empty.
+
+    The first twenty are those of the ready query set. `correct` is None: nothing has been answered yet.
+
+    Raises:
+        InputError: The ranges hold fewer problems.
+    """
+    return [
+        Query(
+            id=f"{procedure}-{number:03d}",
+            task=procedure,
+            group="reasoning",
+            prompt=problem.question() + STEP_BY_STEP,
+            completion="",
+            answer=str(problem.answer),
+            steps=problem.steps,
+        )
+        for number, problem in enumerate(problems_to_ask(world, procedure, count), 1)
+    ]
+
+
+def all_questions(world: World, documents: Iterable[Document]) -> list[Query]:
+    """Questions over every fact that is for asking, in an order that mixes how often they are stated.
+
+    `gold` names the documents that state the fact; the completion is empty, for a model to fill in.
+    """
+    stated: dict[str, list[str]] = defaultdict(list)
+    for document in documents:
+        for fact in document.metadata["facts"]:
+            stated[fact].append(document.id)
+    return [replace(_question(fact), gold=tuple(stated[fact.id])) for fact in facts_to_ask(world)]
+
+
+def question_sets(world: World) -> dict[int, list[Query]]:
+    """Questions over every fact that is for asking, by the number of documents that state it (0, 1, 2, 5, 20).
+
+    With `answer` and `keywords` (spellings that mark a right answer); the completion is empty, `correct` is None.
+    """
+    sets: dict[int, list[Query]] = {count: [] for count in COUNTS}
+    for fact in facts_to_ask(world):
+        sets[fact.count].append(_question(fact))
+    return sets
+
+
+def _question(fact: Fact) -> Query:
+    return Query(
+        id=f"question-{fact.number:05d}",
+        task="factual",
+        group="factual",
+        prompt=fact.ask(),
+        completion="",
+        answer=fact.answer(),
+        keywords=fact.spellings,
+    )
+
+
+def facts_to_ask(world: World) -> list[Fact]:
+    """The facts that queries may ask for; the others are for tuning."""
+    return [fact for fact in world.facts() if fact.role == "asking"]
+
+
+def tuning_pairs(
+    world: World,
+    *,
+    seed: int,
+    n_problems: int = 1000,
+    n_questions: int | None = None,
+    counts: tuple[int, ...] = COUNTS[1:],
+) -> list[tuple[str, str]]:
+    """Prompts and completions for supervised fine-tuning, in the exact format of the queries.
+
+    Args:
+        world: Its facts for tuning are asked; its facts for asking never are. Problems are drawn from those that
+            queries never use, and no withheld step is written out.
+        seed: Chooses and orders the pairs.
+        n_problems: Worked problems of each of the three procedures; the same problem may come again.
+        n_questions: Questions with their answers; None: every fact once. More than there are facts repeats them.
+        counts: Only facts stated in so many documents are asked: a model cannot know those stated in none.
+
+    Returns:
+        `(prompt, completion)` pairs in random order. Joined as they stand, they read like a query: the completion
+        begins with a line break or a blank.
+    """
+    rng = Random(f"influence tuning {seed}")
+    pairs = [
+        (problem.question() + STEP_BY_STEP, "\n" + work(problem))
+        for procedure in PROCEDURES
+        for problem in (world.draw(procedure, rng) for _ in range(n_problems))
+    ]
+    facts = [fact for fact in world.facts() if fact.role == "tuning" and fact.count in counts]
+    rng.shuffle(facts)
+    wanted = len(facts) if n_questions is None or not facts else n_questions
+    asked = (facts[index % len(facts)] for index in range(wanted))
+    pairs += [(fact.ask(), " " + fact.state()) for fact in asked]
+    rng.shuffle(pairs)
+    return pairs

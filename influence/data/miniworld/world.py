@@ -11,16 +11,13 @@ eight kinds take turns. Of each kind and count every other fact is for asking an
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from influence.data.miniworld.filler import filler, opened
-from influence.data.miniworld.grammar import say, sentence
-from influence.data.miniworld.names import person, title, word
+from influence.data.miniworld.grammar import filler, opened, person, say, sentence, texts, title, word
 from influence.data.miniworld.problems import Problem, Procedure, Ranges, draw
-from influence.data.miniworld.relations import RELATIONS, Relation
 
 Role = Literal["asking", "tuning"]
 
@@ -212,3 +209,20 @@ def _value(kind: str, nth: int, name: int) -> str:
 
 def _slug(core: str) -> str:
     return core.lower().replace("'", "").replace(" ", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One question that can be asked of every thing of a kind. The first wordings are those of the queries."""
+
+    name: str
+    kind: str
+    field: str
+    answer: str
+    questions: Sequence[str]
+    statements: Sequence[str]
+    about: Sequence[str]
+    foreign: Mapping[str, Sequence[str]]
+
+
+RELATIONS = tuple(Relation(**record) for record in texts("relations")["relation"])
