@@ -1,7 +1,7 @@
 """Models that judge documents: a prompt in, a reply out, kept on disk so that no prompt is asked twice.
 
 A judge has a `name` and answers prompts in any order. `FunctionJudge` makes one of any function from a list of
-prompts to a list of replies; `influence.analysis.openai_judge` talks to a server. Prompts are the text files in
+prompts to a list of replies; `OpenAIJudge` asks a server (vLLM, llama.cpp, a hosted one). Prompts are the text files in
 `influence/analysis/prompts`, for `string.Template`: copy one, edit it, and pass its path.
 """
 
@@ -20,6 +20,7 @@ from influence.analysis.normalise import tokens
 from influence.analysis.spelled import Token
 from influence.errors import ComputeError, InputError
 from influence.generate import kept
+from influence.generate.client import ChatClient, content
 
 #: Any function from prompts to replies, one each, in order.
 Generate = Callable[[list[str]], list[str]]
@@ -149,3 +150,20 @@ def locate(quote: str, text: str) -> tuple[int, int] | None:
 
 def _words(text: str) -> list[Token]:
     return [Token(match[0].casefold(), *match.span()) for match in re.finditer(r"\w+", text)]
+
+
+@dataclass(frozen=True)
+class OpenAIJudge(ChatClient):
+    """Replies of one model of a server, each of at most `max_tokens` tokens; the rest is as for any `ChatClient`."""
+
+    max_tokens: int = 600
+
+    @property
+    def name(self) -> str:
+        """The model and the length its replies may have; the server's address is not part of it."""
+        return f"openai:{self.model_name}:{self.max_tokens}"
+
+    def replies(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """(number of the prompt, reply), as they come."""
+        settings = {"temperature": 0, "max_tokens": self.max_tokens}
+        return self.chat(prompts, [settings] * len(prompts), content)

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import same_documents
+from influence.analysis.columns import same_documents, with_labels
 from influence.analysis.concentration import concentration, power_law
 from influence.analysis.correlation import correlation
 from influence.analysis.correlation_blocks import pearson, within_means
-from influence.analysis.grouping import Grouping, finite_row, group_rows, summarise
-from influence.analysis.source_curves import source_curves
+from influence.analysis.grouping import Grouping, finite_row, group_rows, mean_interval, summarise
+from influence.analysis.ranking import ranks
+from influence.analysis.sources import source_curves
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Reading
@@ -209,3 +210,72 @@ def stage_sources(
         part.insert(0, "stage", name)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+TOP_RANKS = 10
+
+
+def stage_tops(stages: Stages, by: Reading = "normed", k: int = TOP_RANKS) -> pd.DataFrame:
+    """Ranks at every stage of the documents that stand in a query's top `k` at any stage.
+
+    Ranks compare where scores do not: each checkpoint has its own curvature.
+
+    Returns:
+        A row a query, document and stage: query, column, document, source, by (the reading), stage, rank (from 1).
+
+    Raises:
+        InputError: the stages cannot be compared.
+        ComputeError: a score is not finite.
+    """
+    check_stages(stages)
+    parts = []
+    for query in stages[0][1].queries:
+        columns = np.unique(np.concatenate([scores.ranking(query.id, k, by) for _, scores in stages]))
+        for name, scores in stages:
+            rank = ranks(finite_row(scores, query.id, by), columns)
+            parts.append(
+                pd.DataFrame({"query": query.id, "column": columns, "by": by, "stage": name, "rank": rank})
+            )
+    return with_labels(pd.concat(parts, ignore_index=True), stages[-1][1])
+
+
+#: Ends of the ids of the two queries about an input.
+ONE, TWO = "-system-1", "-system-2"
+TOP_SELVES = 50
+
+
+def selves(stages: Stages, by: Reading = "normed", k: int = TOP_SELVES) -> pd.DataFrame:
+    """How alike the rankings of the same input are, between the first stage's two selves and the last stage.
+
+    Returns:
+        A row an input and pair: input, pair ("System 1 and distilled", "System 2 and distilled", "System 1 and
+        System 2"), r (Pearson over all documents), overlap (shared part of the top k). Empty where no two queries are
+        about one input in both ways, or with one stage.
+    """
+    first, last = stages[0][1], stages[-1][1]
+    known = {query.id for query in first.queries}
+    inputs = [one.removesuffix(ONE) for one in sorted(known) if one.endswith(ONE)]
+    inputs = [one for one in inputs if one + TWO in known] if len(stages) > 1 else []
+    rows = []
+    for name in inputs:
+        sides = {
+            "System 1": (first, name + ONE),
+            "System 2": (first, name + TWO),
+            "distilled": (last, name + ONE),
+        }
+        for a, b in (("System 1", "distilled"), ("System 2", "distilled"), ("System 1", "System 2")):
+            (own, query), (other, asked) = sides[a], sides[b]
+            r = pearson(finite_row(own, query, by), finite_row(other, asked, by))
+            shared = overlap(own.ranking(query, k, by), other.ranking(asked, k, by), k)
+            rows.append((name, f"{a} and {b}", r, shared))
+    return pd.DataFrame(rows, columns=["input", "pair", "r", "overlap"])
+
+
+def selves_by_pair(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the inputs: pair, measure ("r" | "overlap"), n, mean, sd, low, high (95 % bootstrap)."""
+    rows = [
+        {"pair": pair, "measure": measure, **mean_interval(part[measure])}
+        for pair, part in table.groupby("pair", sort=False)
+        for measure in ("r", "overlap")
+    ]
+    return pd.DataFrame(rows, columns=["pair", "measure", "n", "mean", "sd", "low", "high"])

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from influence.analysis.answers import answer_rates, found_answers, judge_hits, keyword_hits
+from influence.analysis.bm25 import BM25_COLUMNS as BM25_COLUMNS
+from influence.analysis.bm25 import beside_bm25
 from influence.analysis.columns import rank_column, top_documents
 from influence.analysis.concentration import concentration, pareto_tail, power_law
 from influence.analysis.copies import copy_ranks, near_copies, self_influence
@@ -29,25 +31,24 @@ from influence.analysis.correlation_blocks import (
 from influence.analysis.gold import recall_table
 from influence.analysis.grouping import Grouping, summarise, welch_tests
 from influence.analysis.judges import Judge, KeptReplies
-from influence.analysis.lexical import BM25_COLUMNS as BM25_COLUMNS
-from influence.analysis.lexical import beside_bm25
 from influence.analysis.pairs import score_ratios
 from influence.analysis.relations import label_relations, relation_counts
 from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
-from influence.analysis.source_curves import source_curves
+from influence.analysis.sources import source_curves
 from influence.analysis.stage_kinds import contrast_trends, contrasts_by_group, stage_contrasts, stage_kinds
-from influence.analysis.stage_selves import selves, selves_by_pair
-from influence.analysis.stage_tops import stage_tops
 from influence.analysis.stages import (
     Stages,
     agreement_by_group,
+    selves,
+    selves_by_pair,
     stage_agreement,
     stage_concentration,
     stage_facts,
     stage_held,
     stage_slopes,
     stage_sources,
+    stage_tops,
     stage_within,
 )
 from influence.store.scores import Scores

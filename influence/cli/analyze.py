@@ -177,7 +177,7 @@ def _judge(spec: str) -> Judge | None:
     if spec == "keywords":
         return None
     if kind == "openai" and rest:
-        from influence.analysis.openai_judge import OpenAIJudge
+        from influence.analysis.judges import OpenAIJudge
 
         url, _, model = rest.partition("#")
         return OpenAIJudge(url, model)

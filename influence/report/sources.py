@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from influence.analysis.source_curves import ENDS, source_curves
-from influence.analysis.sources import source_shares
+from influence.analysis.sources import ENDS, source_curves, source_shares
 from influence.report.figures import Choice, Figure, Matrix, Panel, sizes
 from influence.report.format import count, percent, plain, times
 from influence.report.line_charts import Axes, Series, line_chart

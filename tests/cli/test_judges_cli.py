@@ -21,8 +21,7 @@ import pytest
 from click.testing import CliRunner
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.judges import KeptReplies
-from influence.analysis.openai_judge import OpenAIJudge
+from influence.analysis.judges import KeptReplies, OpenAIJudge
 from influence.cli.main import cli
 from influence.errors import ComputeError
 

@@ -18,7 +18,7 @@ from influence.analysis.concentration import concentration, pareto_tail, power_l
 from influence.analysis.correlation import correlation
 from influence.analysis.correlation_blocks import cross_correlation
 from influence.analysis.reuse import document_reuse
-from influence.analysis.source_curves import source_curves
+from influence.analysis.sources import source_curves
 from influence.store.scores import Scores
 
 QUERIES, DOCUMENTS = 100, 200_000

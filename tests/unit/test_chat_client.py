@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from influence.analysis.openai_judge import OpenAIJudge
+from influence.analysis.judges import OpenAIJudge
 from influence.errors import ComputeError, InputError
 from influence.generate.client import ChatClient, content
 from influence.generate.request import Request, Sampling

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from influence.analysis.judges import KeptReplies
-from influence.analysis.openai_judge import OpenAIJudge
+from influence.analysis.judges import KeptReplies, OpenAIJudge
 from influence.errors import ComputeError, InputError
 
 

@@ -14,7 +14,7 @@ from stores import make_document, make_query, write_scores
 from influence.analysis.correlation import correlation
 from influence.analysis.correlation_blocks import block_table
 from influence.analysis.reuse import document_reuse, reuse_counts
-from influence.analysis.source_curves import log_grid, source_counts, source_curves
+from influence.analysis.sources import log_grid, source_counts, source_curves
 from influence.analysis.stages import (
     agreement_by_group,
     check_stages,

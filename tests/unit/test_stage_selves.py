@@ -11,8 +11,7 @@ from distillations import write_distillation
 from pretended import Pretender
 from stores import make_query, write_scores
 
-from influence.analysis.stage_selves import selves, selves_by_pair
-from influence.analysis.stages import Stages
+from influence.analysis.stages import Stages, selves, selves_by_pair
 from influence.cli.main import cli
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries

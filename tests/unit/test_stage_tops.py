@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from stores import make_query, write_scores
 
-from influence.analysis.stage_tops import stage_tops
-from influence.analysis.stages import stage_agreement
+from influence.analysis.stages import stage_agreement, stage_tops
 from influence.analysis.tables import stage_tables
 from influence.errors import InputError
 from influence.report.checkpoints import checkpoints, overlaps, rank_records
