@@ -24,17 +24,16 @@ with atheris.instrument_imports(include=["influence"]):
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries, write_queries
     from influence.errors import InfluenceError
-    from influence.store.artefact import add_files, claim, finish, read_manifest
-    from influence.store.factors import EIGEN, open_factors, save_tensors
+    from influence.store.artefact import add_files, read_manifest
+    from influence.store.factors import open_factors
     from influence.store.scores import open_scores
     from influence.store.token_scores import open_token_scores
 
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
-import torch  # noqa: E402
 import zstandard  # noqa: E402
-from stores import make_query, without_checksums, write_scores  # noqa: E402
+from stores import make_query, without_checksums, write_hessian, write_scores  # noqa: E402
 
 ROWS = b'{"id": "a", "text": "some words", "source": "web", "n": [1, 2.5, null]}\n{"text": "others"}\n'
 
@@ -55,18 +54,6 @@ def look_at_factors(folder: Path) -> None:
     factors = open_factors(folder)
     for name in factors.layers:
         factors.layer(name), factors.token_eigenvalues(name), factors.shape(name)
-
-
-def write_hessian(folder: Path) -> None:
-    """A Hessian of one layer, its covariances in two blocks."""
-    manifest = claim(folder, "hessian", {"covariance_blocks": 2})
-    for name, side in zip(EIGEN, (3, 3, 2, 2), strict=True):
-        sizes = (side - side // 2, side // 2)
-        blocks = [torch.eye(n) if name.endswith("vectors") else torch.ones(n) for n in sizes]
-        save_tensors(folder / f"{name}.safetensors", {f"a/{n}": block for n, block in enumerate(blocks)})
-    save_tensors(folder / "lambda_matrix.safetensors", {"a": torch.ones(2, 3)})
-    save_tensors(folder / "num_lambda_processed.safetensors", {"a": torch.tensor([4])})
-    finish(folder, manifest, {})
 
 
 #: File that is fuzzed -> what reads it. A folder's other files are whole.

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.store.arrays import write_arrays
-from influence.store.artefact import claim, finish
+from influence.store.artefact import claim, finish, open_complete
 from influence.store.documents import write_documents
-from influence.store.scores import ARRAYS, Scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, Scores, write_query_records
 from influence.types import Document, Query
 
 CONFIG = {
@@ -54,13 +54,15 @@ def write_scores(
     config: dict[str, Any] | None = None,
     provenance: dict[str, Any] | None = None,
     complete: bool = True,
+    kind: str = "scores",
+    checked: bool = False,
 ) -> Scores:
     """A store of `dot [Q, D]`; what is not given is made up: norms and nats of 1, numbered queries and documents."""
     dot_QD = np.asarray(dot)
     n_queries, n_documents = dot_QD.shape
     queries = queries or [make_query(n) for n in range(n_queries)]
     documents = documents or [make_document(n) for n in range(n_documents)]
-    manifest = claim(folder, "scores", CONFIG if config is None else config)
+    manifest = claim(folder, kind, CONFIG if config is None else config)
     write_query_records(folder, queries)
     write_documents(folder, ((document, [1, 2, 3]) for document in documents))
     norm = np.ones(n_documents, dot_QD.dtype) if gradient_norm is None else np.asarray(gradient_norm)
@@ -68,9 +70,26 @@ def write_scores(
     write_arrays(folder / ARRAYS, {"dot": dot_QD, "gradient_norm": norm, "query_nll": nll})
     if complete:
         finish(folder, manifest, PROVENANCE if provenance is None else provenance)
-        without_checksums(folder)
-        return open_scores(folder)
+        if not checked:
+            without_checksums(folder)
+        return Scores(folder, open_complete(folder, kind))
     return Scores(folder, manifest)
+
+
+def write_hessian(folder: Path, scale: float = 1.0) -> None:
+    """A Hessian of one layer, its covariances in two blocks."""
+    import torch
+
+    from influence.store.factors import EIGEN, save_tensors
+
+    manifest = claim(folder, "hessian", {"covariance_blocks": 2})
+    for name, side in zip(EIGEN, (3, 3, 2, 2), strict=True):
+        sizes = (side - side // 2, side // 2)
+        blocks = [torch.eye(n) if name.endswith("vectors") else scale * torch.ones(n) for n in sizes]
+        save_tensors(folder / f"{name}.safetensors", {f"a/{n}": block for n, block in enumerate(blocks)})
+    save_tensors(folder / "lambda_matrix.safetensors", {"a": scale * torch.ones(2, 3)})
+    save_tensors(folder / "num_lambda_processed.safetensors", {"a": torch.tensor([4])})
+    finish(folder, manifest, {})
 
 
 def without_checksums(folder: Path) -> None:

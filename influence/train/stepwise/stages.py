@@ -115,6 +115,9 @@ def find_stages(folders: Iterable[Path]) -> list[Stage]:
             continue
         found = sorted(path.parent for path in folder.glob(f"*/{STAGE_FILE}"))
         own = [path for path in found if path.suffix != ".part"]  # those are being written
+        run = read_manifest(folder) if folder.is_dir() else None
+        if run is not None and run["kind"] == RUN_KIND:  # one that lost its file is refused, not passed over
+            own = sorted({*own, *(folder / name for name in run["holds"])})
         if not own:
             raise InputError(
                 f"{folder} is neither a stage nor a run with stages.",
