@@ -13,6 +13,10 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Document": "influence.types",
     "Query": "influence.types",
+    "FitConfig": "influence.config",
+    "IndexConfig": "influence.config",
+    "ScoreConfig": "influence.config",
+    "SearchConfig": "influence.config",
     "InfluenceError": "influence.errors",
     "read_corpus": "influence.data.corpus",
     "read_queries": "influence.data.queries",
@@ -21,11 +25,11 @@ _EXPORTS = {
     "fit_hessian": "influence.engine.fit",
     "open_factors": "influence.store.factors",
     "score": "influence.engine.score",
-    "processes": "influence.engine.distributed",
-    "merge": "influence.engine.merge",
+    "processes": "influence.engine.parallel.distributed",
+    "merge": "influence.engine.parallel.merge",
     "open_scores": "influence.store.scores",
-    "build_index": "influence.engine.index",
-    "search_index": "influence.engine.search",
+    "build_index": "influence.engine.index.build",
+    "search_index": "influence.engine.index.search",
     "open_index": "influence.store.index",
     "analyze": "influence.analysis.run",
     "write_report": "influence.report.pages",
@@ -48,14 +52,18 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from influence.analysis.run import analyze as analyze
+    from influence.config import FitConfig as FitConfig
+    from influence.config import IndexConfig as IndexConfig
+    from influence.config import ScoreConfig as ScoreConfig
+    from influence.config import SearchConfig as SearchConfig
     from influence.data.corpus import read_corpus as read_corpus
     from influence.data.queries import read_queries as read_queries
-    from influence.engine.distributed import processes as processes
     from influence.engine.fit import fit_hessian as fit_hessian
-    from influence.engine.index import build_index as build_index
-    from influence.engine.merge import merge as merge
+    from influence.engine.index.build import build_index as build_index
+    from influence.engine.index.search import search_index as search_index
+    from influence.engine.parallel.distributed import processes as processes
+    from influence.engine.parallel.merge import merge as merge
     from influence.engine.score import score as score
-    from influence.engine.search import search_index as search_index
     from influence.errors import InfluenceError as InfluenceError
     from influence.models.load import LanguageModel as LanguageModel
     from influence.models.load import load_model as load_model

@@ -17,9 +17,10 @@ from influence.cli.options import (
     text_options,
 )
 from influence.cli.torchrun import shared_by_processes
+from influence.config import FitConfig
 
 if TYPE_CHECKING:
-    from influence.engine.distributed import World
+    from influence.engine.parallel.distributed import World
 
 
 @click.command("fit-hessian")
@@ -85,14 +86,14 @@ def fit_hessian(
 
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    batch_tokens = settings.pop("batch_tokens")
+    config = FitConfig(**settings)
     if dry_run:
-        from influence.config import FitConfig
-        from influence.engine.plan import plan_fit
+        from influence.engine.plan.plan import plan_fit
 
-        batch_tokens = settings.pop("batch_tokens")
-        click.echo(plan_fit(loaded, documents, FitConfig(**settings), batch_tokens).text())
+        click.echo(plan_fit(loaded, documents, config=config, batch_tokens=batch_tokens).text())
         return
-    factors = fit(loaded, documents, out=out, world=world, **settings)
+    factors = fit(loaded, documents, out=out, config=config, batch_tokens=batch_tokens, world=world)
     assert factors.manifest is not None
     click.echo(f"{factors.manifest['provenance']['summary']}")
     click.echo(f"Hessian of {len(factors.layers)} layers: {out}")

@@ -17,9 +17,10 @@ from influence.cli.options import (
 )
 from influence.cli.plain import plain
 from influence.cli.torchrun import require_one_process, shared_by_processes
+from influence.config import IndexConfig, SearchConfig
 
 if TYPE_CHECKING:
-    from influence.engine.distributed import World
+    from influence.engine.parallel.distributed import World
     from influence.store.scores import Scores
     from influence.types import Query
 
@@ -98,7 +99,7 @@ def build(
     """
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
-    from influence.engine.index import build_index
+    from influence.engine.index.build import build_index
     from influence.models.load import load_model
     from influence.store.factors import open_factors
 
@@ -106,8 +107,10 @@ def build(
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    batch_tokens = settings.pop("batch_tokens")
+    config = IndexConfig(bits=int(bits), **settings)
     built = build_index(
-        loaded, factors, documents, out, queries=like, bits=int(bits), world=world, **settings
+        loaded, factors, documents, out, queries=like, config=config, batch_tokens=batch_tokens, world=world
     )
     made = built.manifest["provenance"]
     click.echo(made["summary"])
@@ -170,7 +173,7 @@ def search(
     """
     require_one_process("influence index search")
     from influence.data.queries import read_queries
-    from influence.engine.search import asked_query, search_index
+    from influence.engine.index.search import asked_query, search_index
     from influence.errors import InputError
     from influence.models.load import load_model
     from influence.store.factors import open_factors
@@ -192,7 +195,8 @@ def search(
     else:
         assert query is not None
         asked = [asked_query(tuned or loaded, query, completion)]
-    scores = search_index(opened, loaded, factors, asked, out, query_model=tuned, best=part, by=by)
+    config = SearchConfig(best=part, by=by)
+    scores = search_index(opened, loaded, factors, asked, out, query_model=tuned, config=config)
     for one in scores.queries:
         _print_table(scores, one, k, by)
     click.echo(scores.manifest["provenance"]["summary"])

@@ -12,6 +12,7 @@ import click
 
 from influence import __version__
 from influence.cli.plain import plain
+from influence.cli.progress import show_messages
 from influence.cli.torchrun import one_voice, require_one_process, under_torchrun
 from influence.errors import InfluenceError
 from influence.files import is_full_disk
@@ -57,9 +58,10 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quiet", is_flag=True, help="Print results and errors only: no messages and no progress.")
 @click.version_option(__version__, prog_name="influence")
 @click.pass_context
-def cli(context: click.Context) -> None:
+def cli(context: click.Context, quiet: bool) -> None:
     """Which training documents made this model say that?
 
     \b
@@ -71,6 +73,7 @@ def cli(context: click.Context) -> None:
     A score is positive when adding the document is predicted to RAISE log p(completion | prompt),
     negative when it is predicted to lower it.
     """
+    show_messages(quiet)
     if context.invoked_subcommand not in ("fit-hessian", "score", "index"):
         require_one_process(f"influence {context.invoked_subcommand}")
 

@@ -1,12 +1,31 @@
-"""A progress bar with rate and estimate, for calls that are told how far they are."""
+"""What a command says on stderr while it works: messages, and progress for calls that are told how far they are."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+
+import click
+
+from influence.progress import Progress
+
+
+class _Messages(logging.Handler):
+    """Prints each message as a line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
+def show_messages(quiet: bool = False) -> None:
+    """Print the messages of this package on stderr; with `quiet` only errors, and no progress either."""
+    logger = logging.getLogger("influence")
+    logger.setLevel(logging.ERROR if quiet else logging.INFO)
+    logger.handlers = [_Messages()]
+    logger.propagate = False
 
 
 class Bar:
-    """Drawn once the first are done; a new one when the total or what is done changes.
+    """Progress that begins once the first are done, and anew when the total or what is done changes.
 
     Args:
         unit: What is counted.
@@ -14,22 +33,18 @@ class Bar:
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
-        self._bar: Any = None
-        self._work: tuple[str, int] | None = None
+        self._progress: Progress | None = None
 
     def __enter__(self) -> Bar:
         return self
 
     def __call__(self, done: int, total: int, what: str = "") -> None:
-        """So many of all are done."""
-        from tqdm import tqdm
-
-        if self._work != (what, total):
+        """Set how many of all are done."""
+        if self._progress is None or (self._progress.title, self._progress.total) != (what, total):
             self.__exit__()
-            self._work = (what, total)
-            self._bar = tqdm(total=total, unit=self._unit, desc=what or None, initial=done - 1)
-        self._bar.update(done - self._bar.n)
+            self._progress = Progress(what, total, done - 1, self._unit)
+        self._progress.move_to(done)
 
     def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)

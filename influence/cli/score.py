@@ -18,9 +18,10 @@ from influence.cli.options import (
 from influence.cli.plain import plain
 from influence.cli.score_checkpoints import checkpoint_options
 from influence.cli.torchrun import shared_by_processes
+from influence.config import ScoreConfig
 
 if TYPE_CHECKING:
-    from influence.engine.distributed import World
+    from influence.engine.parallel.distributed import World
 
 
 @click.command("score")
@@ -101,16 +102,19 @@ def score(
     documents = read_corpus(corpus, **taken_fields(settings))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
     tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
-    shared: dict[str, Any] = {"query_model": tuned, "shard": piece, "reuse": earlier}
+    shared: dict[str, Any] = {
+        "query_model": tuned,
+        "shard": piece,
+        "reuse": earlier,
+        "batch_tokens": settings.pop("batch_tokens"),
+        "config": ScoreConfig(**settings),
+    }
     if dry_run:
-        from influence.config import ScoreConfig
-        from influence.engine.plan import plan_score
+        from influence.engine.plan.plan import plan_score
 
-        batch_tokens = settings.pop("batch_tokens")
-        plan = plan_score(loaded, factors, asked, documents, ScoreConfig(**settings), batch_tokens, **shared)
-        click.echo(plan.text())
+        click.echo(plan_score(loaded, factors, asked, documents, **shared).text())
         return
-    scores = run(loaded, factors, asked, documents, out, **shared, world=world, **settings)
+    scores = run(loaded, factors, asked, documents, out, **shared, world=world)
     made = scores.manifest["provenance"]
     click.echo(made["summary"])
     if "reused" in made:
@@ -137,7 +141,7 @@ def merge(pieces: tuple[Path, ...], out: Path) -> None:
     They must be all the pieces of one run: a gap, an overlap, or a piece of other queries, another model, Hessian,
     corpus or other settings is refused.
     """
-    from influence.engine.merge import merge as run
+    from influence.engine.parallel.merge import merge as run
 
     scores = run(pieces, out)
     click.echo(scores.manifest["provenance"]["summary"])

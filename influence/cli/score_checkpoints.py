@@ -101,6 +101,7 @@ def _score(given: Mapping[str, Any]) -> None:
     """Score, and print what came out, a line a stage."""
     require_one_process("--checkpoints")
     from influence.cli.options import taken_fields
+    from influence.config import ScoreConfig
     from influence.data.chains.task import read_task
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
@@ -121,8 +122,8 @@ def _score(given: Mapping[str, Any]) -> None:
         read_corpus(settings["corpus"], **taken_fields(settings)),
         out,
         hessian=settings["hessian_from"],
-        tell=lambda line: click.echo(line, err=True),
-        **{name: settings[name] for name in ("batch_tokens", "damping", "max_length", "windows")},
+        config=ScoreConfig(**{name: settings[name] for name in ("damping", "max_length", "windows")}),
+        batch_tokens=settings["batch_tokens"],
     )
     if by_task is not None:
         by_task.write_probes(out, [record.name for record in records])

@@ -25,7 +25,7 @@ def shared_by_processes(command: Command) -> Command:
 
     @functools.wraps(command)
     def run(*, device: str | None, fsdp: bool, **given: Any) -> None:
-        from influence.engine.distributed import launched, processes
+        from influence.engine.parallel.distributed import launched, processes
 
         if given.get("dry_run"):
             require_one_process("--dry-run")
@@ -72,7 +72,7 @@ def one_voice() -> Iterator[None]:
 
 
 def _speaks() -> bool:
-    heartbeat = sys.modules.get("influence.engine.heartbeat")
+    heartbeat = sys.modules.get("influence.engine.parallel.heartbeat")
     if heartbeat is not None and heartbeat.current is not None:
         return bool(heartbeat.current.claim_the_word())
     return not under_torchrun() or os.environ.get("RANK", "0") == "0"

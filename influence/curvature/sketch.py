@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from influence.blocks import Eigenvectors
-from influence.curvature.ekfac import damping
+from influence.curvature.ekfac import damped_eigenvalues
 from influence.curvature.statistics import gradient_stacks
 from influence.types import LayerFactors
 
@@ -88,16 +88,15 @@ def layer_metric(factors: LayerFactors | None, shape: tuple[int, int], relative_
         eye_S, eye_A = torch.eye(outputs, dtype=torch.float64), torch.eye(inputs, dtype=torch.float64)
         ones_OI = torch.ones(shape, dtype=torch.float64)
         return Metric(eye_S, eye_A, eye_S.diagonal(), eye_A.diagonal(), ones_OI, ones_OI)
-    lam_OI = factors.lam.double()
-    damped_OI = lam_OI + damping(lam_OI, relative_damping)
+    damped_OI = damped_eigenvalues(factors.lam, relative_damping)
     log_OI = 0.5 * damped_OI.log()
     return Metric(
         q_S=factors.gradient_eigenvectors.double(),
         q_A=factors.activation_eigenvectors.double(),
         root_S=(log_OI.mean(1) - log_OI.mean()).exp(),
         root_A=log_OI.mean(0).exp(),
-        inverse_OI=1 / damped_OI,
-        weight_OI=(lam_OI / damped_OI).square(),
+        inverse_OI=damped_OI.reciprocal(),
+        weight_OI=(factors.lam.double() / damped_OI).square(),
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from influence.config import FitConfig, ScoreConfig
 from influence.engine.fit import fit_hessian
-from influence.engine.prepare import Corpus
 from influence.engine.score import score
+from influence.engine.tokenised import Corpus
 from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
@@ -19,6 +21,8 @@ from influence.store.artefact import claim, finish
 from influence.store.factors import Factors, open_factors
 from influence.store.stages import HESSIANS, KIND, StageRecord, write_stages
 from influence.types import Query
+
+_logger = logging.getLogger(__name__)
 
 #: The word for no Hessian: scores are gradient dot products.
 IDENTITY = "identity"
@@ -135,11 +139,8 @@ def score_checkpoints(
     out: str | Path,
     *,
     hessian: str | None = None,
+    config: ScoreConfig = ScoreConfig(),
     batch_tokens: int | None = None,
-    damping: float = 0.1,
-    max_length: int = 512,
-    windows: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> list[StageRecord]:
     """Influence of every document on every query, at each checkpoint; the same call after a kill goes on.
 
@@ -152,7 +153,7 @@ def score_checkpoints(
         out: Folder of the stages, see `influence.store.stages`.
         hessian: None fits one on each checkpoint. The name of one of them fits on it alone and uses that for all, and a
             folder is a finished fit that is used for all; `identity` takes none.
-        tell: Takes a line for each checkpoint.
+        config: Settings of the scores; Hessians are fitted on documents of the same length.
 
     Raises:
         InputError: no checkpoint, or `hessian` is none of these.
@@ -161,36 +162,39 @@ def score_checkpoints(
     if not checkpoints:
         raise InputError("There are no checkpoints to score.")
     started, folder = time.monotonic(), Path(out)
-    reading: dict[str, Any] = {"max_length": max_length, "windows": windows}
     shared = _shared(hessian, checkpoints)
-    config = {"hessian": hessian or "each", "damping": damping, **reading, "corpus": corpus.name}
-    manifest = claim(folder, KIND, config)
+    identity = {name: value for name, value in asdict(config).items() if value is not None}
+    identity |= {"hessian": hessian or "each", "corpus": corpus.name}
+    manifest = claim(folder, KIND, identity)
+    fitting = FitConfig(max_length=config.max_length, windows=config.windows)
     records, factors = [], shared if isinstance(shared, Factors) else None
     order = list(checkpoints)
     if isinstance(shared, Checkpoint):  # its Hessian is needed first
         order.remove(shared)
         order.insert(0, shared)
-    for number, one in enumerate(order, 1):
-        tell(f"checkpoint {number} of {len(order)}: {one.name}")
-        opened = open_checkpoint(one)
-        own = hessian is None or one == shared
-        if own:
-            fitted = folder / HESSIANS / one.name
-            factors = fit_hessian(opened.model, corpus, out=fitted, batch_tokens=batch_tokens, **reading)
+    for number, checkpoint in enumerate(order, 1):
+        _logger.info("checkpoint %d of %d: %s", number, len(order), checkpoint.name)
+        opened = open_checkpoint(checkpoint)
+        fits = hessian is None or checkpoint == shared
+        if fits:
+            fitted = folder / HESSIANS / checkpoint.name
+            factors = fit_hessian(opened.model, corpus, out=fitted, config=fitting, batch_tokens=batch_tokens)
         score(
             opened.model,
             factors,
             opened.queries,
             corpus,
-            folder / one.name,
-            other_checkpoint=not own,
+            folder / checkpoint.name,
+            other_checkpoint=not fits,
+            config=config,
             batch_tokens=batch_tokens,
-            damping=damping,
-            **reading,
         )
         place = str(factors.folder) if factors is not None else None
+        other_hessian = bool(factors) and not fits
         records.append(
-            StageRecord(one.name, one.model, one.revision, place, bool(factors) and not own, **opened.facts)
+            StageRecord(
+                checkpoint.name, checkpoint.model, checkpoint.revision, place, other_hessian, **opened.facts
+            )
         )
     records.sort(key=lambda record: [one.name for one in checkpoints].index(record.name))
     write_stages(folder, records)

@@ -14,10 +14,10 @@ from pathlib import Path
 from influence.data.marking import is_right
 from influence.data.queries import write_queries
 from influence.data.tokens import bos_ids, encode
-from influence.engine.passes import progress
 from influence.errors import ComputeError
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel
+from influence.progress import Progress
 from influence.provenance import provenance
 from influence.store.artefact import claim, write_json
 from influence.types import Query
@@ -134,7 +134,7 @@ def _completions(
     prompts = {q.id: bos_ids(tokenizer) + ids for q, (ids, _) in zip(questions, encoded, strict=True)}
     left = sorted((q.id for q in questions if q.id not in texts), key=lambda id_: len(prompts[id_]))
     with (
-        progress("completing", len(questions), len(questions) - len(left), "query") as bar,
+        Progress("completing", len(questions), len(questions) - len(left), "query") as bar,
         path.open("a", encoding="utf-8") as file,
     ):
         for start in range(0, len(left), _BATCH):
@@ -144,7 +144,7 @@ def _completions(
                 texts[id_] = text
                 file.write(_line(id_, text))
             file.flush()
-            bar.update(len(ids))
+            bar.advance(len(ids))
     return texts
 
 

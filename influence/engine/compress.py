@@ -15,12 +15,13 @@ from influence.curvature.low_rank import LowRank, compress, document_roots, join
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.data.tokens import encode_query
 from influence.engine.batching import batches, pad
-from influence.engine.memory import return_freed_memory
-from influence.engine.passes import Budget, backward, describe_documents, progress
-from influence.engine.precondition import query_gradients
+from influence.engine.memory import Budget, return_freed_memory
+from influence.engine.passes import backward, describe_documents
 from influence.engine.products import LowRankProducts, QueryProducts, TokenPair
+from influence.engine.query import query_gradients
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.progress import Progress
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
 from influence.types import Query
@@ -82,7 +83,7 @@ def compress_queries(
     groups = _groups(asked, query_layers, queries, config.max_length)
     cut: list[list[LowRank]] = [[] for _ in layers]
     exact, nll = [], []
-    with progress("compressing queries", len(layers) * len(groups), unit="layer") as bar:
+    with Progress("compressing queries", len(layers) * len(groups), unit="layer") as bar:
         for group in groups:
             gradients = query_gradients(asked, query_layers, group, config.max_length, budget)
             exact_DQ = gradients.nll.new_zeros(sample.documents, len(group))
@@ -101,7 +102,7 @@ def compress_queries(
                         kept[row] = one.in_eight_bits() if in_eight_bits else one.to(model.dtype)
                 cut[index] += [kept[row] for row in sorted(kept)]
                 return_freed_memory()
-                bar.update()
+                bar.advance()
             exact.append(exact_DQ)
             nll.append(gradients.nll)
     products = QueryProducts([LowRankProducts(joined(parts)) for parts in cut], torch.cat(nll))

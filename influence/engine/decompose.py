@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from influence.data.tokens import bos_ids, encode
-from influence.engine.batching import BATCH_TOKENS
-from influence.engine.matching import matching_layers
-from influence.engine.passes import Budget, progress
-from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
-from influence.engine.tokens import token_scores
+from influence.engine.batching import BATCH_TOKENS, pad
+from influence.engine.identity import matching_layers
+from influence.engine.memory import Budget
+from influence.engine.passes import backward
+from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.errors import InputError, StoreError
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.progress import Progress
 from influence.store.factors import Factors
 from influence.store.scores import Scores
 from influence.store.token_scores import write_token_scores
@@ -70,7 +74,7 @@ def decompose(
     rows_of = _wanted(scores, k)
     lengths: dict[int, npt.NDArray[np.int64]] = {}
     found: list[tuple[int, int, npt.NDArray[np.floating]]] = []
-    with progress("tokens", len(rows_of)) as bar:
+    with Progress("tokens", len(rows_of)) as bar:
         for column, rows in rows_of.items():
             tokens = scores.documents.tokens(column)
             length_T = _lengths(model, scores.documents.text(column), tokens.tolist())
@@ -79,7 +83,7 @@ def decompose(
                 value_QT = token_scores(model, layers, part, [tokens]).double().sum(0)[:, 0].numpy()
                 lengths[column] = length_T
                 found += [(row, column, value_QT[place]) for place, row in enumerate(rows)]
-            bar.update()
+            bar.advance()
     if not found:
         raise InputError(f"No document of {scores.folder} gives its tokens from its text alone.")
     found.sort(key=lambda pair: pair[:2])
@@ -87,6 +91,29 @@ def decompose(
     worst = max(abs(float(v.sum()) - float(scores.dot[row, c])) / largest_Q[row] for row, c, v in found)
     path = write_token_scores(scores.folder, found, lengths)
     return Decomposition(path, len(found), worst, len(rows_of) - len(lengths))
+
+
+def token_scores(
+    model: LanguageModel,
+    layers: Sequence[TrackedLayer],
+    queries: PreconditionedQueries,
+    documents: Sequence[npt.NDArray[np.int32] | list[int]],
+) -> Tensor:
+    """`s_tᵀ P_q a_t` for each layer, query, document and position: `[L, Q, B, T]`, zero at padding.
+
+    Sums over positions give a layer's score, sums over layers a token's, both together `score[q, d]`. Position `t` is
+    where the computation runs, one before the token it helps to predict (Grosse et al., arXiv 2308.03296, token-wise
+    attribution).
+    """
+    batch = pad(documents, model.device)
+    result = torch.zeros(len(layers), len(queries.nll), *batch.input_ids.shape, dtype=queries.nll.dtype)
+
+    def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
+        for query, p_OI in enumerate(queries.gradients[layer]):
+            result[layer, query] = ((s_BTO.to(p_OI.dtype) @ p_OI) * a_BTI).sum(-1).cpu()
+
+    backward(model, layers, batch, reduce, what="the documents to decompose")
+    return result
 
 
 def _wanted(scores: Scores, k: int) -> dict[int, list[int]]:

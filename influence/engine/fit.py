@@ -1,13 +1,12 @@
-"""Fit an EK-FAC Hessian: covariances, eigenbases, corrected eigenvalues; each stage stored whole, each resumable."""
+"""Fit an EK-FAC Hessian: covariances, eigenbases, corrected eigenvalues; each part is stored whole and resumable."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,17 @@ from influence.curvature.statistics import (
     symmetric,
 )
 from influence.engine.batching import Columns, TokenBatch, pad
-from influence.engine.distributed import ALONE, World, shares_of_missing
-from influence.engine.draws import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
-from influence.engine.passes import Budget, Labels, backward, describe_documents, idle_pass, progress
-from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
-from influence.engine.probing import probed_budget, unreached
-from influence.engine.sums import sum_over_documents
+from influence.engine.memory import Budget
+from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
+from influence.engine.passes import Labels, backward, describe_documents, idle_pass, sum_over_documents
+from influence.engine.probing import unreached
+from influence.engine.random_numbers import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
+from influence.engine.run import Run
+from influence.engine.tokenised import Corpus
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
-from influence.provenance import provenance
+from influence.progress import Progress
 from influence.store.documents import FILE as DOCUMENTS
 from influence.store.documents import DocumentTable
 from influence.store.factors import (
@@ -59,87 +59,56 @@ def fit_hessian(
     corpus: Corpus,
     *,
     out: str | Path | None = None,
+    config: FitConfig = FitConfig(),
     batch_tokens: int | None = None,
     world: World = ALONE,
-    **settings: Any,
 ) -> Factors:
     """Fit the EK-FAC Hessian of a model on a corpus, resuming a fit that was killed.
 
     Args:
         out: Folder of the result; default `runs/hessian-HASH`, the hash being that of all settings.
+        config: Settings of the fit.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         world: Processes that share the documents: `influence.processes`.
-        settings: Fields of `influence.config.FitConfig`.
 
     Raises:
         ModelError: no such layers, or layers that cannot be tracked.
         StoreError: `out` holds a fit with other settings, or of another model or corpus.
         ComputeError: a value is not finite, a layer has no gradient, or a document does not fit into memory.
     """
-    started = time.monotonic()
-    config = FitConfig(**settings)
+    run = Run(world, temporary=(DOCUMENTS, "*.state.safetensors", "*.part"))
     config = replace(config, max_length=model.fitting(config.max_length))
     layers = find_layers(model.model, config.layers, config.exclude_layers)
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
-    found = survey(corpus, world)
+    surveyed = run.survey(corpus)
     identity = {
         **config.identity(),
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
         "dtype": model.precision,
-        "corpus": found.fingerprint,
+        "corpus": surveyed.fingerprint,
     }
     folder = Path(out) if out is not None else Path("runs") / f"hessian-{_hash(identity)}"
-    manifest = claim_together(folder, "hessian", identity, world)
-    if manifest["status"] == "complete":
-        _tidy(folder, world)
-        return open_factors(folder)
-    table, report = tokenised_documents(
-        folder,
-        corpus,
-        found,
-        model,
-        config.max_length,
-        config.windows,
-        draw=config.documents,
-        seed=config.seed,
-        world=world,
-    )
-    budget, probe = probed_budget(model, table, batch_tokens, world)
-    fit = Fit(folder, model, layers, table, config, budget, world)
-    if config.backend == "kronfluence":
-        from influence.engine.kronfluence_fit import fit_with_kronfluence
+    if run.claim(folder, "hessian", identity):
+        table = run.tokenise(corpus, surveyed, model, config, draw=config.documents, seed=config.seed)
+        budget = run.budget(model, table, batch_tokens)
+        if config.backend == "kronfluence":
+            from influence.engine.kronfluence_fit import fit_with_kronfluence
 
-        fit_with_kronfluence(folder, model, layers, table, config, 1 if probe["alone"] else batch_tokens)
-    else:
-        fit.covariances()
-        fit.eigenbases()
-        fit.corrected_eigenvalues()
-    if world.first and config.covariance_blocks == 1:  # kronfluence knows whole covariances only
-        write_kronfluence_arguments(folder, config.empirical)
-    facts = {"model_name": model.name, "corpus_name": corpus.name, "corpus_documents": found.documents}
-    tokens = {
-        "summary": report.sentence(config.max_length, model.positions) + unreached(layers, folder),
-        "tokens": asdict(report),
-        "batch_tokens": budget.batch_tokens,
-        "device": str(model.device),
-        "positions": model.positions,
-        "probe": probe,
-    }
-    made = provenance(time.monotonic() - started, **facts, **tokens)
-    finish_together(folder, manifest, made, world, leaving=(DOCUMENTS,))
-    _tidy(folder, world)
+            alone = budget.batch_tokens == 1
+            fit_with_kronfluence(folder, model, layers, table, config, 1 if alone else batch_tokens)
+        else:
+            fit = Fit(folder, model, layers, table, config, budget, world)
+            fit.covariances()
+            fit.eigenbases()
+            fit.corrected_eigenvalues()
+        if world.first and config.covariance_blocks == 1:  # kronfluence knows whole covariances only
+            write_kronfluence_arguments(folder, config.empirical)
+        summary = run.summary + unreached(layers, folder)
+        run.finish(model, budget, corpus_documents=surveyed.documents, summary=summary)
     return open_factors(folder)
-
-
-def _tidy(folder: Path, world: World) -> None:
-    """Remove what only a resumed run needs, also when a kill came between a result and its clean-up."""
-    if not world.first:
-        return
-    for path in (folder / DOCUMENTS, *folder.glob("*.state.safetensors"), *folder.glob("*.part")):
-        path.unlink(missing_ok=True)
 
 
 def _hash(identity: dict[str, Any]) -> str:
@@ -148,7 +117,7 @@ def _hash(identity: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Fit:
-    """The three stages of a fit in one folder; each returns at once where its result is stored."""
+    """The three parts of a fit in one folder; each returns at once where its result is stored."""
 
     folder: Path
     model: LanguageModel
@@ -224,7 +193,7 @@ class Fit:
         }
         costs = [sum(size**3 for size in layer.shape) for layer in self.layers]
         own = shares_of_missing(costs, lambda index: intact(parts[index]), self.world)[self.world.rank]
-        with progress("eigenbases", len(own), unit="layer") as bar:
+        with Progress("eigenbases", len(own), unit="layer") as bar:
             for index in own:
                 result = {}
                 for kind, suffix in itertools.product(covariances, self._suffixes):
@@ -233,7 +202,7 @@ class Fit:
                     result[f"{kind}_eigenvalues{suffix}"] = values.to(self.dtype)
                     result[f"{kind}_eigenvectors{suffix}"] = vectors.to(self.dtype)
                 save_tensors(parts[index], result)
-                bar.update()
+                bar.advance()
         self.world.barrier(parts if self.world.first else ())
         if self.world.first:
             results = [(layer.name, load_tensors(p)) for layer, p in zip(self.layers, parts, strict=True)]

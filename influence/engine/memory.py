@@ -1,4 +1,4 @@
-"""The most memory that a piece of work takes, and giving back what is free."""
+"""Memory: the budget of a batch, the most that a piece of work takes, and giving back what is free."""
 
 from __future__ import annotations
 
@@ -9,7 +9,46 @@ from pathlib import Path
 
 import torch
 
+from influence.errors import ComputeError
+
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+class Budget:
+    """Padded tokens of a batch; halves each time memory runs out.
+
+    Args:
+        lockstep: Processes must make the same number of batches, so none may halve by itself.
+    """
+
+    def __init__(self, batch_tokens: int, lockstep: bool = False) -> None:
+        self.batch_tokens = batch_tokens
+        self.halvings = 0
+        self._lockstep = lockstep
+
+    def shrink(self, longest: int, error: BaseException) -> None:
+        """Halve; ComputeError once a batch was a single document already."""
+        if self._lockstep:
+            raise ComputeError(
+                f"Not enough memory for batches of {self.batch_tokens} tokens.",
+                have=str(error).partition("\n")[0] or type(error).__name__,
+                fix="Lower --batch-tokens: with --fsdp batches do not shrink by themselves.",
+            ) from error
+        if self.batch_tokens <= longest:
+            raise ComputeError(
+                f"Not enough memory for a single document of {longest} tokens.",
+                have=str(error).partition("\n")[0] or type(error).__name__,
+                fix="Lower --max-length, use --dtype bfloat16, or track fewer --layers.",
+            ) from error
+        self.batch_tokens //= 2
+        self.halvings += 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is an allocator's refusal, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 class PeakMemory:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from tqdm import tqdm
 
 from influence.curvature.statistics import augment
-from influence.engine.batching import Columns, TokenBatch, pad
-from influence.engine.distributed import ALONE, World, shares_of_missing
+from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad
+from influence.engine.memory import Budget, is_out_of_memory
+from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
 from influence.errors import ComputeError, ModelError
 from influence.models.capture import capture
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import SummedNll
+from influence.progress import Progress
 from influence.store.documents import DocumentTable
+from influence.store.factors import save_tensors
+from influence.store.journal import intact
 
 #: `(index of the layer, a_BTI with the bias's 1, s_BTO)`.
 Reducer = Callable[[int, Tensor, Tensor], None]
@@ -30,6 +35,8 @@ Reducer = Callable[[int, Tensor, Tensor], None]
 Labels = Callable[[Tensor], Tensor]
 
 _SECONDS_BETWEEN_SAVES = 60.0
+
+_logger = logging.getLogger(__name__)
 
 
 def backward(
@@ -112,49 +119,12 @@ def keep_step(world: World, passes: Callable[[int], int], idle: Callable[[], Any
             idle()
 
 
-class Budget:
-    """Padded tokens of a batch; halves each time memory runs out.
-
-    Args:
-        lockstep: Processes must make the same number of batches, so none may halve by itself.
-    """
-
-    def __init__(self, batch_tokens: int, lockstep: bool = False) -> None:
-        self.batch_tokens = batch_tokens
-        self.halvings = 0
-        self._lockstep = lockstep
-
-    def shrink(self, longest: int, error: BaseException) -> None:
-        """Halve; ComputeError once a batch was a single document already."""
-        if self._lockstep:
-            raise ComputeError(
-                f"Not enough memory for batches of {self.batch_tokens} tokens.",
-                have=str(error).partition("\n")[0] or type(error).__name__,
-                fix="Lower --batch-tokens: with --fsdp batches do not shrink by themselves.",
-            ) from error
-        if self.batch_tokens <= longest:
-            raise ComputeError(
-                f"Not enough memory for a single document of {longest} tokens.",
-                have=str(error).partition("\n")[0] or type(error).__name__,
-                fix="Lower --max-length, use --dtype bfloat16, or track fewer --layers.",
-            ) from error
-        self.batch_tokens //= 2
-        self.halvings += 1
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is an allocator's refusal, on any device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def run_blocks(
     sizes: Sequence[int],
     longest: int,
     budget: Budget,
     *,
-    run: Callable[[int, Callable[[float], Any]], Any],
+    run: Callable[[int, Callable[[int], Any]], Any],
     title: str,
     restore: Callable[[], int] = lambda: 0,
     save: Callable[[int], None] | None = None,
@@ -172,10 +142,10 @@ def run_blocks(
     """
     position = met = restore()
     saved = time.monotonic()
-    with progress(title, sum(sizes), sum(sizes[:position]), unit="tok") as bar:
+    with Progress(title, sum(sizes), sum(sizes[:position]), unit="tok") as bar:
         while position < len(sizes):
             try:
-                run(position, lambda tokens: bar.update(tokens * world.size))
+                run(position, lambda tokens: bar.advance(tokens * world.size))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -184,8 +154,8 @@ def run_blocks(
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
                 position = restore() if save else position
-                bar.n = sum(sizes[:position])
-                bar.set_postfix_str(f"out of memory: batches of {budget.batch_tokens} tokens")
+                bar.move_to(sum(sizes[:position]))
+                _logger.warning("Out of memory: batches of %d tokens from here on.", budget.batch_tokens)
                 continue
             position = min(position + world.size, len(sizes))
             if save is None or position <= met:  # the others do not go back when memory runs out here
@@ -203,7 +173,7 @@ def run_missing(
     world: World,
     *,
     whole: Callable[[int], bool],
-    run: Callable[[int, Callable[[float], Any]], Any],
+    run: Callable[[int, Callable[[int], Any]], Any],
     passes: Callable[[int], int],
     idle: Callable[[], Any],
     title: str,
@@ -230,16 +200,70 @@ def run_missing(
     keep_step(world, lambda rank: sum(map(passes, shares[rank])), idle)
 
 
-@contextmanager
-def progress(title: str, total: int, initial: int = 0, unit: str = "doc") -> Iterator[tqdm[Any]]:
-    """A progress bar on stderr with rate and time left."""
-    with tqdm(
-        total=total,
-        initial=initial,
-        desc=title,
-        unit=unit,
-        unit_scale=unit == "tok",
-        dynamic_ncols=True,
-        smoothing=0.1,
-    ) as bar:
-        yield bar
+def sum_over_documents(
+    title: str,
+    state: Path,
+    sums: dict[str, Tensor],
+    lengths: Columns,
+    budget: Budget,
+    world: World,
+    *,
+    run: Callable[[Columns], Any],
+    idle: Callable[[], Any],
+) -> None:
+    """Run all documents through `run`, batch by batch, which adds to `sums`; on the first process they end up whole.
+
+    Each process takes its part of the documents of some blocks. When the state is stored the first adds up what all
+    have. So it does not depend on how many processes there are, and a run may go on with another number of them.
+
+    Args:
+        state: The file of the unfinished sums; stays.
+        idle: A pass that adds nothing, with FSDP, for a process that has fewer batches than others.
+    """
+    plan = blocks(lengths)
+    stored = world.broadcast(_position(state) if world.first else 0)
+
+    def restore() -> int:
+        for tensor in sums.values():
+            tensor.zero_()
+        if world.first and stored:
+            with safe_open(state, framework="pt") as file:
+                for name, tensor in sums.items():
+                    tensor.copy_(file.get_tensor(name))
+        return stored
+
+    def save(position: int) -> None:
+        nonlocal stored
+        world.sum_to_first(sums.values())
+        if world.first:
+            save_tensors(state, sums, {"position": str(position)})
+        stored = position
+
+    def run_part(block: int, tick: Callable[[int], Any]) -> None:
+        columns = np.concatenate(plan[block : block + world.size])
+        parts = [columns[rank :: world.size] for rank in range(world.size)]
+        for batch in batches(parts[world.rank], lengths, budget.batch_tokens):
+            run(batch)
+            tick(int(lengths[batch].sum()))
+        keep_step(
+            world, lambda rank: sum(1 for _ in batches(parts[rank], lengths, budget.batch_tokens)), idle
+        )
+
+    run_blocks(
+        [int(lengths[block].sum()) for block in plan],
+        int(lengths.max()),
+        budget,
+        restore=restore,
+        run=run_part,
+        save=save,
+        title=title,
+        world=world,
+    )
+
+
+def _position(state: Path) -> int:
+    """Blocks that are summed up in a file."""
+    if not intact(state):
+        return 0
+    with safe_open(state, framework="pt") as file:
+        return int(file.metadata()["position"])

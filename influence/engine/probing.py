@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from influence.engine.batching import usual_batch_tokens
-from influence.engine.distributed import ALONE, World
-from influence.engine.passes import Budget
+from influence.engine.memory import Budget
+from influence.engine.parallel.distributed import ALONE, World
 from influence.errors import ModelError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel

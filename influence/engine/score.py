@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,19 +14,19 @@ from torch import Tensor
 from influence.config import ScoreConfig
 from influence.engine.batching import Columns, batches, blocks, pad
 from influence.engine.compress import compress_queries
-from influence.engine.distributed import ALONE, World
-from influence.engine.matching import checked_layers, run_identity
-from influence.engine.passes import Budget, backward, describe_documents, idle_pass, run_missing
-from influence.engine.precondition import precondition_queries, query_gradients
-from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
-from influence.engine.probing import probed_budget
+from influence.engine.identity import checked_layers, run_identity
+from influence.engine.memory import Budget
+from influence.engine.parallel.distributed import ALONE, World
+from influence.engine.passes import backward, describe_documents, idle_pass, run_missing
 from influence.engine.products import QueryProducts, TokenPair
+from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.reuse import Reused, reusable
+from influence.engine.run import Run
+from influence.engine.tokenised import Corpus
 from influence.errors import ComputeError, StoreError
 from influence.files import whole_file
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
-from influence.provenance import provenance
 from influence.store.arrays import flush_arrays, map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
@@ -53,9 +51,9 @@ def score(
     other_checkpoint: bool = False,
     shard: Shard | None = None,
     reuse: Scores | None = None,
+    config: ScoreConfig = ScoreConfig(),
     batch_tokens: int | None = None,
     world: World = ALONE,
-    **settings: Any,
 ) -> Scores:
     """Influence of every document on every query, resuming a run that was killed.
 
@@ -69,76 +67,52 @@ def score(
             completions. Same architecture.
         out: Folder of the score store.
         other_checkpoint: The Hessian may be of another checkpoint of the model.
-        shard: Score this piece of the corpus only; `influence.engine.merge.merge` joins the pieces.
+        shard: Score this piece of the corpus only; `influence.engine.parallel.merge.merge` joins the pieces.
         reuse: Scores of an earlier run that differs in the corpus only: documents that it scored are not scored again.
+        config: Settings of the scores.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         world: Processes that share the documents: `influence.processes`.
-        settings: Fields of `influence.config.ScoreConfig`.
 
     Raises:
         InputError: no queries, or one that does not fit.
         StoreError: the factors belong to another model, or `out` to another run.
         ComputeError: a value is not finite, or a single document does not fit into memory.
     """
-    started = time.monotonic()
-    config = ScoreConfig(**settings)
+    run = Run(world, temporary=("blocks", "*.part"))
     folder = Path(out)
-    asked = query_model or model
-    config = replace(config, max_length=asked.fitting(model.fitting(config.max_length)))
-    layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
-    found = survey(corpus, world)
-    identity = run_identity(model, asked, layers, factors, queries, config)
-    identity["corpus"] = found.fingerprint
-    rows = shard.rows(found.documents) if shard else None
+    query_model = query_model or model
+    config = replace(config, max_length=query_model.fitting(model.fitting(config.max_length)))
+    layers, query_layers = checked_layers(model, query_model, factors, queries, config, other_checkpoint)
+    surveyed = run.survey(corpus)
+    identity = run_identity(model, query_model, layers, factors, queries, config)
+    identity["corpus"] = surveyed.fingerprint
+    rows = shard.rows(surveyed.documents) if shard else None
     if rows is not None:
-        identity["piece"] = {"first": rows.start, "end": rows.stop, "of": found.documents}
-    opened: Callable[[Path], Scores] = open_scores if rows is None else lambda path: open_piece(path).scores
-    manifest = claim_together(folder, "scores" if rows is None else PIECE, identity, world)
-    if manifest["status"] == "complete":
-        _tidy(folder, world)
-        return opened(folder)
-    if world.first:
-        write_query_records(folder, queries)
-    table, report = tokenised_documents(
-        folder, corpus, found, model, config.max_length, config.windows, rows=rows, world=world
-    )
-    budget, probe = probed_budget(model, table, batch_tokens, world)
-    how: dict[str, Any] = {}
-    if config.query_error is None:
-        gradients = query_gradients(asked, query_layers, queries, config.max_length, budget)
-        prepared = precondition_queries(gradients, layers, factors, config.damping, model.dtype).products()
-    elif factors is not None:
-        prepared, compression = compress_queries(
-            model, asked, layers, query_layers, queries, factors, config, table, budget
-        )
-        how["compression"] = asdict(compression)
-    known = reusable(table, reuse, manifest["config"]) if reuse else None
-    if known:
-        how |= {"reused": len(known.here), "reused_from": str(known.scores.folder)}
-    Scan(folder, model, layers, table, prepared, budget, known, world).run()
-    facts = {"model_name": model.name, "query_model_name": asked.name, "corpus_name": corpus.name}
-    tokens = {
-        "summary": report.sentence(config.max_length, model.positions),
-        "tokens": asdict(report),
-        "batch_tokens": budget.batch_tokens,
-        "device": str(model.device),
-        "positions": model.positions,
-        "probe": probe,
-    }
-    hessian = {"hessian_folder": str(factors.folder) if factors else None}
-    made = provenance(time.monotonic() - started, **facts, **tokens, **hessian, **how)
-    finish_together(folder, manifest, made, world)
-    _tidy(folder, world)
-    return opened(folder)
-
-
-def _tidy(folder: Path, world: World) -> None:
-    """Remove what only a resumed run needs, also when a kill came between the result and its clean-up."""
-    if not world.first:
-        return
-    shutil.rmtree(folder / "blocks", ignore_errors=True)
-    for path in folder.glob("*.part"):
-        path.unlink()
+        identity["piece"] = {"first": rows.start, "end": rows.stop, "of": surveyed.documents}
+    if run.claim(folder, "scores" if rows is None else PIECE, identity):
+        if world.first:
+            write_query_records(folder, queries)
+        table = run.tokenise(corpus, surveyed, model, config, rows=rows)
+        budget = run.budget(model, table, batch_tokens)
+        facts: dict[str, Any] = {}
+        if config.query_error is None:
+            gradients = query_gradients(query_model, query_layers, queries, config.max_length, budget)
+            products = precondition_queries(
+                gradients, layers, factors, config.damping, model.dtype
+            ).products()
+        elif factors is not None:
+            products, compression = compress_queries(
+                model, query_model, layers, query_layers, queries, factors, config, table, budget
+            )
+            facts["compression"] = asdict(compression)
+        known = reusable(table, reuse, run.manifest["config"]) if reuse else None
+        if known:
+            facts |= {"reused": len(known.here), "reused_from": str(known.scores.folder)}
+        Scan(folder, model, layers, table, products, budget, known, world).run()
+        facts["query_model_name"] = query_model.name
+        facts["hessian_folder"] = str(factors.folder) if factors else None
+        run.finish(model, budget, **facts)
+    return open_scores(folder) if rows is None else open_piece(folder).scores
 
 
 @dataclass(frozen=True)
@@ -181,7 +155,7 @@ class Scan:
     def _block(self, number: int) -> Path:
         return self.folder / "blocks" / f"{number:06d}.safetensors"
 
-    def _run_block(self, number: int, columns: Columns, tick: Callable[[float], Any]) -> None:
+    def _run_block(self, number: int, columns: Columns, tick: Callable[[int], Any]) -> None:
         dots, norms = [], []
         workspace = self.queries.workspace(self.model.dtype)
         for group in self._groups(columns):

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from influence.data.chains.task import ChainExample, Split, Task
-from influence.engine.passes import progress
 from influence.errors import InputError, StoreError
 from influence.models.decode import decode_at_positions
 from influence.models.load import DType, LanguageModel, load_model
+from influence.progress import Progress
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, forget_file, write_json
 from influence.train.answering import Asked, Marked, Question, ask, mark
@@ -174,7 +174,7 @@ def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: i
     left = [question for question in asked.questions if question.number not in known]
     left.sort(key=lambda question: len(question.prompt.tokens))
     total = len(asked.questions)
-    with progress(stage.folder.name, total, total - len(left), "example") as bar, path.open("a") as file:
+    with Progress(stage.folder.name, total, total - len(left), "example") as bar, path.open("a") as file:
         if not known:
             file.write(json.dumps({"stage": stage.digest}) + "\n")
         for start in range(0, len(left), batch_size):
@@ -189,7 +189,7 @@ def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: i
                     + "\n"
                 )
             file.flush()
-            bar.update(len(some))
+            bar.advance(len(some))
     return [known[question.number] for question in asked.questions]
 
 
@@ -251,12 +251,12 @@ class _Timer:
         ready = {question.number: question for question in other[1].questions} if other else {}
         timed = [question for question in timed if not other or question.number in ready]
         seconds, baseline = [], []
-        with progress(f"{stage.folder.name}, one by one", len(timed), 0, "example") as bar:
+        with Progress(f"{stage.folder.name}, one by one", len(timed), 0, "example") as bar:
             for question in [*timed[:_WARM_UP], *timed]:
                 seconds.append(_seconds(question, asked, model))
                 if other is not None:
                     baseline.append(_seconds(ready[question.number], other[1], other[0]))
-                bar.update(len(seconds) > min(_WARM_UP, len(timed)))
+                bar.advance(len(seconds) > min(_WARM_UP, len(timed)))
         warm = len(seconds) - len(timed)
         return {
             "how": self.how,

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from influence.analysis.run import TAKES, analyze
+from influence.config import FitConfig
 from influence.data.corpus import read_corpus
 from influence.data.miniworld.corpus import FILE_NAME
 from influence.data.queries import read_queries, write_queries
@@ -159,8 +160,7 @@ class OneSeed:
             load_model(self.path("base")),
             read_corpus(self.path(world.CORPUS)),
             out=self.path("hessian"),
-            documents=self.scale.hessian_documents,
-            seed=self.seed,
+            config=FitConfig(documents=self.scale.hessian_documents, seed=self.seed),
         )
 
     def _score(self, queries: str, name: str, hessian: bool) -> None:

@@ -101,7 +101,7 @@ class OneSeed:
     def _score(self, name: str, checkpoints: Sequence[Checkpoint]) -> None:
         opener = TaskOpener(self._task, self.scale.asked, dtype=self.scale.dtype)
         corpus = read_corpus(self._corpus)
-        records = score_checkpoints(checkpoints, opener, corpus, self.folder / name, tell=self._say)
+        records = score_checkpoints(checkpoints, opener, corpus, self.folder / name)
         opener.write_probes(self.folder / name, [record.name for record in records])
 
     def _page(self, path: Path) -> None:

@@ -84,7 +84,7 @@ def our_fit(model: Any, data: Any, folder: Path) -> dict[str, float]:
     from influence.config import FitConfig
     from influence.engine.batching import BATCH_TOKENS
     from influence.engine.fit import Fit
-    from influence.engine.passes import Budget
+    from influence.engine.memory import Budget
     from influence.models.layers import find_layers
     from influence.store.factors import write_kronfluence_arguments
 
@@ -112,9 +112,9 @@ def our_score(model: Any, data: Any, folder: Path, result: str = "ours.npy") -> 
     import numpy as np
 
     from influence.engine.batching import BATCH_TOKENS
-    from influence.engine.matching import matching_layers
-    from influence.engine.passes import Budget
-    from influence.engine.precondition import completion_gradients, precondition_queries
+    from influence.engine.identity import matching_layers
+    from influence.engine.memory import Budget
+    from influence.engine.query import completion_gradients, precondition_queries
     from influence.engine.score import Scan
     from influence.store.arrays import map_arrays
     from influence.store.factors import open_factors

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from influence.config import FitConfig
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
 from influence.engine.fit import Fit, fit_hessian
@@ -60,8 +61,7 @@ def main() -> None:
             model,
             corpus,
             out=options.out / f"hessian-{blocks}",
-            documents=options.documents,
-            covariance_blocks=blocks,
+            config=FitConfig(documents=options.documents, covariance_blocks=blocks),
         )
         host, _ = peak.read()
         scores = score(model, factors, queries, read_corpus(some), options.out / f"scores-{blocks}")

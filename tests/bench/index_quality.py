@@ -29,20 +29,22 @@ import torch
 from torch import Tensor
 
 from influence.analysis.bm25 import Bm25
-from influence.config import SKETCH_BITS, sketch_numbers
+from influence.config import SKETCH_BITS, FitConfig, sketch_numbers
 from influence.curvature.sketch import layer_metric
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
 from influence.data.tokens import encode_query
 from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
 from influence.engine.fit import fit_hessian
-from influence.engine.matching import matching_layers
-from influence.engine.passes import Budget, backward, progress
-from influence.engine.precondition import precondition_queries, query_gradients
-from influence.engine.projections import choose_projections
+from influence.engine.identity import matching_layers
+from influence.engine.index.projections import choose_projections
+from influence.engine.index.sketching import VALUE_BYTES, QuerySketches, Sketcher, fitting_rank
+from influence.engine.memory import Budget
+from influence.engine.passes import backward
+from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.score import score
-from influence.engine.sketching import VALUE_BYTES, QuerySketches, Sketcher, fitting_rank
 from influence.models.load import LanguageModel, load_model
+from influence.progress import Progress
 from influence.store.arrays import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors, open_factors
@@ -142,7 +144,7 @@ def prepare(options: argparse.Namespace) -> Setting:
         factors = (
             open_factors(options.hessian)
             if options.hessian
-            else fit_hessian(model, corpus, out=folder / "hessian", documents=1000)
+            else fit_hessian(model, corpus, out=folder / "hessian", config=FitConfig(documents=1000))
         )
         exact = score(model, factors, queries, corpus, folder / "scores")
     total = len(exact.documents)
@@ -256,13 +258,13 @@ def sketch(setting: Setting, ways: Sequence[Way], folder: Path) -> None:
     folder = folder / f"estimates-{hashlib.blake2b(repr(of).encode(), digest_size=6).hexdigest()}"
     folder.mkdir(parents=True, exist_ok=True)
     plan = blocks(lengths, _BLOCK_TOKENS)
-    with progress("sketching", len(lengths)) as bar:
+    with Progress("sketching", len(lengths)) as bar:
         for number, block in enumerate(plan):
             if not _estimates(folder, number).exists():
                 if ways[0].codec is None:
                     train(setting, ways)
                 _write_estimates(_estimates(folder, number), setting, ways, setting.columns[block])
-            bar.update(len(block))
+            bar.advance(len(block))
     stored = [map_arrays(_estimates(folder, number)) for number in range(len(plan))]
     order = np.argsort(np.concatenate(plan), kind="stable")
     for way in ways:

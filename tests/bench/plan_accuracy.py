@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(SHAPES), help="Repeatable.")
     parser.add_argument("--documents", type=int, help="So many instead: few are enough for memory.")
     options = parser.parse_args()
-    importlib.import_module("influence.engine.plan")  # and torch with it
+    importlib.import_module("influence.engine.plan.plan")  # and torch with it
     print(
         "| shape | command | CPU seconds planned | measured | ratio | memory planned, MB | measured | ratio |"
     )
@@ -92,10 +92,10 @@ def one(which: str, folder: Path, count: int | None) -> dict[str, Any]:
     from texts import LETTERS, MemoryCorpus
     from tiny import tiny_model
 
-    from influence.config import FitConfig, ScoreConfig
-    from influence.engine import plan, rehearsal
+    from influence.config import ScoreConfig
     from influence.engine.fit import fit_hessian
     from influence.engine.memory import most_memory
+    from influence.engine.plan import plan, rehearsal
     from influence.engine.score import score
     from influence.store.factors import open_factors
     from influence.types import Document, Query
@@ -130,15 +130,15 @@ def one(which: str, folder: Path, count: int | None) -> dict[str, Any]:
     if what == "run":
         follow(parts)
     if command == "fit" and what == "plan":
-        planned = plan.plan_fit(model, corpus, FitConfig())
+        planned = plan.plan_fit(model, corpus)
     elif command == "fit":
         fit_hessian(model, corpus, out=folder / "fit")
     elif what == "plan":
         config = ScoreConfig(query_error=error)
-        planned = plan.plan_score(model, open_factors(folder / "fit"), asked, corpus, config)
+        planned = plan.plan_score(model, open_factors(folder / "fit"), asked, corpus, config=config)
     else:
         factors = open_factors(folder / "fit")
-        score(model, factors, asked, corpus, folder / "scores", query_error=error)
+        score(model, factors, asked, corpus, folder / "scores", config=ScoreConfig(query_error=error))
     took = time.process_time() - started
     if what == "plan":
         return {**asdict(planned), "took": took}

@@ -20,9 +20,10 @@ from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import pad
-from influence.engine.matching import matching_layers
-from influence.engine.passes import Budget, backward
-from influence.engine.precondition import query_gradients
+from influence.engine.identity import matching_layers
+from influence.engine.memory import Budget
+from influence.engine.passes import backward
+from influence.engine.query import query_gradients
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel, load_model
 from influence.store.factors import open_factors

@@ -70,7 +70,7 @@ def measure(path: Path, folder: Path, score: bool, send: Any) -> None:
 
     from influence.data.corpus import read_corpus
     from influence.engine import score as scoring
-    from influence.engine.prepare import survey, tokenised_documents
+    from influence.engine.tokenised import survey, tokenised_documents
 
     torch.set_num_threads(1)
     sys.stderr = Path("/dev/null").open("w")  # noqa: SIM115

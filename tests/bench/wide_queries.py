@@ -171,6 +171,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Score with compressed queries; what was kept, and memory."""
     import warnings
 
+    from influence.config import ScoreConfig
     from influence.engine import compress, score
     from influence.engine.memory import PeakMemory
     from influence.models.layers import find_layers
@@ -210,7 +211,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         followed(score.Scan, "run"),
     ):
         out = options.folder / "scores"
-        scores = score.score(model, factors, queries, corpus, out, query_error=options.error)
+        scores = score.score(
+            model, factors, queries, corpus, out, config=ScoreConfig(query_error=options.error)
+        )
     result["compression"] = scores.manifest["provenance"]["compression"]
     result["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return result

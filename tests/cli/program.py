@@ -106,17 +106,16 @@ def serve() -> None:
     import influence.data.queries
     import influence.engine.complete
     import influence.engine.fit
-    import influence.engine.index
+    import influence.engine.index.build
     import influence.engine.passes
     import influence.engine.score
-    import influence.engine.sums
     from influence.engine.batching import blocks
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test suite in the background has it ignored
     small_blocks = functools.partial(blocks, block_tokens=BLOCK_TOKENS)
-    influence.engine.sums.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.passes.blocks = small_blocks  # type: ignore[assignment]
     influence.engine.score.blocks = small_blocks  # type: ignore[assignment]
-    influence.engine.index.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.index.build.blocks = small_blocks  # type: ignore[assignment]
     influence.engine.complete._BATCH = 8
     influence.engine.passes._SECONDS_BETWEEN_SAVES = -1.0
     for line in sys.stdin:

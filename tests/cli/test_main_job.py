@@ -66,7 +66,7 @@ def test_fit_score_top_as_typed(inputs: Inputs, done: Done, tmp_path: Path) -> N
     assert fitted.returncode == 0, fitted.stderr
     assert "200 documents, " in fitted.stdout
     assert f"Hessian of 6 layers: {tmp_path / 'hessian'}" in fitted.stdout
-    assert "covariances" in fitted.stderr  # progress goes to stderr
+    assert fitted.stderr == ""  # no terminal, and done within half a minute: no line of progress
 
     scored = typed(*inputs.score(tmp_path / "hessian", tmp_path / "scores"))
     assert scored.returncode == 0, scored.stderr

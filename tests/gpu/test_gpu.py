@@ -10,6 +10,7 @@ import torch
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence.config import FitConfig, ScoreConfig
 from influence.engine.doctor import examine
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
@@ -24,8 +25,12 @@ DOCUMENTS, QUERIES = MemoryCorpus(random_documents(40)), random_queries(5)
 
 
 def scores(model: LanguageModel, folder: Path) -> np.ndarray:
-    factors = fit_hessian(model, DOCUMENTS, out=folder / "hessian", max_length=32, empirical=True)
-    return np.asarray(score(model, factors, QUERIES, DOCUMENTS, folder / "scores", max_length=32).dot)
+    factors = fit_hessian(
+        model, DOCUMENTS, out=folder / "hessian", config=FitConfig(max_length=32, empirical=True)
+    )
+    return np.asarray(
+        score(model, factors, QUERIES, DOCUMENTS, folder / "scores", config=ScoreConfig(max_length=32)).dot
+    )
 
 
 def test_a_gpu_gives_the_scores_of_a_cpu(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
 from influence.curvature.dense import per_document_gradients
+from influence.curvature.ekfac import Inverse
 from influence.data.tokens import TokenReport, encode_documents
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
+from influence.types import LayerFactors
 
 #: No bias and gated; Conv1D with bias; Linear with bias on folded batches; Linear with bias; gated, biased attention.
 ORACLE_FAMILIES = ("llama", "gpt2", "opt", "phi", "qwen2")
@@ -38,6 +40,13 @@ class World:
     @property
     def lengths(self) -> list[int]:
         return [len(tokens) for tokens in self.tokens]
+
+
+def precondition(g_DOI: Tensor, factors: LayerFactors, relative_damping: float) -> Tensor:
+    """`P` of gradient matrices by what the engine calls, which takes tokens: `G = Σ_t e_t (row t of G)ᵀ`."""
+    s_DTO = torch.eye(g_DOI.shape[1], dtype=g_DOI.dtype).expand(len(g_DOI), -1, -1)
+    stacks = Inverse.of(factors, relative_damping, g_DOI).precondition(s_DTO, g_DOI)
+    return torch.cat([p_DOI for _, p_DOI in stacks])
 
 
 @cache

@@ -9,25 +9,26 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from dense_world import MAX_LENGTH, World, dense_covariances, dense_gradients, world
+from dense_world import MAX_LENGTH, World, dense_covariances, dense_gradients, precondition, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from settings import arguments
 from texts import random_queries
 from torch import Tensor
 
 import influence.engine.fit as fit_module
 from influence.blocks import BlockDiagonal, block_diagonal, block_sizes, dense
 from influence.cli.main import cli
-from influence.config import FitConfig
+from influence.config import FitConfig, ScoreConfig
 from influence.curvature.dense import ekfac_matrix, fisher, solve
-from influence.curvature.ekfac import damping, precondition
+from influence.curvature.ekfac import damping
 from influence.curvature.low_rank import compress, document_roots
 from influence.curvature.sketch import layer_metric, layer_sketch, sketch_documents, sketch_queries
 from influence.curvature.statistics import document_gradients, squared_rotated_gradients
 from influence.data.queries import write_queries
 from influence.data.tokens import encode_query
 from influence.engine.fit import fit_hessian
-from influence.engine.plan import plan_fit
+from influence.engine.plan.plan import plan_fit
 from influence.engine.score import score
 from influence.errors import InfluenceError, InputError, StoreError
 from influence.store.factors import Factors, load_tensors, open_factors
@@ -53,8 +54,14 @@ def on_the_diagonal(size: int, count: int) -> Tensor:
 
 
 def fit(of: World, folder: Path, blocks: int, **more: object) -> Factors:
-    more = {"max_length": MAX_LENGTH, "empirical": True, "batch_tokens": 100, **more}
-    return fit_hessian(of.model, of.corpus, out=folder, covariance_blocks=blocks, **more)
+    settings = {
+        "max_length": MAX_LENGTH,
+        "empirical": True,
+        "batch_tokens": 100,
+        "covariance_blocks": blocks,
+        **more,
+    }
+    return fit_hessian(of.model, of.corpus, out=folder, **arguments(FitConfig, settings))
 
 
 @pytest.fixture(scope="module", params=[("gpt2", 2), ("llama", 3)], ids=str)
@@ -107,7 +114,14 @@ def test_scores_are_those_of_the_dense_solve(fitted: tuple[World, Factors], tmp_
         dot_QD += p_QP @ of.gradients[layer.name].flatten(1).mT
     for error in (None, 1e-20):
         out = tmp_path / f"scores-{error}"
-        scores = score(of.model, factors, QUERIES, of.corpus, out, max_length=MAX_LENGTH, query_error=error)
+        scores = score(
+            of.model,
+            factors,
+            QUERIES,
+            of.corpus,
+            out,
+            config=ScoreConfig(max_length=MAX_LENGTH, query_error=error),
+        )
         np.testing.assert_allclose(scores.dot, dot_QD.numpy(), rtol=1e-8, atol=1e-8)
         assert scores.manifest["config"]["hessian"]["covariance_blocks"] == factors.covariance_blocks
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from influence.config import FitConfig
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import pad
-from influence.engine.draws import COVARIANCE_TOKENS, Draws
 from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward
+from influence.engine.random_numbers import COVARIANCE_TOKENS, Draws
 from influence.errors import InputError
 from influence.models.layers import find_layers
 from influence.store.documents import DocumentTable, write_documents
@@ -45,9 +45,7 @@ def test_covariances_are_those_of_the_tokens_drawn(family: str, dtype: torch.dty
         model,
         MemoryCorpus(DOCUMENTS),
         out=tmp_path / "fit",
-        empirical=True,
-        covariance_tokens=SHARE,
-        seed=SEED,
+        config=FitConfig(empirical=True, covariance_tokens=SHARE, seed=SEED),
         batch_tokens=60,
     )
     expected: dict[tuple[str, str], Tensor] = {}
@@ -83,7 +81,11 @@ def test_the_tokens_do_not_depend_on_batches_or_on_the_order_of_documents(tmp_pa
     model = tiny_model("gpt2")
     plain, small, turned = (
         fit_hessian(
-            model, MemoryCorpus(documents), out=tmp_path / name, batch_tokens=size, covariance_tokens=SHARE
+            model,
+            MemoryCorpus(documents),
+            out=tmp_path / name,
+            batch_tokens=size,
+            config=FitConfig(covariance_tokens=SHARE),
         )
         for name, documents, size in (
             ("plain", DOCUMENTS, None),
@@ -117,7 +119,9 @@ def test_every_token_is_as_likely_as_every_other(tmp_path: Path) -> None:
 def test_all_tokens_are_the_fit_as_it_was(tmp_path: Path) -> None:
     model = tiny_model("llama")
     one = fit_hessian(model, MemoryCorpus(DOCUMENTS), out=tmp_path / "one")
-    other = fit_hessian(model, MemoryCorpus(DOCUMENTS), out=tmp_path / "other", covariance_tokens=1.0)
+    other = fit_hessian(
+        model, MemoryCorpus(DOCUMENTS), out=tmp_path / "other", config=FitConfig(covariance_tokens=1.0)
+    )
     for name in SUMS:
         for layer in one.layers:
             assert torch.equal(sums(one)[name][layer], sums(other)[name][layer])
@@ -133,5 +137,8 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
         FitConfig(covariance_tokens=0.5, backend="kronfluence")
     with pytest.raises(InputError, match="No token was drawn"):
         fit_hessian(
-            tiny_model("llama"), MemoryCorpus(DOCUMENTS[:1]), out=tmp_path / "fit", covariance_tokens=1e-9
+            tiny_model("llama"),
+            MemoryCorpus(DOCUMENTS[:1]),
+            out=tmp_path / "fit",
+            config=FitConfig(covariance_tokens=1e-9),
         )

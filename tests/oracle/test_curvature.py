@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from dense_world import World, dense_covariances
+from dense_world import World, dense_covariances, precondition
 
 from influence.curvature import statistics
 from influence.curvature.dense import ekfac_matrix, fisher, kfac_matrix, solve
-from influence.curvature.ekfac import damping, precondition
+from influence.curvature.ekfac import damping
 from influence.curvature.statistics import add_covariance, squared_rotated_gradients, symmetric
 from influence.store.factors import Factors, load_tensors
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
-from influence.engine import precondition
+from influence.engine import query as precondition
 from influence.engine.batching import TokenBatch, pad
-from influence.engine.passes import Budget, backward
-from influence.engine.precondition import query_gradients
+from influence.engine.memory import Budget
+from influence.engine.passes import backward
+from influence.engine.query import query_gradients
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.types import Query

@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dense_world import MAX_LENGTH, World, dense_gradients, moved, negative_log_likelihood
+from dense_world import MAX_LENGTH, World, dense_gradients, moved, negative_log_likelihood, precondition
+from settings import arguments
 from stores import without_checksums
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence.config import FitConfig, ScoreConfig
 from influence.curvature.dense import ekfac_matrix, solve
-from influence.curvature.ekfac import damping, precondition
+from influence.curvature.ekfac import damping
 from influence.data.tokens import encode_query
+from influence.engine.decompose import token_scores
 from influence.engine.fit import fit_hessian
-from influence.engine.passes import Budget
-from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.memory import Budget
+from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.score import score
-from influence.engine.tokens import token_scores
 from influence.models.layers import find_layers
 from influence.store.factors import Factors, load_tensors, open_factors, save_tensors
 from influence.store.scores import Scores
@@ -40,7 +42,14 @@ def run(dense: World, factors: Factors, tmp_path: Path) -> Run:
         corpus = settings.pop("corpus", dense.corpus)
         folder = tmp_path / f"scores-{len(list(tmp_path.iterdir()))}"
         settings = {"max_length": MAX_LENGTH, **settings}
-        return score(dense.model, hessian, queries, corpus, folder, **settings)
+        return score(
+            dense.model,
+            hessian,
+            queries,
+            corpus,
+            folder,
+            **arguments(ScoreConfig, settings),
+        )
 
     return run
 
@@ -213,9 +222,19 @@ def test_single_precision_agrees_to_single_precision(tmp_path: Path) -> None:
         model = tiny_model("llama", dtype=torch.float32)
         model.model.to(dtype)
         hessian = fit_hessian(
-            model, corpus, out=tmp_path / f"fit{dtype}", max_length=MAX_LENGTH, empirical=True
+            model,
+            corpus,
+            out=tmp_path / f"fit{dtype}",
+            config=FitConfig(max_length=MAX_LENGTH, empirical=True),
         )
-        found[dtype] = score(model, hessian, QUERIES, corpus, tmp_path / f"run{dtype}", max_length=MAX_LENGTH)
+        found[dtype] = score(
+            model,
+            hessian,
+            QUERIES,
+            corpus,
+            tmp_path / f"run{dtype}",
+            config=ScoreConfig(max_length=MAX_LENGTH),
+        )
     exact = np.asarray(found[torch.float64].dot)
     assert found[torch.float32].dot.dtype == np.float32
     assert np.abs(np.asarray(found[torch.float32].dot) - exact).max() < 1e-4 * np.abs(exact).max()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from texts import MemoryCorpus, random_queries
 from torch import Tensor
 
+from influence.config import ScoreConfig
 from influence.curvature.low_rank import (
     LowRank,
     Roots,
@@ -170,7 +171,14 @@ def test_a_compressed_run_says_how_well_it_agrees(dense: World, factors: Factors
 
     def run(name: str, **settings: Any) -> tuple[np.ndarray, dict[str, float] | None]:
         folder = tmp_path / name
-        scores = score(dense.model, factors, queries, dense.corpus, folder, max_length=MAX_LENGTH, **settings)
+        scores = score(
+            dense.model,
+            factors,
+            queries,
+            dense.corpus,
+            folder,
+            config=ScoreConfig(max_length=MAX_LENGTH, **settings),
+        )
         made_by = json.loads((folder / "manifest.json").read_text())["provenance"]
         return np.asarray(scores.dot), made_by.get("compression")
 
@@ -196,7 +204,14 @@ def test_queries_of_many_tokens_are_compressed_in_groups(
 ) -> None:
     def run(name: str) -> Scores:
         settings: dict[str, Any] = {"max_length": MAX_LENGTH, "query_error": 0.05}
-        return score(dense.model, factors, random_queries(5), dense.corpus, tmp_path / name, **settings)
+        return score(
+            dense.model,
+            factors,
+            random_queries(5),
+            dense.corpus,
+            tmp_path / name,
+            config=ScoreConfig(**settings),
+        )
 
     together = run("together")
     monkeypatch.setattr(compress_module, "GROUP_BYTES", 1)  # each by itself
@@ -212,13 +227,26 @@ def test_queries_of_many_tokens_are_compressed_in_groups(
 
 def test_without_a_hessian_there_is_no_metric(dense: World, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="metric of a Hessian"):
-        score(dense.model, None, random_queries(2), dense.corpus, tmp_path / "run", query_error=0.1)
+        score(
+            dense.model,
+            None,
+            random_queries(2),
+            dense.corpus,
+            tmp_path / "run",
+            config=ScoreConfig(query_error=0.1),
+        )
 
 
 def test_a_piece_without_text_is_compressed_too(dense: World, factors: Factors, tmp_path: Path) -> None:
     empty = MemoryCorpus([Document("a", "")])
     scores = score(
-        dense.model, factors, random_queries(2), empty, tmp_path / "run", shard=Shard(1, 1), query_error=0.1
+        dense.model,
+        factors,
+        random_queries(2),
+        empty,
+        tmp_path / "run",
+        shard=Shard(1, 1),
+        config=ScoreConfig(query_error=0.1),
     )
     assert scores.dot.shape == (2, 0)
     assert scores.manifest["provenance"]["compression"]["r_mean"] is None

@@ -11,6 +11,7 @@ from texts import MemoryCorpus, random_documents
 from tiny import tiny_model
 from torch import Tensor
 
+from influence.config import FitConfig
 from influence.curvature.statistics import sample_labels
 from influence.engine import fit
 from influence.engine.batching import pad
@@ -73,7 +74,7 @@ def test_each_position_has_its_own_distribution() -> None:
 def test_a_fit_is_reproducible_by_its_seed(tmp_path: Path) -> None:
     model, corpus = tiny_model("llama"), MemoryCorpus(random_documents(12, seed=1))
     first, again, other = (
-        fit_hessian(model, corpus, out=tmp_path / name, seed=seed)
+        fit_hessian(model, corpus, out=tmp_path / name, config=FitConfig(seed=seed))
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     for name in SUMS:

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from dense_world import precondition
 from torch import Tensor
 
-from influence.curvature.ekfac import precondition
 from influence.curvature.sketch import (
     LayerSketch,
     Metric,

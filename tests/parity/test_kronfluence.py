@@ -16,6 +16,7 @@ from kronfluence.utils.dataset import DataLoaderKwargs
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence.config import FitConfig, ScoreConfig
 from influence.data.tokens import TokenReport, encode_documents, encode_query
 from influence.engine.fit import fit_hessian
 from influence.engine.kronfluence_fit import LanguageModelTask, TokenDataset, collate, with_linear_layers
@@ -58,9 +59,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             model,
             CORPUS,
             out=folder / f"factors_{backend}",
-            max_length=MAX_LENGTH,
-            empirical=True,
-            backend=backend,
+            config=FitConfig(max_length=MAX_LENGTH, empirical=True, backend=backend),
             batch_tokens=120,
         )
         for backend in ("influence", "kronfluence")
@@ -105,7 +104,9 @@ def pairwise_scores(pair: Pair, name: str) -> np.ndarray:
 
 
 def our_scores(pair: Pair, factors: Factors, folder: Path) -> np.ndarray:
-    return np.asarray(score(pair.model, factors, QUERIES, CORPUS, folder, max_length=MAX_LENGTH).dot)
+    return np.asarray(
+        score(pair.model, factors, QUERIES, CORPUS, folder, config=ScoreConfig(max_length=MAX_LENGTH)).dot
+    )
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, relative: float = 1e-9) -> None:
@@ -183,7 +184,12 @@ def test_kronfluences_fit_leaves_the_model_alone(tmp_path: Path) -> None:
     model.model.train()
     before = {name: (p, p.detach().clone(), p.requires_grad) for name, p in model.model.named_parameters()}
     modules = dict(model.model.named_modules())
-    fit_hessian(model, CORPUS, out=tmp_path / "fit", empirical=True, backend="kronfluence", documents=4)
+    fit_hessian(
+        model,
+        CORPUS,
+        out=tmp_path / "fit",
+        config=FitConfig(empirical=True, backend="kronfluence", documents=4),
+    )
     assert dict(model.model.named_modules()) == modules
     assert all(module.training for module in model.model.modules())
     for name, parameter in model.model.named_parameters():
@@ -198,7 +204,7 @@ def test_sampled_labels_differ_but_agree_in_distribution(pair: Pair, tmp_path: P
     corpus = MemoryCorpus(random_documents(150, seed=6, shortest=8, longest=16))
     traces = {}
     for backend in ("influence", "kronfluence"):
-        factors = fit_hessian(pair.model, corpus, out=tmp_path / backend, backend=backend)
+        factors = fit_hessian(pair.model, corpus, out=tmp_path / backend, config=FitConfig(backend=backend))
         gradient = tensors(factors, "gradient_covariance")
         traces[backend] = np.array([float(gradient[layer].trace()) for layer in factors.layers])
     ratio = traces["influence"] / traces["kronfluence"]

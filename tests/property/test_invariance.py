@@ -13,13 +13,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from settings import arguments
 from texts import LETTERS, MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
 import influence.engine.fit as fit_module
-import influence.engine.precondition as precondition_module
+import influence.engine.passes as passes_module
+import influence.engine.query as precondition_module
 import influence.engine.score as score_module
-import influence.engine.sums as sums_module
+from influence.config import FitConfig, ScoreConfig
 from influence.engine.batching import TokenBatch, blocks
 from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward
@@ -41,7 +43,7 @@ def documents(texts: list[str]) -> list[Document]:
 @contextmanager
 def block_tokens(size: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (sums_module, score_module):
+        for module in (passes_module, score_module):
             patch.setattr(module, "blocks", lambda lengths: blocks(lengths, size))
         yield
 
@@ -53,8 +55,20 @@ def run(folder: Path, family: str, corpus: MemoryCorpus, **settings: Any) -> Sco
     covariance is zero, and only there the gradients of sampled labels of the second pass would tell.
     """
     model = MODELS[family]
-    factors = fit_hessian(model, corpus, out=folder / "hessian", empirical=True, **settings)
-    return score(model, factors, QUERIES, corpus, folder / "scores", **settings)
+    factors = fit_hessian(
+        model,
+        corpus,
+        out=folder / "hessian",
+        **arguments(FitConfig, {"empirical": True, **settings}),
+    )
+    return score(
+        model,
+        factors,
+        QUERIES,
+        corpus,
+        folder / "scores",
+        **arguments(ScoreConfig, settings),
+    )
 
 
 def assert_equal(found: Scores, expected: Scores, columns: list[int] | None = None) -> None:

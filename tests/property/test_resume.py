@@ -17,9 +17,9 @@ from tiny import tiny_model
 
 import influence.engine.fit as fit_module
 import influence.engine.passes as passes_module
-import influence.engine.prepare as prepare_module
+import influence.engine.run as run_module
 import influence.engine.score as score_module
-import influence.engine.sums as sums_module
+import influence.engine.tokenised as tokenised_module
 from influence.engine.batching import blocks
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
@@ -32,17 +32,17 @@ QUERIES = random_queries(2)
 
 #: Everything that computes or writes, between which a run can die.
 FIT_STEPS = [
-    (prepare_module, "write_documents"),
-    (prepare_module, "write_json"),
+    (tokenised_module, "write_documents"),
+    (tokenised_module, "write_json"),
     (fit_module, "backward"),
-    (sums_module, "save_tensors"),
+    (passes_module, "save_tensors"),
     (fit_module, "eigenbasis"),
     (fit_module, "save_tensors"),
     (fit_module, "write_kronfluence_arguments"),
-    (fit_module, "finish_together"),
+    (run_module, "finish"),
 ]
 SCORE_STEPS = [
-    (prepare_module, "write_documents"),
+    (tokenised_module, "write_documents"),
     (score_module, "write_query_records"),
     (score_module, "query_gradients"),
     (score_module, "precondition_queries"),
@@ -50,7 +50,7 @@ SCORE_STEPS = [
     (score_module, "write_arrays"),
     (score_module, "allocate_scores"),
     (score_module, "map_arrays"),
-    (score_module, "finish_together"),
+    (run_module, "finish"),
 ]
 
 
@@ -79,7 +79,7 @@ def watched(places: list[tuple[Any, str]], steps: Steps) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in places:
             patch.setattr(module, name, partial(steps, getattr(module, name)))
-        for module in (sums_module, score_module):
+        for module in (passes_module, score_module):
             patch.setattr(module, "blocks", lambda lengths: blocks(lengths, 50))
         patch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
         yield

@@ -19,14 +19,15 @@ from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
 import influence.engine.fit as fit_module
-import influence.engine.index as index_module
+import influence.engine.index.build as index_module
 import influence.engine.passes as passes_module
+import influence.engine.run as run_module
 import influence.engine.score as score_module
-import influence.engine.sums as sums_module
 from influence.cli.main import cli
+from influence.config import IndexConfig
 from influence.engine.batching import blocks
 from influence.engine.fit import fit_hessian
-from influence.engine.index import build_index
+from influence.engine.index.build import build_index
 from influence.engine.score import score
 from influence.errors import StoreError
 from influence.store.artefact import claim, finish
@@ -55,7 +56,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sums_module, score_module, index_module):
+    for module in (passes_module, score_module, index_module):
         monkeypatch.setattr(module, "blocks", lambda lengths: blocks(lengths, 50))
     monkeypatch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
 
@@ -93,16 +94,18 @@ def jobs(factors: Factors, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             "allocate_scores",
         ),
         "index": (
-            lambda out: build_index(MODEL, factors, CORPUS, out, batch_tokens=30, bytes=4096),
-            index_module,
-            "finish_together",
+            lambda out: build_index(
+                MODEL, factors, CORPUS, out, batch_tokens=30, config=IndexConfig(bytes=4096)
+            ),
+            run_module,
+            "finish",
         ),
     }
     made = {}
     for name, (run, module, last) in runs.items():
         folder = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
-            for blocked in (sums_module, score_module, index_module):
+            for blocked in (passes_module, score_module, index_module):
                 patch.setattr(blocked, "blocks", lambda lengths: blocks(lengths, 50))
             patch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
             run(folder / "undisturbed")
@@ -279,7 +282,7 @@ def test_a_corpus_that_changes_while_it_is_read(kind: type[MemoryCorpus], tmp_pa
     for name, run in {
         "fit": lambda: fit_hessian(MODEL, corpus, out=tmp_path / "fit"),
         "score": lambda: score(MODEL, None, QUERIES, corpus, tmp_path / "score"),
-        "index": lambda: build_index(MODEL, None, corpus, tmp_path / "index", bytes=4096),
+        "index": lambda: build_index(MODEL, None, corpus, tmp_path / "index", config=IndexConfig(bytes=4096)),
     }.items():
         with pytest.raises(StoreError, match="changed while it was read"):
             run()

@@ -17,20 +17,21 @@ from stores import without_checksums
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
-import influence.engine.index as build_module
-import influence.engine.prepare as prepare_module
-import influence.engine.search as search_module
-import influence.engine.sketching as sketching_module
+import influence.engine.index.build as build_module
+import influence.engine.index.search as search_module
+import influence.engine.index.sketching as sketching_module
+import influence.engine.run as run_module
+import influence.engine.tokenised as tokenised_module
 from influence.analysis.run import analyze
 from influence.analysis.tables import ANALYSES
-from influence.config import sketch_numbers
+from influence.config import IndexConfig, SearchConfig, sketch_numbers
 from influence.engine.decompose import decompose
 from influence.engine.fit import fit_hessian
-from influence.engine.index import build_index
-from influence.engine.matching import matching_layers
-from influence.engine.projections import read_projections
+from influence.engine.identity import matching_layers
+from influence.engine.index.build import build_index
+from influence.engine.index.projections import read_projections
+from influence.engine.index.search import choose, search_index
 from influence.engine.score import score
-from influence.engine.search import choose, search_index
 from influence.errors import ComputeError, InfluenceError, InputError, StoreError
 from influence.report.pages import write_report
 from influence.store.arrays import map_arrays
@@ -64,18 +65,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="module")
 def full(made: Made, tmp_path_factory: pytest.TempPathFactory) -> SketchIndex:
     """An index that keeps everything, eight bits a number."""
-    return build_index(MODEL, made.factors, CORPUS, tmp_path_factory.mktemp("full") / "index", **FULL)
+    return build_index(
+        MODEL, made.factors, CORPUS, tmp_path_factory.mktemp("full") / "index", config=IndexConfig(**FULL)
+    )
 
 
 @pytest.fixture
 def partial_scores(made: Made, full: SketchIndex, tmp_path: Path) -> Scores:
     """A third of the corpus, as an index finds it."""
-    return search_index(full, MODEL, made.factors, QUERIES, tmp_path / "found", best=1 / 3)
+    return search_index(
+        full, MODEL, made.factors, QUERIES, tmp_path / "found", config=SearchConfig(best=1 / 3)
+    )
 
 
 def test_too_small_a_part_for_some_queries_is_said(made: Made, full: SketchIndex, tmp_path: Path) -> None:
     one, third = (
-        search_index(full, MODEL, made.factors, QUERIES, tmp_path / name, best=best)
+        search_index(full, MODEL, made.factors, QUERIES, tmp_path / name, config=SearchConfig(best=best))
         for name, best in (("one", 1e-9), ("third", 1 / 3))
     )
     assert "not even the best one" in one.manifest["provenance"]["summary"]
@@ -87,9 +92,13 @@ def test_too_small_a_part_for_some_queries_is_said(made: Made, full: SketchIndex
 def test_with_room_for_every_number_the_estimates_are_the_scores(
     made: Made, tmp_path: Path, kind: str
 ) -> None:
-    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", **{**FULL, "kind": kind})
+    built = build_index(
+        MODEL, made.factors, CORPUS, tmp_path / "index", config=IndexConfig(**{**FULL, "kind": kind})
+    )
     assert built.manifest["provenance"]["numbers"] == NUMBERS == built.bytes_per_document
-    found = search_index(built, MODEL, made.factors, QUERIES, tmp_path / "found", best=1.0)
+    found = search_index(
+        built, MODEL, made.factors, QUERIES, tmp_path / "found", config=SearchConfig(best=1.0)
+    )
     estimate = map_arrays(found.folder / ESTIMATES)["estimate"]
     for row in range(len(QUERIES)):
         assert np.corrcoef(estimate[row], made.exact.dot[row])[0, 1] > 0.999
@@ -101,10 +110,14 @@ def test_all_singular_pairs_estimate_the_scores_and_fewer_take_fewer_bytes(
 ) -> None:
     agreement = {}
     for most in (4000, 1000, 300):
-        built = build_index(MODEL, made.factors, CORPUS, tmp_path / f"i{most}", bits=8, bytes=most)
+        built = build_index(
+            MODEL, made.factors, CORPUS, tmp_path / f"i{most}", config=IndexConfig(bits=8, bytes=most)
+        )
         rank = built.manifest["provenance"]["rank"]
         assert built.bytes_per_document == rank * (3 * (16 + 24) + 3 * 2) <= most
-        found = search_index(built, MODEL, made.factors, QUERIES, tmp_path / f"s{most}", best=0.1)
+        found = search_index(
+            built, MODEL, made.factors, QUERIES, tmp_path / f"s{most}", config=SearchConfig(best=0.1)
+        )
         estimate = map_arrays(found.folder / ESTIMATES)["estimate"]
         agreement[rank] = np.corrcoef(estimate.ravel(), made.exact.dot.ravel())[0, 1]
     assert list(agreement) == [16, 7, 2]
@@ -117,9 +130,13 @@ def test_low_rank_sketches_meet_the_queries_in_the_directions_that_these_take(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: float, least: float
 ) -> None:
     """A part of the numbers of a gradient estimates nearly what all do."""
-    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", bits=8, bytes=4000)
+    built = build_index(
+        MODEL, made.factors, CORPUS, tmp_path / "index", config=IndexConfig(bits=8, bytes=4000)
+    )
     monkeypatch.setattr(sketching_module, "_LEAST_COMPARED", 1)
-    found = search_index(built, MODEL, made.factors, QUERIES, tmp_path / "found", best=best)
+    found = search_index(
+        built, MODEL, made.factors, QUERIES, tmp_path / "found", config=SearchConfig(best=best)
+    )
     estimate = map_arrays(found.folder / ESTIMATES)["estimate"]
     agreement = np.corrcoef(estimate.ravel(), made.exact.dot.ravel())[0, 1]
     assert least < agreement < 0.9995
@@ -128,14 +145,18 @@ def test_low_rank_sketches_meet_the_queries_in_the_directions_that_these_take(
 @pytest.mark.parametrize("bits", [1, 4])
 def test_where_no_singular_pair_fits_the_sides_are_cut(made: Made, tmp_path: Path, bits: int) -> None:
     most = 3 * (16 + 24) * bits // 8 // 2 + 14
-    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", bits=bits, bytes=most)
+    built = build_index(
+        MODEL, made.factors, CORPUS, tmp_path / "index", config=IndexConfig(bits=bits, bytes=most)
+    )
     assert built.manifest["provenance"]["rank"] == 1
     assert built.bytes_per_document <= most
     assert all(s < 24 and a < 24 for s, a in built.manifest["provenance"]["sizes"].values())
 
 
 def test_everything_rescored_is_the_ordinary_score(made: Made, full: SketchIndex, tmp_path: Path) -> None:
-    found = search_index(full, MODEL, made.factors, QUERIES, tmp_path / "found", best=1.0)
+    found = search_index(
+        full, MODEL, made.factors, QUERIES, tmp_path / "found", config=SearchConfig(best=1.0)
+    )
     np.testing.assert_allclose(found.dot, made.exact.dot, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found.gradient_norm, made.exact.gradient_norm, rtol=1e-9)
     np.testing.assert_allclose(found.query_nll, made.exact.query_nll, rtol=1e-9)
@@ -143,8 +164,8 @@ def test_everything_rescored_is_the_ordinary_score(made: Made, full: SketchIndex
 
 
 def test_without_a_hessian_it_finds_by_gradient_dot_product(tmp_path: Path) -> None:
-    built = build_index(MODEL, None, CORPUS, tmp_path / "index", **FULL)
-    found = search_index(built, MODEL, None, QUERIES, tmp_path / "found", best=0.5)
+    built = build_index(MODEL, None, CORPUS, tmp_path / "index", config=IndexConfig(**FULL))
+    found = search_index(built, MODEL, None, QUERIES, tmp_path / "found", config=SearchConfig(best=0.5))
     exact = score(MODEL, None, QUERIES, CORPUS, tmp_path / "exact")
     estimate = map_arrays(found.folder / ESTIMATES)["estimate"]
     assert np.corrcoef(estimate.ravel(), exact.dot.ravel())[0, 1] > 0.999
@@ -177,12 +198,18 @@ def test_every_analysis_and_the_report_work_on_what_was_found(
     made: Made, partial_scores: Scores, tmp_path: Path
 ) -> None:
     others = search_index(  # another third
-        build_index(MODEL, made.factors, CORPUS, tmp_path / "coarse", bits=4, bytes=16, kind="random"),
+        build_index(
+            MODEL,
+            made.factors,
+            CORPUS,
+            tmp_path / "coarse",
+            config=IndexConfig(bits=4, bytes=16, kind="random"),
+        ),
         MODEL,
         made.factors,
         QUERIES,
         tmp_path / "others",
-        best=1 / 3,
+        config=SearchConfig(best=1 / 3),
     )
     folder = partial_scores.folder
     decompose(partial_scores, MODEL, made.factors, k=2)
@@ -239,7 +266,9 @@ def test_documents_are_taken_by_turns() -> None:
 @pytest.mark.parametrize("kind", ["lowrank", "weighted"])
 @pytest.mark.parametrize(("bits", "most"), [(1, 60), (4, 140), (8, 270)])
 def test_an_index_stays_within_its_bytes(made: Made, tmp_path: Path, kind: str, bits: int, most: int) -> None:
-    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", kind=kind, bits=bits, bytes=most)
+    built = build_index(
+        MODEL, made.factors, CORPUS, tmp_path / "index", config=IndexConfig(kind=kind, bits=bits, bytes=most)
+    )
     assert 0.7 * most < built.bytes_per_document <= most
     assert built.manifest["provenance"]["numbers"] <= sketch_numbers(most, bits)
     stored = sum(path.stat().st_size for path in (built.folder / "shards").glob("*.faiss"))
@@ -265,11 +294,11 @@ def test_shards_change_nothing(
 ) -> None:
     monkeypatch.setattr(build_module, "_SHARD_NUMBERS", 7 * NUMBERS)
     monkeypatch.setattr("influence.store.index._DECODED", 2 * NUMBERS)
-    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", **FULL)
+    built = build_index(MODEL, made.factors, CORPUS, tmp_path / "index", config=IndexConfig(**FULL))
     assert finished_shards(full.folder) == 1
     assert finished_shards(built.folder) == 9
     stores = [
-        search_index(index, MODEL, made.factors, QUERIES, tmp_path / name, best=0.2)
+        search_index(index, MODEL, made.factors, QUERIES, tmp_path / name, config=SearchConfig(best=0.2))
         for name, index in (("one", full), ("many", built))
     ]
     estimates = [map_arrays(store.folder / ESTIMATES)["estimate"] for store in stores]
@@ -277,14 +306,14 @@ def test_shards_change_nothing(
 
 
 BUILD_STEPS = [
-    (prepare_module, "write_documents"),
+    (tokenised_module, "write_documents"),
     (build_module, "choose_projections"),
     (build_module, "write_projections"),
     (build_module, "train_codec"),
     (build_module, "write_faiss"),
     (build_module, "backward"),
     (build_module, "write_shard"),
-    (build_module, "finish_together"),
+    (run_module, "finish"),
 ]
 SEARCH_STEPS = [
     (search_module, "write_query_records"),
@@ -294,7 +323,7 @@ SEARCH_STEPS = [
     (search_module, "write_documents"),
     (search_module, "choose"),
     (search_module, "map_arrays"),
-    (search_module, "finish"),
+    (run_module, "finish"),
 ]
 
 
@@ -325,14 +354,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_build_killed_anywhere_ends_as_if_nothing_had_happened(made: Made, tmp_path: Path) -> None:
     with dying(BUILD_STEPS, None) as calls:
-        whole = build_index(MODEL, made.factors, CORPUS, tmp_path / "whole", **FULL)
+        whole = build_index(MODEL, made.factors, CORPUS, tmp_path / "whole", config=IndexConfig(**FULL))
     assert finished_shards(whole.folder) == 6
     for at in range(1, calls[0] + 1, 3):
         folder = tmp_path / f"killed-{at}"
         with pytest.raises(KeyboardInterrupt), dying(BUILD_STEPS, at):
-            build_index(MODEL, made.factors, CORPUS, folder, **FULL)
+            build_index(MODEL, made.factors, CORPUS, folder, config=IndexConfig(**FULL))
         with dying(BUILD_STEPS, None):
-            build_index(MODEL, made.factors, CORPUS, folder, **FULL)
+            build_index(MODEL, made.factors, CORPUS, folder, config=IndexConfig(**FULL))
         assert contents(folder) == contents(whole.folder)
         shutil.rmtree(folder)
 
@@ -342,7 +371,7 @@ def test_a_search_killed_anywhere_ends_as_if_nothing_had_happened(
 ) -> None:
     def search(folder: Path, at: int | None) -> int:
         with dying(SEARCH_STEPS, at) as calls:
-            search_index(full, MODEL, made.factors, QUERIES, folder, best=0.25)
+            search_index(full, MODEL, made.factors, QUERIES, folder, config=SearchConfig(best=0.25))
         return calls[0]
 
     steps = search(tmp_path / "whole", None)
@@ -358,12 +387,14 @@ def test_a_finished_index_and_a_finished_search_are_opened(
     made: Made, full: SketchIndex, partial_scores: Scores
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in full.folder.rglob("*")}
-    build_index(MODEL, made.factors, CORPUS, full.folder, **FULL)
+    build_index(MODEL, made.factors, CORPUS, full.folder, config=IndexConfig(**FULL))
     assert {path: path.stat().st_mtime_ns for path in full.folder.rglob("*")} == before
-    again = search_index(full.folder, MODEL, made.factors, QUERIES, partial_scores.folder, best=1 / 3)
+    again = search_index(
+        full.folder, MODEL, made.factors, QUERIES, partial_scores.folder, config=SearchConfig(best=1 / 3)
+    )
     assert again.manifest == open_scores(partial_scores.folder).manifest
     with pytest.raises(StoreError, match="made with other arguments"):
-        search_index(full, MODEL, made.factors, QUERIES, partial_scores.folder, best=0.5)
+        search_index(full, MODEL, made.factors, QUERIES, partial_scores.folder, config=SearchConfig(best=0.5))
 
 
 # -- what is refused
@@ -371,15 +402,22 @@ def test_a_finished_index_and_a_finished_search_are_opened(
 
 def test_queries_choose_the_projections_of_a_data_sketch(made: Made, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"bits": 4, "bytes": 60, "kind": "data"}
-    a = build_index(MODEL, made.factors, CORPUS, tmp_path / "a", queries=QUERIES, **settings)
-    b = build_index(MODEL, made.factors, CORPUS, tmp_path / "b", **settings)
+    a = build_index(
+        MODEL, made.factors, CORPUS, tmp_path / "a", queries=QUERIES, config=IndexConfig(**settings)
+    )
+    b = build_index(MODEL, made.factors, CORPUS, tmp_path / "b", config=IndexConfig(**settings))
     layers = matching_layers(made.factors, MODEL)
     shapes = [[sketch.left.shape for sketch in read_projections(i.folder, layers, MODEL)] for i in (a, b)]
     lefts = [read_projections(i.folder, layers, MODEL)[0].left for i in (a, b)]
     assert shapes[0] != shapes[1] or not torch.equal(*lefts)
     with pytest.raises(InputError, match="no effect on a random sketch"):
         build_index(
-            MODEL, made.factors, CORPUS, tmp_path / "c", queries=QUERIES, **{**settings, "kind": "random"}
+            MODEL,
+            made.factors,
+            CORPUS,
+            tmp_path / "c",
+            queries=QUERIES,
+            config=IndexConfig(**{**settings, "kind": "random"}),
         )
 
 
@@ -401,7 +439,7 @@ def test_another_model_or_hessian_is_refused(made: Made, full: SketchIndex, tmp_
 def test_a_changed_corpus_is_refused(made: Made, full: SketchIndex) -> None:
     changed = MemoryCorpus([*CORPUS.documents[:-1], Document("new", "abc", "wiki")])
     with pytest.raises(StoreError, match="corpus changed since the index"):
-        build_index(MODEL, made.factors, changed, full.folder, **FULL)
+        build_index(MODEL, made.factors, changed, full.folder, config=IndexConfig(**FULL))
 
 
 @pytest.mark.parametrize(
@@ -426,10 +464,12 @@ def test_wrong_arguments(made: Made, full: SketchIndex, tmp_path: Path) -> None:
         ({"damping": 0.0}, "damping must be positive"),
     ):
         with pytest.raises(InputError, match=what):
-            build_index(MODEL, made.factors, CORPUS, tmp_path / "index", **settings)  # type: ignore[arg-type]
+            build_index(MODEL, made.factors, CORPUS, tmp_path / "index", config=IndexConfig(**settings))  # type: ignore[arg-type]
     for best in (0.0, 1.5):
         with pytest.raises(InputError, match="part of the corpus"):
-            search_index(full, MODEL, made.factors, QUERIES, tmp_path / "found", best=best)
+            search_index(
+                full, MODEL, made.factors, QUERIES, tmp_path / "found", config=SearchConfig(best=best)
+            )
     with pytest.raises(InputError, match="no queries"):
         search_index(full, MODEL, made.factors, [], tmp_path / "found")
     with pytest.raises(StoreError, match="holds no index"):

@@ -13,6 +13,7 @@ from tiny import FAMILIES, character_tokenizer, tiny_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from influence.config import FitConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.errors import ModelError
@@ -202,7 +203,7 @@ def test_other_layers_of_a_model_of_experts_are_scored_whatever_the_batches(
     experts[1].set_experts_implementation("eager")  # the only one in float64, as `load_model` knows
     model = LanguageModel(experts[1], character_tokenizer())
     corpus = MemoryCorpus(random_documents(12))
-    factors = fit_hessian(model, corpus, out=tmp_path / "fit", layers=("*.self_attn.*",))
+    factors = fit_hessian(model, corpus, out=tmp_path / "fit", config=FitConfig(layers=("*.self_attn.*",)))
     dots = [
         score(model, factors, random_queries(2), corpus, tmp_path / f"{size}", batch_tokens=size).dot
         for size in (1, 200)
@@ -217,7 +218,7 @@ def test_what_is_excluded_is_not_tracked(tmp_path: Path) -> None:
     expected = [f"model.layers.{layer}" for layer in ("0.mlp.up_proj", "0.mlp.down_proj", "1.mlp.up_proj")]
     assert [layer.name for layer in find_layers(model.model, ("mlp",), gates)] == expected
     corpus = MemoryCorpus(random_documents(4))
-    factors = fit_hessian(model, corpus, out=tmp_path / "fit", exclude_layers=gates)
+    factors = fit_hessian(model, corpus, out=tmp_path / "fit", config=FitConfig(exclude_layers=gates))
     assert sorted(factors.layers) == sorted(expected)
     with pytest.raises(ModelError, match="no linear layer") as caught:
         find_layers(model.model, ("mlp",), ("*.mlp.*",))

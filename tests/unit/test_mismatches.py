@@ -13,6 +13,7 @@ from stores import without_checksums
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence.config import FitConfig, ScoreConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.errors import InfluenceError, InputError, StoreError
@@ -125,7 +126,7 @@ def test_missing_and_unfinished_factors(factors: Factors, tmp_path: Path) -> Non
 )
 def test_a_fit_with_other_arguments(factors: Factors, changes: dict[str, Any], named: str) -> None:
     error = refused(
-        lambda: fit_hessian(MODEL, CORPUS, out=factors.folder, **changes),
+        lambda: fit_hessian(MODEL, CORPUS, out=factors.folder, config=FitConfig(**changes)),
         StoreError,
         "made with other arguments",
     )
@@ -170,10 +171,13 @@ def test_a_corpus_that_changed_under_a_run(factors: Factors, tmp_path: Path, cor
 def test_scores_with_other_arguments(factors: Factors, tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = score(MODEL, factors, QUERIES, CORPUS, run)
-    refitted = fit_hessian(MODEL, CORPUS, out=tmp_path / "refit", seed=1)
+    refitted = fit_hessian(MODEL, CORPUS, out=tmp_path / "refit", config=FitConfig(seed=1))
     tuned = LanguageModel(tiny_model("llama", seed=1).model, MODEL.tokenizer)
     for call, named in (
-        (lambda: score(MODEL, factors, QUERIES, CORPUS, run, damping=0.2), "damping: 0.1 there, 0.2 now"),
+        (
+            lambda: score(MODEL, factors, QUERIES, CORPUS, run, config=ScoreConfig(damping=0.2)),
+            "damping: 0.1 there, 0.2 now",
+        ),
         (lambda: score(MODEL, factors, QUERIES[:1], CORPUS, run), "queries: "),
         (lambda: score(MODEL, refitted, QUERIES, CORPUS, run), "hessian.seed: 0 there, 1 now"),
         (lambda: score(MODEL, None, QUERIES, CORPUS, run), "now"),
@@ -206,14 +210,14 @@ def test_a_fit_and_scores_do_not_share_a_folder(factors: Factors, tmp_path: Path
 )
 def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        fit_hessian(MODEL, CORPUS, out=tmp_path / "fit", **settings)
+        fit_hessian(MODEL, CORPUS, out=tmp_path / "fit", config=FitConfig(**settings))
     assert not (tmp_path / "fit").exists()
 
 
 @pytest.mark.parametrize("damping", [0.0, -0.1, float("nan")])
 def test_damping_must_be_positive(factors: Factors, tmp_path: Path, damping: float) -> None:
     with pytest.raises(InputError, match="damping must be positive"):
-        score(MODEL, factors, QUERIES, CORPUS, tmp_path / "run", damping=damping)
+        score(MODEL, factors, QUERIES, CORPUS, tmp_path / "run", config=ScoreConfig(damping=damping))
 
 
 def test_no_queries(factors: Factors, tmp_path: Path) -> None:
@@ -225,7 +229,9 @@ def test_a_fit_on_a_draw_is_of_that_many_documents(tmp_path: Path) -> None:
     """Drawn uniformly by the seed, in corpus order, the same ones each time."""
     corpus = MemoryCorpus(random_documents(30))
     drawn = [
-        fit_hessian(MODEL, corpus, out=tmp_path / f"fit{i}", documents=10, seed=seed).manifest
+        fit_hessian(
+            MODEL, corpus, out=tmp_path / f"fit{i}", config=FitConfig(documents=10, seed=seed)
+        ).manifest
         for i, seed in enumerate((0, 0, 1))
     ]
     tokens = [manifest["provenance"]["tokens"] for manifest in drawn if manifest]

@@ -11,6 +11,7 @@ from stores import without_checksums
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence.config import FitConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.errors import ComputeError, StoreError
@@ -93,7 +94,9 @@ def test_layers_without_gradient_contribute_nothing_and_are_named(tmp_path: Path
     with torch.no_grad():
         model.model.model.layers[1].mlp.down_proj.weight.zero_()
     factors = fit_hessian(model, CORPUS, out=tmp_path / "fit")
-    rest = fit_hessian(model, CORPUS, out=tmp_path / "rest", layers=("*.0.mlp.*", "*.1.mlp.down_proj"))
+    rest = fit_hessian(
+        model, CORPUS, out=tmp_path / "rest", config=FitConfig(layers=("*.0.mlp.*", "*.1.mlp.down_proj"))
+    )
     assert factors.manifest is not None
     summary = factors.manifest["provenance"]["summary"]
     assert "2 tracked layers have no gradient on any document and contribute nothing: " in summary
@@ -104,7 +107,7 @@ def test_layers_without_gradient_contribute_nothing_and_are_named(tmp_path: Path
     assert np.isfinite(both[0]).all()
     np.testing.assert_allclose(both[0], both[1], rtol=1e-10)
     with pytest.raises(ComputeError, match="The gradient of all 1 tracked layers is zero on every document"):
-        fit_hessian(model, CORPUS, out=tmp_path / "dead", layers=("*.1.mlp.up_proj",))
+        fit_hessian(model, CORPUS, out=tmp_path / "dead", config=FitConfig(layers=("*.1.mlp.up_proj",)))
 
 
 @pytest.mark.parametrize(

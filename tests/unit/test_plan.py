@@ -17,9 +17,9 @@ from influence import files
 from influence.cli.main import cli
 from influence.config import FitConfig, ScoreConfig
 from influence.data.queries import write_queries
-from influence.engine import rehearsal
 from influence.engine.fit import fit_hessian
-from influence.engine.plan import Plan, plan_fit, plan_score
+from influence.engine.plan import rehearsal
+from influence.engine.plan.plan import Plan, plan_fit, plan_score
 from influence.engine.score import score
 from influence.errors import InputError, StoreError
 from influence.store.pieces import Shard
@@ -70,12 +70,12 @@ def test_documents_tokens_and_disk_are_those_of_the_run(
     both: dict[str, Any] = {"max_length": 24, "windows": settings.get("windows", False)}
     fitting = {n: v for n, v in settings.items() if n not in ("windows", "query_error")} | both
     scoring = {n: v for n, v in settings.items() if n == "query_error"} | both
-    fit_planned = plan_fit(model, corpus, FitConfig(**fitting))
+    fit_planned = plan_fit(model, corpus, config=FitConfig(**fitting))
     with largest(tmp_path / "fit") as fit_disk:
-        factors = fit_hessian(model, corpus, out=tmp_path / "fit", **fitting)
-    score_planned = plan_score(model, factors, asked, corpus, ScoreConfig(**scoring))
+        factors = fit_hessian(model, corpus, out=tmp_path / "fit", config=FitConfig(**fitting))
+    score_planned = plan_score(model, factors, asked, corpus, config=ScoreConfig(**scoring))
     with largest(tmp_path / "scores") as score_disk:
-        scores = score(model, factors, asked, corpus, tmp_path / "scores", **scoring)
+        scores = score(model, factors, asked, corpus, tmp_path / "scores", config=ScoreConfig(**scoring))
     assert factors.manifest is not None
     for planned, manifest, disk in (
         (fit_planned, factors.manifest, fit_disk),
@@ -95,12 +95,27 @@ def test_a_piece_and_added_documents_are_planned_as_such(tmp_path: Path) -> None
     documents = random_documents(50, longest=40)
     changed = Document(documents[7].id, "something else", documents[7].source)
     corpus = MemoryCorpus([*documents[:7], changed, *documents[8:]])
-    earlier = score(model, None, asked, MemoryCorpus(documents[:40]), tmp_path / "earlier", max_length=24)
+    earlier = score(
+        model,
+        None,
+        asked,
+        MemoryCorpus(documents[:40]),
+        tmp_path / "earlier",
+        config=ScoreConfig(max_length=24),
+    )
     config = ScoreConfig(max_length=24)
     for name, how in {"piece": {"shard": Shard(2, 3)}, "added": {"reuse": earlier}}.items():
-        planned = plan_score(model, None, asked, corpus, config, **how)  # type: ignore[arg-type]
+        planned = plan_score(model, None, asked, corpus, config=config, **how)  # type: ignore[arg-type]
         with largest(tmp_path / name) as disk:
-            scores = score(model, None, asked, corpus, tmp_path / name, max_length=24, **how)  # type: ignore[arg-type]
+            scores = score(
+                model,
+                None,
+                asked,
+                corpus,
+                tmp_path / name,
+                config=config,
+                **how,  # type: ignore[arg-type]
+            )
         made = scores.manifest["provenance"]
         assert planned.documents == made["tokens"]["documents"]
         assert planned.scored == made.get("reused", 0)
@@ -113,10 +128,14 @@ def test_a_piece_and_added_documents_are_planned_as_such(tmp_path: Path) -> None
 def test_windows_of_added_documents_are_known_by_their_document(tmp_path: Path) -> None:
     model, asked, documents = tiny_model("llama"), random_queries(2), random_documents(30, longest=90)
     settings: dict[str, Any] = {"max_length": 20, "windows": True}
-    earlier = score(model, None, asked, MemoryCorpus(documents[:20]), tmp_path / "earlier", **settings)
+    earlier = score(
+        model, None, asked, MemoryCorpus(documents[:20]), tmp_path / "earlier", config=ScoreConfig(**settings)
+    )
     corpus = MemoryCorpus(documents)
-    planned = plan_score(model, None, asked, corpus, ScoreConfig(**settings), reuse=earlier)
-    scores = score(model, None, asked, corpus, tmp_path / "scores", reuse=earlier, **settings)
+    planned = plan_score(model, None, asked, corpus, config=ScoreConfig(**settings), reuse=earlier)
+    scores = score(
+        model, None, asked, corpus, tmp_path / "scores", reuse=earlier, config=ScoreConfig(**settings)
+    )
     assert planned.scored == scores.manifest["provenance"]["reused"]
     assert planned.documents == len(scores.documents)
 
@@ -125,11 +144,9 @@ def test_nothing_new_and_nothing_to_score(tmp_path: Path) -> None:
     model, asked = tiny_model("llama"), random_queries(2)
     corpus = MemoryCorpus(random_documents(9))
     earlier = score(model, None, asked, corpus, tmp_path / "earlier")
-    planned = plan_score(model, None, asked, corpus, ScoreConfig(), reuse=earlier)
+    planned = plan_score(model, None, asked, corpus, config=ScoreConfig(), reuse=earlier)
     assert (planned.documents, planned.scored, planned.tokens, planned.seconds["scan"]) == (9, 9, 0, 0.0)
-    empty = plan_score(
-        model, None, asked, MemoryCorpus([Document("a", "")]), ScoreConfig(), shard=Shard(1, 1)
-    )
+    empty = plan_score(model, None, asked, MemoryCorpus([Document("a", "")]), shard=Shard(1, 1))
     assert (empty.documents, empty.tokens) == (0, 0)
 
 
@@ -142,11 +159,11 @@ def test_what_the_run_refuses_is_refused(tmp_path: Path) -> None:
         ("other layers", InputError, {"query_model": tiny_model("llama", intermediate_size=32)}),
     ):
         with pytest.raises(error, match=message):
-            plan_score(model, None, asked, corpus, ScoreConfig(), **how)
+            plan_score(model, None, asked, corpus, config=ScoreConfig(), **how)
     with pytest.raises(InputError, match="metric of a Hessian"):
-        plan_score(model, None, asked, corpus, ScoreConfig(query_error=0.1))
+        plan_score(model, None, asked, corpus, config=ScoreConfig(query_error=0.1))
     with pytest.raises(InputError, match="own fit"):
-        plan_fit(model, corpus, FitConfig(backend="kronfluence"))
+        plan_fit(model, corpus, config=FitConfig(backend="kronfluence"))
 
 
 def test_a_plan_is_readable() -> None:

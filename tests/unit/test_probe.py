@@ -13,6 +13,7 @@ from tiny import VOCABULARY, character_tokenizer, tiny_model
 from torch import Tensor, nn
 from transformers import AddedToken
 
+from influence.config import FitConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.errors import ComputeError, ModelError
@@ -67,7 +68,7 @@ def test_a_model_that_looks_ahead_is_refused_at_load(
         load_model(saved(model, tmp_path / "model"), device="cpu")
     assert "causal language model" in str(caught.value.fix)
     with pytest.raises(ModelError, match="is not causal"):
-        fit_hessian(model, CORPUS, out=tmp_path / "fit", layers=("all",))
+        fit_hessian(model, CORPUS, out=tmp_path / "fit", config=FitConfig(layers=("all",)))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom", "mistral", "gemma"])

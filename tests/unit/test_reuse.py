@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from settings import arguments
 from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
+from influence.config import ScoreConfig
 from influence.engine import passes
 from influence.engine import score as module
 from influence.engine.score import score
@@ -21,7 +23,14 @@ MODEL, QUERIES, DOCUMENTS = tiny_model(), random_queries(3), random_documents(12
 
 
 def run(folder: Path, documents: list[Document], **settings: Any) -> Scores:
-    return score(MODEL, None, QUERIES, MemoryCorpus(documents), folder, max_length=24, **settings)
+    return score(
+        MODEL,
+        None,
+        QUERIES,
+        MemoryCorpus(documents),
+        folder,
+        **arguments(ScoreConfig, {"max_length": 24, **settings}),
+    )
 
 
 def test_only_new_and_changed_documents_go_through_the_model(

@@ -13,13 +13,12 @@ import torch
 from influence.config import ScoreConfig
 from influence.curvature.low_rank import joined
 from influence.data.tokens import encode_query
-from influence.engine import rehearsal
 from influence.engine.compress import GROUP_BYTES, compress_queries
-from influence.engine.memory import PeakMemory, return_freed_memory
-from influence.engine.passes import Budget
-from influence.engine.precondition import QueryGradients, precondition_queries, query_gradients
+from influence.engine.memory import Budget, PeakMemory, return_freed_memory
+from influence.engine.plan import rehearsal
+from influence.engine.plan.rehearsal import Drawn, seconds
 from influence.engine.products import DenseProducts, LayerProducts, LowRankProducts, QueryProducts
-from influence.engine.rehearsal import Drawn, seconds
+from influence.engine.query import QueryGradients, precondition_queries, query_gradients
 from influence.engine.score import Scan
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from influence.curvature.ekfac import inverse_eigenvalues
-from influence.curvature.statistics import gradient_stacks, rotated_gradient_stacks
+from influence.curvature.ekfac import Inverse
+from influence.curvature.statistics import gradient_stacks
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, length_order, pad
-from influence.engine.memory import return_freed_memory
-from influence.engine.passes import Budget, backward, is_out_of_memory, progress
+from influence.engine.memory import Budget, is_out_of_memory, return_freed_memory
+from influence.engine.passes import backward
 from influence.engine.products import DenseProducts, QueryProducts
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.progress import Progress
 from influence.store.factors import Factors
 from influence.types import LayerFactors, Query
 
@@ -47,18 +48,18 @@ class QueryGradients:
 
     def rotated(self, index: int, factors: LayerFactors, damping: float) -> Iterator[tuple[Tensor, Tensor]]:
         """`P' = (Q_Sᵀ G Q_A) / (lam + damping)` of one layer, a few queries at a time: `(rows, [B, O, I])`."""
-        q_S, q_A = factors.gradient_eigenvectors.to(self.nll), factors.activation_eigenvectors.to(self.nll)
-        inverse_OI = inverse_eigenvalues(factors.lam, damping).to(self.nll)
+        inverse = Inverse.of(factors, damping, self.nll)
         for rows_B, s_BTO, a_BTI in self._stacks(index):
-            for rows, rotated_BOI in rotated_gradient_stacks(s_BTO, a_BTI, q_S, q_A):
-                yield rows_B[rows], rotated_BOI.mul_(inverse_OI)
+            for rows, p_BOI in inverse.rotated(s_BTO, a_BTI):
+                yield rows_B[rows], p_BOI
 
     def preconditioned(self, index: int, factors: LayerFactors, damping: float) -> Tensor:
-        """`P = Q_S P' Q_Aᵀ` of one layer, `[Q, O, I]`: see `influence.curvature.ekfac.precondition`."""
-        q_S, q_A = factors.gradient_eigenvectors.to(self.nll), factors.activation_eigenvectors.to(self.nll)
-        p_QOI = self.nll.new_empty(len(self.nll), len(q_S), len(q_A))
-        for rows_B, p_BOI in self.rotated(index, factors, damping):
-            p_QOI[rows_B] = q_S @ (p_BOI @ q_A.mT)
+        """`P` of one layer, `[Q, O, I]`: see `influence.curvature.ekfac`."""
+        inverse = Inverse.of(factors, damping, self.nll)
+        p_QOI = self.nll.new_empty(len(self.nll), len(inverse.q_S), len(inverse.q_A))
+        for rows_B, s_BTO, a_BTI in self._stacks(index):
+            for rows, p_BOI in inverse.precondition(s_BTO, a_BTI):
+                p_QOI[rows_B[rows]] = p_BOI
         return p_QOI
 
     def _stacks(self, index: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -130,7 +131,7 @@ def completion_gradients(
         for layer, found in seen.items():
             tokens[layer].append(found)
 
-    with progress("query gradients", len(encoded), unit="query") as bar:
+    with Progress("query gradients", len(encoded), unit="query") as bar:
         rest = length_order(lengths)
         while len(rest):
             rows_B = next(batches(rest, lengths, budget.batch_tokens))
@@ -142,7 +143,7 @@ def completion_gradients(
                 budget.shrink(int(lengths.max()), error)
                 continue
             rest = rest[len(rows_B) :]
-            bar.update(len(rows_B))
+            bar.advance(len(rows_B))
     return QueryGradients(tokens, nll_Q)
 
 
@@ -159,7 +160,7 @@ def precondition_queries(
         dtype: Of the result: what the model computes in.
     """
     gradients = []
-    with progress("preconditioning", len(layers), unit="layer") as bar:
+    with Progress("preconditioning", len(layers), unit="layer") as bar:
         for index, layer in enumerate(layers):
             if factors is None:
                 p_QOI = queries.layer(index)
@@ -167,5 +168,5 @@ def precondition_queries(
                 p_QOI = queries.preconditioned(index, factors.layer(layer.name), damping)
             gradients.append(p_QOI.to(dtype))
             return_freed_memory()
-            bar.update()
+            bar.advance()
     return PreconditionedQueries(gradients, queries.nll)

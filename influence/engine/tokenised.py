@@ -7,18 +7,18 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from influence.data.tokens import TokenReport, encode_documents
-from influence.engine.distributed import ALONE, World
-from influence.engine.passes import progress
-from influence.errors import ModelError, StoreError
+from influence.engine.parallel.distributed import ALONE, World
+from influence.errors import StoreError
 from influence.models.load import LanguageModel
-from influence.store.artefact import claim, differences, finish, write_json
+from influence.progress import Progress
+from influence.store.artefact import write_json
 from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
-from influence.store.journal import close_journal, intact, keep_journal
+from influence.store.journal import intact
 from influence.types import Document
 
 
@@ -62,47 +62,10 @@ def survey(corpus: Corpus, world: World = ALONE) -> Survey:
     """Stream the corpus once. Also on resume: a corpus that changed under a run must be noticed."""
     surveyor = _Surveyor()
     if world.first:
-        with progress("reading corpus", 0) as bar:
+        with Progress("reading corpus", 0) as bar:
             for _ in surveyor.see(corpus):
-                bar.update()
+                bar.advance()
     return Survey(**world.broadcast(asdict(surveyor.survey())))
-
-
-def claim_together(folder: Path, kind: str, config: dict[str, Any], world: World) -> dict[str, Any]:
-    """`claim` for all processes: the first claims, the others write down what they will write into the folder.
-
-    Raises:
-        StoreError: as `claim`.
-        ModelError: another process has another model.
-    """
-    manifest = world.broadcast(claim(folder, kind, config) if world.first else {})
-    if world.first:
-        return manifest
-    changed = differences(manifest["config"], json.loads(json.dumps(config)))
-    if changed:
-        raise ModelError(
-            f"Process {world.rank} runs something else than the first.",
-            have="; ".join(changed),
-            fix="Give every machine the same model, Hessian and arguments.",
-        )
-    if manifest["status"] != "complete":
-        keep_journal(folder, world.rank)
-    return manifest
-
-
-def finish_together(
-    folder: Path,
-    manifest: dict[str, Any],
-    provenance: dict[str, Any],
-    world: World,
-    leaving: tuple[str, ...] = (),
-) -> None:
-    """`finish` by the first process, for all."""
-    if world.first:
-        finish(folder, manifest, provenance | ({"processes": world.size} if world.size > 1 else {}), leaving)
-    else:
-        close_journal(folder)
-    world.barrier()
 
 
 def tokenised_documents(
@@ -134,7 +97,7 @@ def tokenised_documents(
             documents = (document for row, document in enumerate(documents) if row in kept)
         report = TokenReport()
         piece = rows is not None
-        with progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
+        with Progress("tokenising", len(rows) if rows is not None else min(size, draw or size)) as bar:
             encoded = encode_documents(
                 _ticked(documents, bar),
                 model.tokenizer,
@@ -184,7 +147,7 @@ def _write(
     write_documents(folder, then_report())
 
 
-def _ticked(documents: Iterator[Document], bar: Any) -> Iterator[Document]:
+def _ticked(documents: Iterator[Document], bar: Progress) -> Iterator[Document]:
     for document in documents:
         yield document
-        bar.update()
+        bar.advance()

@@ -17,8 +17,8 @@ import torch
 
 from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import Columns, batches, length_order
-from influence.engine.prepare import Corpus
 from influence.engine.reuse import Scored
+from influence.engine.tokenised import Corpus
 from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.store.documents import FILE, DocumentTable, write_documents

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from influence.config import SearchConfig
 from influence.curvature.sketch import LayerSketch
 from influence.data.tokens import bos_ids, encode
-from influence.engine.matching import matching_layers
-from influence.engine.passes import progress
-from influence.engine.precondition import PreconditionedQueries, precondition_queries, query_gradients
-from influence.engine.probing import probed_budget
-from influence.engine.projections import read_projections
+from influence.engine.identity import matching_layers, queries_digest
+from influence.engine.index.projections import read_projections
+from influence.engine.index.sketching import Sketcher, compared_dtype
+from influence.engine.memory import Budget
+from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
+from influence.engine.run import Run
 from influence.engine.score import Scan
-from influence.engine.sketching import Sketcher, compared_dtype
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.models.decode import greedy
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
-from influence.provenance import provenance
+from influence.progress import Progress
 from influence.store.arrays import allocate_arrays, flush_arrays, map_arrays
-from influence.store.artefact import claim, finish
 from influence.store.documents import FILE, DocumentTable, write_documents
 from influence.store.factors import Factors
 from influence.store.index import ESTIMATES, SketchIndex, open_index
@@ -38,7 +37,6 @@ from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores,
 from influence.types import Document, Query
 
 _RESCORED = "rescored"
-_READINGS = ("normed", "dot")
 _MOST_NEW_TOKENS = 64
 _LEAST_PART = 1 / 8
 
@@ -51,102 +49,131 @@ def search_index(
     out: str | Path,
     *,
     query_model: LanguageModel | None = None,
-    best: float = 0.02,
-    by: str = "normed",
+    config: SearchConfig = SearchConfig(),
     batch_tokens: int | None = None,
 ) -> Scores:
     """Exact influence of the documents that an index finds for some queries; a search that was killed resumes.
 
     The store is an ordinary one of all documents. `dot` and `gradient_norm` of documents that were not scored are NaN;
     what the index estimates of every document stands in `estimates.safetensors`. Documents are taken by turns, each
-    query's best, then each one's second, until `best` of the corpus is reached; each is scored for all queries.
+    query's best, then each one's second, until the part `best` of the corpus is reached. All queries are scored on
+    each of them.
 
     Args:
         model: The model the index was built with.
         factors: The Hessian it was built with; None where it was built with the identity.
         query_model: Gives the queries' gradients instead, such as the tuned model that wrote the completions.
         out: Folder of the score store.
-        best: Part of the corpus to score, all queries together. Below 5 % the estimates are cheaper too.
-        by: Retrieve by the reading `normed` (sketches of norm 1) or `dot`.
+        config: Settings of the search.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
 
     Raises:
-        InputError: no queries, one that does not fit, or a `best` outside (0, 1].
+        InputError: no queries, or one that does not fit.
         StoreError: the index is of another model or Hessian, or damaged; `out` belongs to another run.
         ComputeError: a value is not finite, or a single document does not fit into memory.
     """
-    started = time.monotonic()
+    run = Run(temporary=(_RESCORED,))
     folder = Path(out)
-    asked = query_model or model
+    query_model = query_model or model
     index = index if isinstance(index, SketchIndex) else open_index(index)
     if not queries:
         raise InputError("There are no queries to search for.")
-    if not 0 < best <= 1:
-        raise InputError(
-            "The part of the corpus to score must be above 0 and at most all of it.", have=f"{best}"
-        )
-    if by not in _READINGS:
-        raise InputError(f"There is no retrieval by {by!r}.", fix="Use normed or dot.")
-    hessian = factors.identity if factors else "identity"
     index.check(
         model=model.fingerprint,
         tokenizer=model.tokenizer_fingerprint,
         dtype=model.precision,
-        hessian=hessian,
+        hessian=factors.identity if factors else "identity",
     )
-    taken = ("layers", "model", "tokenizer", "dtype", "corpus", "hessian", "damping", "max_length", "windows")
-    identity = {
-        **{name: index.config[name] for name in taken},
-        "query_model": asked.fingerprint,
-        "query_tokenizer": asked.tokenizer_fingerprint,
-        "queries": hashlib.blake2b(
-            json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
-        ).hexdigest(),
+    if run.claim(folder, "scores", _identity(index, query_model, queries, config)):
+        _same_documents(index.folder / FILE, folder / FILE)
+        write_query_records(folder, queries)
+        budget = run.budget(model, index.documents, batch_tokens)
+        search = _Search(folder, index, model, query_model, factors, queries, config, budget)
+        estimates = search.estimates()
+        columns, depth = choose(
+            _ranked(estimates, config.by), max(1, round(config.best * len(index.documents)))
+        )
+        scored = search.rescored(columns)
+        _write_partial(folder, scored, columns, len(index.documents))
+        run.finish(
+            model,
+            budget,
+            query_model_name=query_model.name,
+            corpus_name=index.manifest["provenance"]["corpus_name"],
+            hessian_folder=str(factors.folder) if factors else None,
+            index_folder=str(index.folder),
+            scored=len(columns),
+            documents=len(index.documents),
+            depth=depth,
+            r_of_estimates=_agreement(np.asarray(estimates["estimate"][:, columns]), scored["dot"]),
+            summary=f"{len(columns):,} of {len(index.documents):,} documents scored: " + _depth(depth),
+            tokens=index.manifest["provenance"]["tokens"],
+        )
+    return open_scores(folder)
+
+
+def _identity(
+    index: SketchIndex, query_model: LanguageModel, queries: Sequence[Query], config: SearchConfig
+) -> dict[str, Any]:
+    """What determines the scores of a search."""
+    inherited = (
+        *("layers", "model", "tokenizer", "dtype", "corpus", "hessian"),
+        *("damping", "max_length", "windows"),
+    )
+    return {
+        **{name: index.config[name] for name in inherited},
+        "query_model": query_model.fingerprint,
+        "query_tokenizer": query_model.tokenizer_fingerprint,
+        "queries": queries_digest(queries),
         "index": {
             **{name: index.config[name] for name in ("kind", "bytes", "bits", "seed")},
-            "best": best,
-            "by": by,
+            **asdict(config),
         },
     }
-    manifest = claim(folder, "scores", identity)
-    if manifest["status"] == "complete":
-        shutil.rmtree(folder / _RESCORED, ignore_errors=True)
-        return open_scores(folder)
-    layers = matching_layers(factors, model)
-    _same_documents(index.folder / FILE, folder / FILE)
-    write_query_records(folder, queries)
-    budget, probe = probed_budget(model, index.documents, batch_tokens)
-    query_layers = matching_layers(factors, asked)
-    gradients = query_gradients(asked, query_layers, queries, index.config["max_length"], budget)
-    prepared = precondition_queries(gradients, layers, factors, index.config["damping"], model.dtype)
-    if not intact(folder / ESTIMATES):
-        sketches = read_projections(index.folder, layers, model)
-        _write_estimates(folder, index, prepared, sketches, compared_part(best))
-    estimates = map_arrays(folder / ESTIMATES)
-    columns, depth = choose(_ranked(estimates, by), max(1, round(best * len(index.documents))))
-    part = _rescored(folder / _RESCORED, index.documents, columns)
-    Scan(part.folder, model, layers, part, prepared.products(), budget).run()
-    scored = map_arrays(part.folder / ARRAYS)
-    _write_partial(folder, scored, columns, len(index.documents))
-    facts = {
-        "model_name": model.name,
-        "query_model_name": asked.name,
-        "corpus_name": index.manifest["provenance"]["corpus_name"],
-        "hessian_folder": str(factors.folder) if factors else None,
-        "index_folder": str(index.folder),
-        "scored": len(columns),
-        "documents": len(index.documents),
-        "depth": depth,
-        "r_of_estimates": _agreement(np.asarray(estimates["estimate"][:, columns]), scored["dot"]),
-        "summary": f"{len(columns):,} of {len(index.documents):,} documents scored: " + _depth(depth),
-        "tokens": index.manifest["provenance"]["tokens"],
-        "batch_tokens": budget.batch_tokens,
-        "device": str(model.device),
-        "probe": probe,
-    }
-    finish(folder, manifest, provenance(time.monotonic() - started, **facts))
-    shutil.rmtree(folder / _RESCORED)
-    return open_scores(folder)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The work of a search in its folder; the arguments are those of `search_index`."""
+
+    folder: Path
+    index: SketchIndex
+    model: LanguageModel
+    query_model: LanguageModel
+    factors: Factors | None
+    queries: Sequence[Query]
+    config: SearchConfig
+    budget: Budget
+
+    @cached_property
+    def _layers(self) -> list[TrackedLayer]:
+        return matching_layers(self.factors, self.model)
+
+    @cached_property
+    def _preconditioned(self) -> PreconditionedQueries:
+        layers = matching_layers(self.factors, self.query_model)
+        settings = self.index.config
+        gradients = query_gradients(
+            self.query_model, layers, self.queries, settings["max_length"], self.budget
+        )
+        return precondition_queries(
+            gradients, self._layers, self.factors, settings["damping"], self.model.dtype
+        )
+
+    def estimates(self) -> dict[str, npt.NDArray[Any]]:
+        """`estimate [Q, D]`, nats, and the norm of each document's sketch `norm [D]`; stored, then mapped."""
+        queries = self._preconditioned
+        if not intact(self.folder / ESTIMATES):
+            sketches = read_projections(self.index.folder, self._layers, self.model)
+            _write_estimates(self.folder, self.index, queries, sketches, compared_part(self.config.best))
+        return map_arrays(self.folder / ESTIMATES)
+
+    def rescored(self, columns: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+        """The exact scores of the chosen documents, by the ordinary scan."""
+        part = _rescored(self.folder / _RESCORED, self.index.documents, columns)
+        products = self._preconditioned.products()
+        Scan(part.folder, self.model, self._layers, part, products, self.budget).run()
+        return map_arrays(part.folder / ARRAYS)
 
 
 def _depth(depth: int) -> str:
@@ -200,18 +227,18 @@ def _write_estimates(
 ) -> None:
     """`estimate [Q, D]`, nats, and the norm of each document's sketch `norm [D]`."""
     sketcher = Sketcher(sketches, index.manifest["provenance"]["rank"])
-    asked = sketcher.queries(queries.gradients, compared, compared_dtype(queries.nll.device))
+    sketched = sketcher.queries(queries.gradients, compared, compared_dtype(queries.nll.device))
     shape = (len(queries.nll), len(index.documents))
     with (
         whole_file(folder / ESTIMATES) as part,
-        progress("searching", len(index.documents)) as bar,
+        Progress("searching", len(index.documents)) as bar,
     ):
         allocate_arrays(part, {"estimate": (shape, "F32"), "norm": (shape[1:], "F32")})
         arrays = map_arrays(part, "r+")
         for columns, stored in index.parts():
-            arrays["estimate"][:, columns] = sketcher.products(asked, stored) * stored.norm
+            arrays["estimate"][:, columns] = sketcher.products(sketched, stored) * stored.norm
             arrays["norm"][columns] = stored.norm
-            bar.update(len(columns))
+            bar.advance(len(columns))
         flush_arrays(arrays)
 
 

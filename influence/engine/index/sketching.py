@@ -15,8 +15,8 @@ from torch import Tensor
 from influence.config import SKETCH_BITS
 from influence.curvature.sketch import OVERSAMPLED, LayerSketch, low_rank, sketch_documents, sketch_queries
 from influence.engine.batching import Columns, pad
+from influence.engine.index.projections import compared_rows
 from influence.engine.passes import backward, describe_documents
-from influence.engine.projections import compared_rows
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.documents import DocumentTable

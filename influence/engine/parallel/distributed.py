@@ -24,7 +24,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from influence.engine.heartbeat import Heartbeat
+from influence.engine.parallel.heartbeat import Heartbeat
 from influence.errors import ComputeError, InputError
 from influence.models.layers import decoder_blocks
 from influence.models.load import LanguageModel

@@ -19,13 +19,13 @@ from influence.types import Query
 
 def checked_layers(
     model: LanguageModel,
-    asked: LanguageModel,
+    query_model: LanguageModel,
     factors: Factors | None,
     queries: Sequence[Query],
     config: ScoreConfig,
     other_checkpoint: bool,
 ) -> tuple[list[TrackedLayer], list[TrackedLayer]]:
-    """The tracked layers of the model and of the one that is `asked`; raises what `score` raises before it reads."""
+    """The tracked layers of the model and of the query model; it raises what `score` raises before it reads."""
     if not queries:
         raise InputError("There are no queries to score.")
     if factors is None and config.query_error is not None:
@@ -35,17 +35,17 @@ def checked_layers(
         )
     if factors is not None:
         require_same_model(factors, model, other_checkpoint)
-    layers, query_layers = matching_layers(factors, model), matching_layers(factors, asked)
+    layers, query_layers = matching_layers(factors, model), matching_layers(factors, query_model)
     if [(a.name, a.shape) for a in query_layers] != [(b.name, b.shape) for b in layers]:
         raise InputError(
-            f"{asked.name} has other layers than {model.name}: it cannot give the queries' gradients."
+            f"{query_model.name} has other layers than {model.name}: it cannot give the queries' gradients."
         )
     return layers, query_layers
 
 
 def run_identity(
     model: LanguageModel,
-    asked: LanguageModel,
+    query_model: LanguageModel,
     layers: Sequence[TrackedLayer],
     factors: Factors | None,
     queries: Sequence[Query],
@@ -56,15 +56,19 @@ def run_identity(
         **{name: value for name, value in asdict(config).items() if value is not None},
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
-        "query_model": asked.fingerprint,
+        "query_model": query_model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
-        "query_tokenizer": asked.tokenizer_fingerprint,
+        "query_tokenizer": query_model.tokenizer_fingerprint,
         "dtype": model.precision,
-        "queries": hashlib.blake2b(
-            json.dumps([asdict(query) for query in queries], sort_keys=True).encode(), digest_size=16
-        ).hexdigest(),
+        "queries": queries_digest(queries),
         "hessian": factors.identity if factors else "identity",
     }
+
+
+def queries_digest(queries: Sequence[Query]) -> str:
+    """Return the digest of all fields of the queries, in hexadecimal."""
+    text = json.dumps([asdict(query) for query in queries], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,17 +15,18 @@ from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, blocks, pad
-from influence.engine.distributed import ALONE, World
-from influence.engine.matching import matching_layers, require_same_model
-from influence.engine.passes import Budget, backward, idle_pass, progress, run_missing
-from influence.engine.prepare import Corpus, claim_together, finish_together, survey, tokenised_documents
-from influence.engine.probing import probed_budget
-from influence.engine.projections import choose_projections, read_projections, write_projections
-from influence.engine.sketching import VALUE_BYTES, Sketcher, fitting_rank
+from influence.engine.identity import matching_layers, queries_digest, require_same_model
+from influence.engine.index.projections import choose_projections, read_projections, write_projections
+from influence.engine.index.sketching import VALUE_BYTES, Sketcher, fitting_rank
+from influence.engine.memory import Budget
+from influence.engine.parallel.distributed import ALONE, World
+from influence.engine.passes import backward, idle_pass, run_missing
+from influence.engine.run import Run
+from influence.engine.tokenised import Corpus
 from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
-from influence.provenance import provenance
+from influence.progress import Progress
 from influence.store.artefact import read_manifest
 from influence.store.documents import DocumentTable
 from influence.store.factors import Factors
@@ -63,9 +61,9 @@ def build_index(
     out: str | Path,
     *,
     queries: Sequence[Query] | None = None,
+    config: IndexConfig = IndexConfig(),
     batch_tokens: int | None = None,
     world: World = ALONE,
-    **settings: Any,
 ) -> SketchIndex:
     """Sketch every document of a corpus, resuming a build that was killed.
 
@@ -75,17 +73,16 @@ def build_index(
         out: Folder of the index.
         queries: With kind `data`: queries like those to be asked, whose second moment chooses the projections. By
             default documents of the corpus stand in for them.
+        config: Settings of the index.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
         world: Processes that share the documents: `influence.processes`.
-        settings: Fields of `IndexConfig`.
 
     Raises:
         InputError: settings that no index has, or more bytes than one may take.
         StoreError: the factors belong to another model, the corpus changed, or `out` belongs to another run.
         ComputeError: a value is not finite, or a single document does not fit into memory.
     """
-    started = time.monotonic()
-    config = IndexConfig(**settings)
+    run = Run(world)
     config = replace(config, max_length=model.fitting(config.max_length))
     folder = Path(out)
     if queries is not None and config.kind != "data":
@@ -93,63 +90,37 @@ def build_index(
     if factors is not None:
         require_same_model(factors, model)
     layers = matching_layers(factors, model)
-    found = survey(corpus, world)
+    surveyed = run.survey(corpus)
     identity = {
         **asdict(config),
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
         "dtype": model.precision,
-        "corpus": found.fingerprint,
-        "queries": _digest(queries) if queries is not None else None,
+        "corpus": surveyed.fingerprint,
+        "queries": queries_digest(queries) if queries is not None else None,
         "hessian": factors.identity if factors else "identity",
     }
-    _check_corpus(folder, found.fingerprint)
-    manifest = claim_together(folder, "index", identity, world)
-    if manifest["status"] == "complete":
-        return open_index(folder)
-    table, report = tokenised_documents(
-        folder, corpus, found, model, config.max_length, config.windows, world=world
-    )
-    budget, probe = probed_budget(model, table, batch_tokens, world)
-    build = _Build(folder, model, layers, table, config, budget, world)
-    beside = VALUE_BYTES * len(layers) if config.kind == "lowrank" else 0
-    most = sketch_numbers(config.bytes - beside, config.bits)
-    if build.is_to_make(folder / PROJECTIONS):
-        metrics = [
-            layer_metric(factors.layer(a.name) if factors else None, a.shape, config.damping) for a in layers
-        ]
-        sketches = choose_projections(config.kind, metrics, most, config.seed, _gradients(build, queries))
-        if world.first:
-            write_projections(folder, layers, sketches)
-    world.barrier([folder / PROJECTIONS])
-    sketches = read_projections(folder, layers, model)
-    rank = fitting_rank(sketches, config.bytes, config.bits) if config.kind == "lowrank" else 0
-    sketcher = Sketcher(sketches, rank, config.seed)
-    build.run(sketcher)
-    facts = {
-        "model_name": model.name,
-        "corpus_name": corpus.name,
-        "hessian_folder": str(factors.folder) if factors else None,
-        "numbers": sketcher.numbers,
-        "rank": rank,
-        "sizes": {a.name: [len(b.left), len(b.right)] for a, b in zip(layers, sketches, strict=True)},
-        "bytes_per_document": int(read_faiss(folder / CODEC).sa_code_size())
-        + VALUE_BYTES * rank * len(layers),
-        "summary": report.sentence(config.max_length, model.positions),
-        "tokens": asdict(report),
-        "batch_tokens": budget.batch_tokens,
-        "device": str(model.device),
-        "positions": model.positions,
-        "probe": probe,
-    }
-    finish_together(folder, manifest, provenance(time.monotonic() - started, **facts), world)
+    _check_corpus(folder, surveyed.fingerprint)
+    if run.claim(folder, "index", identity):
+        table = run.tokenise(corpus, surveyed, model, config)
+        budget = run.budget(model, table, batch_tokens)
+        build = _Build(folder, model, layers, table, config, budget, world)
+        sketcher = build.sketcher(factors, queries)
+        build.run(sketcher)
+        code_bytes = int(read_faiss(folder / CODEC).sa_code_size())
+        run.finish(
+            model,
+            budget,
+            hessian_folder=str(factors.folder) if factors else None,
+            numbers=sketcher.numbers,
+            rank=sketcher.rank,
+            sizes={
+                a.name: [len(b.left), len(b.right)] for a, b in zip(layers, sketcher.sketches, strict=True)
+            },
+            bytes_per_document=code_bytes + VALUE_BYTES * sketcher.rank * len(layers),
+        )
     return open_index(folder)
-
-
-def _digest(queries: Sequence[Query]) -> str:
-    text = json.dumps([asdict(query) for query in queries], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _check_corpus(folder: Path, fingerprint: str) -> None:
@@ -174,6 +145,24 @@ class _Build:
     config: IndexConfig
     budget: Budget
     world: World
+
+    def sketcher(self, factors: Factors | None, queries: Sequence[Query] | None) -> Sketcher:
+        """The projections of the index, chosen now or read from before a kill, and the rank that fits its bytes."""
+        config, low_rank = self.config, self.config.kind == "lowrank"
+        most = sketch_numbers(config.bytes - VALUE_BYTES * len(self.layers) * low_rank, config.bits)
+        if self.is_to_make(self.folder / PROJECTIONS):
+            metrics = [
+                layer_metric(factors.layer(layer.name) if factors else None, layer.shape, config.damping)
+                for layer in self.layers
+            ]
+            gradients = _gradients(self, queries)
+            sketches = choose_projections(config.kind, metrics, most, config.seed, gradients)
+            if self.world.first:
+                write_projections(self.folder, self.layers, sketches)
+        self.world.barrier([self.folder / PROJECTIONS])
+        sketches = read_projections(self.folder, self.layers, self.model)
+        rank = fitting_rank(sketches, config.bytes, config.bits) if low_rank else 0
+        return Sketcher(sketches, rank, config.seed)
 
     def is_to_make(self, file: Path) -> bool:
         """Whether this process takes part in making a file that is not there yet; the first writes it."""
@@ -200,7 +189,7 @@ class _Build:
         rows = max(1, _SHARD_NUMBERS // codec.d)
         plan = [block[at : at + rows] for block in blocks(lengths) for at in range(0, len(block), rows)]
 
-        def run(number: int, tick: Callable[[float], Any]) -> None:
+        def run(number: int, tick: Callable[[int], Any]) -> None:
             columns = plan[number]
             write_shard(self.folder, number, codec, columns, self.sketch(columns, sketcher, tick))
 
@@ -221,7 +210,7 @@ class _Build:
         self,
         columns: Columns,
         sketcher: Sketcher,
-        tick: Callable[[float], Any] = lambda tokens: None,
+        tick: Callable[[int], Any] = lambda tokens: None,
     ) -> Sketches:
         """Sketches of some documents, longest first."""
         parts = []
@@ -237,15 +226,15 @@ def _gradients(build: _Build, queries: Sequence[Query] | None) -> Iterator[list[
         encoded = [encode_query(build.model.tokenizer, query, build.config.max_length) for query in queries]
     else:
         encoded = [(build.table.tokens(column).tolist(), 1) for column in build.drawn()]
-    found: dict[int, Tensor] = {}
+    gradients: dict[int, Tensor] = {}
 
     def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-        found[layer] = document_gradients(s_BTO, a_BTI).float()
+        gradients[layer] = document_gradients(s_BTO, a_BTI).float()
 
-    with progress("second moments", len(encoded), unit="gradient") as bar:
+    with Progress("second moments", len(encoded), unit="gradient") as bar:
         for start in range(0, len(encoded), _STACK):
             stack = encoded[start : start + _STACK]
             batch = pad([tokens for tokens, _ in stack], build.model.device, [first for _, first in stack])
             backward(build.model, build.layers, batch, reduce, what="the gradients that choose projections")
-            yield [found[layer] for layer in range(len(build.layers))]
-            bar.update(len(stack))
+            yield [gradients[layer] for layer in range(len(build.layers))]
+            bar.advance(len(stack))

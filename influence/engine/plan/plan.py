@@ -11,13 +11,12 @@ from influence.blocks import block_sizes
 from influence.config import FitConfig, ScoreConfig
 from influence.engine.batching import usual_batch_tokens
 from influence.engine.fit import Fit
-from influence.engine.matching import checked_layers, run_identity
-from influence.engine.memory import PeakMemory, most_memory, return_freed_memory
-from influence.engine.passes import Budget
-from influence.engine.prepare import Corpus, drawn_rows
-from influence.engine.rehearsal import drawn_documents, seconds
-from influence.engine.rehearsed_queries import QueryRehearsal
+from influence.engine.identity import checked_layers, run_identity
+from influence.engine.memory import Budget, PeakMemory, most_memory, return_freed_memory
+from influence.engine.plan.rehearsal import drawn_documents, seconds
+from influence.engine.plan.rehearsed_queries import QueryRehearsal
 from influence.engine.reuse import Scored, require_same_but_corpus
+from influence.engine.tokenised import Corpus, drawn_rows
 from influence.errors import InputError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
@@ -67,7 +66,11 @@ class Plan:
 
 
 def plan_fit(
-    model: LanguageModel, corpus: Corpus, config: FitConfig, batch_tokens: int | None = None
+    model: LanguageModel,
+    corpus: Corpus,
+    *,
+    config: FitConfig = FitConfig(),
+    batch_tokens: int | None = None,
 ) -> Plan:
     """What `fit_hessian` will take.
 
@@ -138,21 +141,21 @@ def plan_score(
     factors: Factors | None,
     queries: Sequence[Query],
     corpus: Corpus,
-    config: ScoreConfig,
-    batch_tokens: int | None = None,
     *,
     query_model: LanguageModel | None = None,
     other_checkpoint: bool = False,
     shard: Shard | None = None,
     reuse: Scores | None = None,
+    config: ScoreConfig = ScoreConfig(),
+    batch_tokens: int | None = None,
 ) -> Plan:
     """What `score` will take, with the same arguments; what it refuses is refused."""
     loading = most_memory()
-    asked = query_model or model
-    config = replace(config, max_length=asked.fitting(model.fitting(config.max_length)))
-    layers, query_layers = checked_layers(model, asked, factors, queries, config, other_checkpoint)
+    query_model = query_model or model
+    config = replace(config, max_length=query_model.fitting(model.fitting(config.max_length)))
+    layers, query_layers = checked_layers(model, query_model, factors, queries, config, other_checkpoint)
     if reuse:
-        identity = run_identity(model, asked, layers, factors, queries, config)
+        identity = run_identity(model, query_model, layers, factors, queries, config)
         piece = {"piece": f"{shard.number}/{shard.count}"} if shard else {}
         require_same_but_corpus(reuse, identity | piece)
     budget, cuda = Budget(batch_tokens or usual_batch_tokens(model.device)), model.device.type == "cuda"
@@ -165,7 +168,7 @@ def plan_score(
         lambda size: shard.rows(size) if shard else None,
         Scored(reuse, config.max_length) if reuse else None,
     ) as drawn:
-        rehearsal = QueryRehearsal(model, asked, layers, query_layers, queries, factors, config, budget)
+        rehearsal = QueryRehearsal(model, query_model, layers, query_layers, queries, factors, config, budget)
         preparing, scanning, peaks = rehearsal.run(drawn)
         write_query_records(drawn.folder, queries)
         value = torch.promote_types(model.dtype, torch.float32).itemsize

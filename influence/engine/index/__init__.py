@@ -1,0 +1,1 @@
+"""An index of document sketches: building it and searching it."""
