@@ -234,7 +234,7 @@ def test_what_is_refused(fitted: tuple[World, Factors], tmp_path: Path) -> None:
 
 def test_a_plan_counts_blocks() -> None:
     of = world("llama")
-    saved = [plan_fit(of.model, of.corpus, FitConfig(covariance_blocks=n)).disk for n in (1, 2)]
+    saved = [plan_fit(of.model, of.corpus, config=FitConfig(covariance_blocks=n)).disk for n in (1, 2)]
     sides = [side for layer in of.layers for side in layer.shape]
     squares, eigenvalues = sum(side**2 for side in sides), sum(sides)
     whole = 3 * squares + 2 * eigenvalues  # when the eigenbases of all layers are joined

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from influence.curvature.statistics import document_gradients
 from influence.data.tokens import encode_query
-from influence.engine import query as precondition
+from influence.engine import query as query_module
 from influence.engine.batching import TokenBatch, pad
 from influence.engine.memory import Budget
 from influence.engine.passes import backward
@@ -86,7 +86,7 @@ def test_queries_run_longest_first_in_batches_within_the_budget(monkeypatch: pyt
         sizes.append(tuple(batch.input_ids.shape))
         return backward(model, layers, batch, *args, **named)
 
-    monkeypatch.setattr(precondition, "backward", watched)
+    monkeypatch.setattr(query_module, "backward", watched)
     queries = [Query(str(n), "task", "control", "a" * n, "bc") for n in (3, 20, 1, 8, 12, 2)]
     query_gradients(dense.model, dense.layers, queries, MAX_LENGTH, Budget(30))
     assert sizes == [(1, 22), (2, 14), (3, 5)]
