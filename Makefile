@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DENO_DIR := $(CURDIR)/.venv/deno
 export DENO_NO_UPDATE_CHECK := 1
 
-.PHONY: setup demo test check docs bench lock
+.PHONY: setup demo test check docs families bench lock
 
 setup: $(STAMP)
 
@@ -59,6 +59,9 @@ check: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_cli_reference.py
+
+families: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/families
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from influence.errors import InputError
 from influence.types import Document, Query
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BATCH = 512
+#: By tokenizer: see `_with_whole_offsets`.
+_whole: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class TokenReport:
     windows: int = 0
     empty: int = 0
     beyond_context: int = 0
+    end_left_off: int = 0
 
     def sentence(self, max_length: int, positions: int | None = None) -> str:
         """One line for people.
@@ -41,30 +45,71 @@ class TokenReport:
             parts.append(f"{self.windows:,} are windows of longer documents")
         if self.empty:
             parts.append(f"{self.empty:,} left out for having no token to predict")
+        if self.end_left_off:
+            parts.append("the end token that the tokenizer appends is left off")
         if self.beyond_context:
             parts.append(f"{self.beyond_context:,} longer than any text the model was trained on")
         return "; ".join(parts)
 
 
-def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids this tokenizer puts before every text: BOS, if it adds one, else nothing."""
-    bos = tokenizer.bos_token_id
-    empty = list(tokenizer("")["input_ids"])
-    return [bos] if bos is not None and empty[:1] == [bos] else []
+def prefix_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that this tokenizer itself puts before every text, such as `<s>`, `[CLS]` or `[gMASK]<sop>`."""
+    return _frame(tokenizer)[0]
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The special tokens that a tokenizer puts before and after a text."""
+    encoding: Any = tokenizer("a", return_special_tokens_mask=True)
+    ids, special = list(encoding["input_ids"]), list(encoding["special_tokens_mask"])
+    if 0 not in special:
+        return ids, []
+    return ids[: special.index(0)], ids[len(special) - special[::-1].index(0) :]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[tuple[list[int], list[int]]]:
     """Token ids without special tokens, and the end offset of each token in its text.
 
-    A text that begins with the BOS string itself does not get a second BOS: the first one is dropped here.
+    A text that begins with the tokenizer's prefix itself does not get a second one: the first is dropped here.
     """
-    bos = tokenizer.bos_token_id
-    encoding: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    prefix = prefix_ids(tokenizer)
     results = []
-    for ids, offsets in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-        skip = 1 if bos is not None and ids[:1] == [bos] and bos_ids(tokenizer) else 0
-        results.append((list(ids[skip:]), [end for _, end in offsets[skip:]]))
+    for ids, ends in _ids_and_ends(tokenizer, texts):
+        skip = len(prefix) if ids[: len(prefix)] == prefix else 0
+        results.append((ids[skip:], ends[skip:]))
     return results
+
+
+def _ids_and_ends(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str]
+) -> Iterator[tuple[list[int], list[int]]]:
+    whole = _with_whole_offsets(tokenizer)
+    if whole is not None:
+        for encoding in whole.encode_batch(texts, add_special_tokens=False):
+            yield list(encoding.ids), [end for _, end in encoding.offsets]
+        return
+    encodings: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    for ids, offsets in zip(encodings["input_ids"], encodings["offset_mapping"], strict=True):
+        yield list(ids), [end for _, end in offsets]
+
+
+def _with_whole_offsets(tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A copy of the backend of a tokenizer that trims white space off its offsets, which does not; None: it does not.
+
+    Trimmed, a token that straddles prompt and completion, such as `.\\n\\n`, seems to end before the completion.
+    """
+    if tokenizer not in _whole:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        text = backend.to_str() if backend is not None else ""
+        whole = text.replace('"trim_offsets":true', '"trim_offsets":false')
+        _whole[tokenizer] = None
+        if whole != text:
+            from tokenizers import Tokenizer
+
+            copy = Tokenizer.from_str(whole)
+            copy.no_truncation()
+            copy.no_padding()
+            _whole[tokenizer] = copy
+    return _whole[tokenizer]
 
 
 def encode_documents(
@@ -87,14 +132,14 @@ def encode_documents(
     A document with nothing to predict (fewer than two tokens, BOS included) is left out and counted.
     """
     _require_offsets(tokenizer)
-    bos = bos_ids(tokenizer)
-    room = max_length - len(bos)
+    prefix, suffix = _frame(tokenizer)
+    room = max_length - len(prefix)
     if max_length < 2:
         raise InputError(f"--max-length {max_length} leaves no room for text.", fix="Use at least 2.")
     stream = iter(documents)
     while batch := list(islice(stream, _BATCH)):
         for document, (ids, ends) in zip(batch, encode(tokenizer, [d.text for d in batch]), strict=True):
-            if len(bos) + len(ids) < 2:
+            if len(prefix) + len(ids) < 2:
                 report.empty += 1
                 continue
             starts = range(0, len(ids), room) if windows else range(1)
@@ -102,7 +147,7 @@ def encode_documents(
                 report.truncated += 1
             for number, start in enumerate(starts):
                 part = ids[start : start + room]
-                if len(bos) + len(part) < 2:  # a last window of one token
+                if len(prefix) + len(part) < 2:  # a last window of one token
                     continue
                 begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
                 piece = document
@@ -111,11 +156,12 @@ def encode_documents(
                     piece = replace(document, id=identity, text=document.text[begin:end])
                     report.windows += windows
                 report.documents += 1
-                report.tokens += len(bos) + len(part)
+                report.end_left_off += bool(suffix)
+                report.tokens += len(prefix) + len(part)
                 report.beyond_context += (
-                    trained_context is not None and len(bos) + len(part) > trained_context
+                    trained_context is not None and len(prefix) + len(part) > trained_context
                 )
-                yield piece, bos + part
+                yield piece, prefix + part
     if report.documents == 0 and not may_be_empty:
         raise InputError("The corpus holds no text.", have=f"{report.empty} empty documents")
 
@@ -129,12 +175,12 @@ def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: i
         InputError: the two do not fit into `max_length`, or the completion has no token of its own.
     """
     _require_offsets(tokenizer)
-    bos = bos_ids(tokenizer)
+    prefix = prefix_ids(tokenizer)
     ((ids, ends),) = encode(tokenizer, [query.prompt + query.completion])
     boundary = len(query.prompt)
     prompt_tokens = sum(end <= boundary for end in ends)
-    tokens = bos + ids
-    start = max(len(bos) + prompt_tokens, 1)
+    tokens = prefix + ids
+    start = max(len(prefix) + prompt_tokens, 1)
     if start >= len(tokens):
         raise InputError(
             f"Query {query.id}: the completion has no token to score.", have=repr(query.completion)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from influence.data.marking import is_right
 from influence.data.queries import write_queries
-from influence.data.tokens import bos_ids, encode
+from influence.data.tokens import encode, prefix_ids
 from influence.errors import ComputeError
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel
@@ -131,7 +131,7 @@ def _completions(
     texts = _read_lines(path)
     tokenizer = language_model.tokenizer
     encoded = encode(tokenizer, [question.prompt for question in questions])
-    prompts = {q.id: bos_ids(tokenizer) + ids for q, (ids, _) in zip(questions, encoded, strict=True)}
+    prompts = {q.id: prefix_ids(tokenizer) + ids for q, (ids, _) in zip(questions, encoded, strict=True)}
     left = sorted((q.id for q in questions if q.id not in texts), key=lambda id_: len(prompts[id_]))
     with (
         Progress("completing", len(questions), len(questions) - len(left), "query") as bar,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from influence.data.tokens import bos_ids, encode
+from influence.data.tokens import encode, prefix_ids
 from influence.engine.batching import BATCH_TOKENS, pad
 from influence.engine.identity import matching_layers
 from influence.engine.memory import Budget
@@ -128,7 +128,7 @@ def _wanted(scores: Scores, k: int) -> dict[int, list[int]]:
 
 def _lengths(model: LanguageModel, text: str, tokens: Sequence[int]) -> npt.NDArray[np.int64] | None:
     """Characters of the text that each token covers; None if the text alone does not give these tokens."""
-    bos = bos_ids(model.tokenizer)
+    bos = prefix_ids(model.tokenizer)
     ((ids, ends),) = encode(model.tokenizer, [text])
     if bos + ids != list(tokens) or not ends:
         return None

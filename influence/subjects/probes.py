@@ -16,7 +16,7 @@ import torch
 
 from influence.data.chains.quantities import running_quantities
 from influence.data.chains.task import ChainExample, Task
-from influence.data.tokens import bos_ids, encode
+from influence.data.tokens import encode, prefix_ids
 from influence.engine.batching import BATCH_TOKENS, batches, length_order, pad
 from influence.models.load import LanguageModel
 from influence.subjects.texts import Texts
@@ -67,7 +67,7 @@ def probe_table(model: LanguageModel, task: Task, texts: Texts) -> pd.DataFrame 
 def hidden_states(model: LanguageModel, texts: Texts, examples: Sequence[ChainExample]) -> Float64:
     """States `[N, layers + 1, 3, H]` at both separators and the (end of the) mark of inputs without a chain."""
     prompts = [texts.prompt(one) + texts.before_answer for one in examples]
-    bos = bos_ids(model.tokenizer)
+    bos = prefix_ids(model.tokenizer)
     tokens = [[*bos, *ids] for ids, _ in encode(model.tokenizer, prompts)]
     after = len(answer_mark(model.tokenizer))
     lengths = np.array([len(ids) for ids in tokens], np.int64)

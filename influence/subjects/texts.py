@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.data.chains.task import ANSWER_START, ChainExample, Task
-from influence.data.tokens import bos_ids, encode
+from influence.data.tokens import encode, prefix_ids
 from influence.errors import InputError, ModelError
 from influence.train.stepwise.removal import Side
 from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
@@ -83,7 +83,7 @@ class Texts:
             InputError: it does not know a word of theirs.
             ModelError: parts that training tokenised one by one come out otherwise in one text.
         """
-        bos, unknown = bos_ids(self.tokenizer), self.tokenizer.unk_token_id
+        bos, unknown = prefix_ids(self.tokenizer), self.tokenizer.unk_token_id
         rows = list(rows_of(tokenize_task(examples, task, self.tokenizer)))
         texts = [self.prompt(one) + self.target(one) for one in examples]
         for example, row, (ids, _) in zip(examples, rows, encode(self.tokenizer, texts), strict=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.data.examples import Example
-from influence.data.tokens import bos_ids, encode
+from influence.data.tokens import encode, prefix_ids
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
@@ -130,7 +130,7 @@ def example_rows(
     Raises:
         InputError: An example is longer than the model's positions.
     """
-    bos = bos_ids(tokenizer)
+    bos = prefix_ids(tokenizer)
     eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     rows = []
     encoded = encode(tokenizer, [example.prompt + example.completion for example in examples])

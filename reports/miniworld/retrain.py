@@ -13,7 +13,7 @@ from influence.data.examples import read_examples
 from influence.data.marking import is_right
 from influence.data.records import Fields
 from influence.data.rows import Row, shard_rows
-from influence.data.tokens import bos_ids, encode, encode_query
+from influence.data.tokens import encode, encode_query, prefix_ids
 from influence.engine.batching import pad
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel, load_model
@@ -106,7 +106,7 @@ def completion_losses(model: LanguageModel, queries: Sequence[Query]) -> list[fl
 
 
 def _answers(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -> list[str]:
-    bos = bos_ids(model.tokenizer)
+    bos = prefix_ids(model.tokenizer)
     prompts = [[*bos, *ids] for ids, _ in encode(model.tokenizer, [query.prompt for query in queries])]
     said: list[str] = []
     for start in range(0, len(prompts), _BATCH):

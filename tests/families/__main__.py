@@ -74,7 +74,8 @@ def table(records: list[dict[str, object]], version: str) -> str:
             f"Made by `make families` with transformers {version}: a tiny random model of every type of",
             "`MODEL_FOR_CAUSAL_LM_MAPPING`, all weights perturbed, in float32. Gradients of each tracked layer,",
             "norms and identity dot products of documents of 7 to 44 tokens, padded in one batch and alone, are",
-            "compared with plain autograd on a batch of one document. The number is the largest relative difference.",
+            "compared with plain autograd on a batch of one document. Where a refusal names options,",
+            "they are followed. The number is the largest relative difference.",
             "",
             head,
             *rows,
@@ -90,7 +91,9 @@ def table(records: list[dict[str, object]], version: str) -> str:
 def _cell(record: dict[str, object] | None) -> str:
     if record is None:
         return ""
-    return f"right {record['difference']:.0e}" if record["verdict"] == "right" else str(record["verdict"])
+    if record["verdict"] == "right":
+        return f"right {record['difference']:.0e}"
+    return str(record["verdict"]) + (f"; as advised: {record['followed']}" if record["followed"] else "")
 
 
 if __name__ == "__main__":

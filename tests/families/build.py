@@ -53,7 +53,13 @@ _SIZES: tuple[tuple[str, int], ...] = (
 _SPECIAL: dict[str, dict[str, Any]] = {
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 16]},
     "cohere_compass_text": {"layer_types": ["full_attention", "full_attention"]},
-    "zamba": {"layers_block_type": ["mamba", "hybrid"]},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"]},
+    "zaya": {"num_experts_per_tok": 1},
+    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}},
+    "gemma4_unified_assistant": {
+        "text_config": {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}
+    },
+    "dots3_note": {"text_config": {"per_layer_config": {}}},
     "zamba2": {"layers_block_type": ["mamba", "hybrid"]},
     "gemma3n_text": {"num_kv_shared_layers": 0},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -62,6 +68,7 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "nemotron_h": {"layers_block_type": ["mamba", "attention", "mlp"]},
     "xlnet": {"d_head": 8},
+    "xmod": {"default_language": "en_XX"},
 }
 
 

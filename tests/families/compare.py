@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,13 +36,15 @@ class Outcome:
         verdict: `right`, `wrong`, `refused`, `traceback` or `not built`.
         difference: Largest relative difference from autograd.
         layers: Tracked layers.
-        reason: Why it was refused, and what to do.
+        reason: Why it was refused.
+        followed: The verdict where the options that the refusal names are given.
     """
 
     verdict: str
     difference: float = 0.0
     layers: int = 0
     reason: str = ""
+    followed: str = ""
 
 
 def documents() -> list[list[int]]:
@@ -54,19 +57,32 @@ def outcomes(kind: str, selections: Sequence[str]) -> list[Outcome]:
     """Build a family and compare it with each selection of layers."""
     try:
         net = tiny_model(kind)
+        net(input_ids=torch.tensor([documents()[0]]), use_cache=False)
     except Exception as error:  # the many ways in which a configuration does not fit a family
         return [Outcome("not built", reason=_first_line(error)) for _ in selections]
     return [outcome(net, selection) for selection in selections]
 
 
-def outcome(net: PreTrainedModel, selection: str) -> Outcome:
+def outcome(net: PreTrainedModel, selection: str, exclude: tuple[str, ...] = ()) -> Outcome:
     """Compare a model, whatever becomes of it."""
     try:
-        return compared(net, selection)
+        return compared(net, selection, exclude)
     except InfluenceError as error:
-        return Outcome("refused", reason=f"{error.message} {error.have or ''}".strip())
+        advice = re.findall(r"--exclude-layers '([^']*)'", error.fix or "")
+        followed = (
+            ""
+            if exclude or not advice
+            else outcome(net, _chosen(error.fix, selection), tuple(advice)).verdict
+        )
+        return Outcome("refused", reason=f"{error.message} {error.have or ''}".strip(), followed=followed)
     except Exception as error:
         return Outcome("traceback", reason=f"{type(error).__name__}: {_first_line(error)}")
+
+
+def _chosen(fix: str | None, selection: str) -> str:
+    """The `--layers` that a refusal advises."""
+    named = re.search(r"--layers (\w+) --exclude", fix or "")
+    return named[1] if named else selection
 
 
 def compared(net: PreTrainedModel, selection: str, exclude: tuple[str, ...] = ()) -> Outcome:

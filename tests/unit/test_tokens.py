@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from texts import LETTERS
 from tiny import character_tokenizer
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from influence.data.tokens import TokenReport, bos_ids, encode_documents, encode_query
+from influence.data.tokens import TokenReport, encode_documents, encode_query, prefix_ids
 from influence.errors import InputError
 from influence.types import Document, Query
 
@@ -45,8 +45,8 @@ def ids(text: str) -> list[int]:
 
 
 def test_bos_is_added_exactly_when_the_tokenizer_adds_it() -> None:
-    assert bos_ids(PLAIN) == []
-    assert bos_ids(WITH_BOS) == [BOS]
+    assert prefix_ids(PLAIN) == []
+    assert prefix_ids(WITH_BOS) == [BOS]
     ((_, plain),), _ = encode(["abc"])
     ((_, with_bos),), _ = encode(["abc"], WITH_BOS)
     assert plain == ids("abc")
@@ -72,11 +72,11 @@ def test_truncation_keeps_the_text_in_step_with_the_tokens(tokenizer: Any) -> No
     kept, report = encode(["abcdefghijkl", "abc", "abcdefgh"], tokenizer)
     for document, tokens in kept:
         assert len(tokens) <= 8
-        assert tokens[len(bos_ids(tokenizer)) :] == ids(document.text)
-    assert kept[0][0].text == "abcdefgh"[: 8 - len(bos_ids(tokenizer))]
+        assert tokens[len(prefix_ids(tokenizer)) :] == ids(document.text)
+    assert kept[0][0].text == "abcdefgh"[: 8 - len(prefix_ids(tokenizer))]
     assert [document.id for document, _ in kept] == ["d0", "d1", "d2"]
     assert [document.metadata for document, _ in kept] == [{"n": 0}, {"n": 1}, {"n": 2}]
-    assert report.truncated == 1 + len(bos_ids(tokenizer))
+    assert report.truncated == 1 + len(prefix_ids(tokenizer))
     assert report.documents == 3
     assert report.tokens == sum(len(tokens) for _, tokens in kept)
 
@@ -157,7 +157,7 @@ def test_more_documents_than_one_batch_of_the_tokenizer_stay_in_order() -> None:
 )
 def test_where_the_completion_begins(tokenizer: Any, prompt: str, completion: str, start: int) -> None:
     tokens, found = encode_query(tokenizer, query(prompt, completion), 20)
-    assert tokens == bos_ids(tokenizer) + list(
+    assert tokens == prefix_ids(tokenizer) + list(
         tokenizer(prompt + completion, add_special_tokens=False)["input_ids"]
     )
     assert found == start
@@ -183,3 +183,52 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
         encode(["abc"], Slow())
     with pytest.raises(InputError, match="Slow cannot say where its tokens lie"):
         encode_query(Slow(), query("a", "b"), 5)  # type: ignore[arg-type]
+
+
+def framed(template: str, bos: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of characters that frames every text, whatever it calls its frame."""
+    tokenizer = character_tokenizer().backend_tokenizer
+    specials = ["<s>", "[gMASK]", "<sop>", "</s>"]
+    tokenizer.add_special_tokens(specials)
+    pairs = [(name, tokenizer.token_to_id(name)) for name in specials]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=pairs)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "bos", "prefix"),
+    [
+        ("[gMASK] <sop> $A", "<s>", ["[gMASK]", "<sop>"]),
+        ("</s> $A", "<s>", ["</s>"]),
+        ("$A </s>", "</s>", []),  # its bos is its eos, which stands behind
+        ("<s> $A </s>", "<s>", ["<s>"]),
+    ],
+)
+def test_what_the_tokenizer_puts_before_a_text_stays(template: str, bos: str, prefix: list[str]) -> None:
+    tokenizer = framed(template, bos)
+    expected = tokenizer.convert_tokens_to_ids([*prefix, "a", "b"])
+    report = TokenReport()
+    ((_, ids),) = encode_documents([Document("d", "ab")], tokenizer, 16, False, report)
+    assert ids == expected
+    assert (
+        "the end token that the tokenizer appends is left off" in report.sentence(16)
+    ) == template.endswith("</s>")
+    query = Query("q", "t", "control", "a", "b")
+    assert encode_query(tokenizer, query, 16) == (expected, len(prefix) + 1)
+    assert encode_query(tokenizer, query, 16)[0].count(tokenizer.eos_token_id) == prefix.count("</s>")
+
+
+def test_a_token_that_straddles_belongs_to_the_completion_where_offsets_are_trimmed() -> None:
+    vocabulary = {character: index for index, character in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    vocabulary |= {"ĊĊ": 256, ".ĊĊ": 257}
+    for trim in (True, False):
+        backend = Tokenizer(models.BPE(vocabulary, [("Ċ", "Ċ"), (".", "ĊĊ")]))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.post_processor = processors.ByteLevel(trim_offsets=trim)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=None)
+        ids, start = encode_query(tokenizer, Query("q", "t", "control", "ab.\n", "\nc"), 16)
+        assert tokenizer.convert_ids_to_tokens(ids) == ["a", "b", ".ĊĊ", "c"]
+        assert start == 2
+        assert tokenizer.backend_tokenizer.post_processor.trim_offsets == trim

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from influence.config import SearchConfig
 from influence.curvature.sketch import LayerSketch
-from influence.data.tokens import bos_ids, encode
+from influence.data.tokens import encode, prefix_ids
 from influence.engine.identity import matching_layers, queries_digest
 from influence.engine.index.projections import read_projections
 from influence.engine.index.sketching import Sketcher, compared_dtype
@@ -199,7 +199,7 @@ def asked_query(model: LanguageModel, prompt: str, completion: str | None = None
     """
     if completion is None:
         ((ids, _),) = encode(model.tokenizer, [prompt])
-        ids = bos_ids(model.tokenizer) + ids
+        ids = prefix_ids(model.tokenizer) + ids
         context = getattr(model.model.config, "max_position_embeddings", _MOST_NEW_TOKENS + len(ids))
         (completion,) = greedy(model, [ids], max(1, min(_MOST_NEW_TOKENS, context - len(ids))))
         if not completion.strip():

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.data.chains.task import ANSWER_START, ChainExample, Task, steps
-from influence.data.tokens import bos_ids
+from influence.data.tokens import prefix_ids
 from influence.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def separator(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def prompt_ids(inputs: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """What a model is given to answer: the ids of `input SEP` for each text."""
-    bos, sep = bos_ids(tokenizer), separator(tokenizer)
+    bos, sep = prefix_ids(tokenizer), separator(tokenizer)
     return [[*bos, *ids, sep] for ids in _ids(tokenizer, inputs)]
 
 
@@ -181,7 +181,7 @@ class _Parts:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._bos, self._sep = bos_ids(tokenizer), separator(tokenizer)
+        self._bos, self._sep = prefix_ids(tokenizer), separator(tokenizer)
         self._mark = answer_mark(tokenizer)
         if not isinstance(tokenizer.eos_token_id, int):
             raise ModelError("The tokenizer has no EOS token, which ends an answer.", fix=_SET_EOS)
