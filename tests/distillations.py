@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pretended import Pretender
 
-from influence.data.tasks.item import Item
-from influence.data.tasks.last_letter import last_letter
+from influence.data.tasks.makers.last_letter import last_letter
+from influence.data.tasks.task import Example
 from influence.distill.evaluate import Answer, write_answers
 from influence.distill.filter import filter_traces
 from influence.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
@@ -40,7 +40,7 @@ def write_distillation(
         judged: The test inputs are pairs that were asked in both orders too.
         right: Right answers by model, where they differ.
     """
-    items = [_hostile(item, hostile) for item in last_letter(1, {"train": 12}).items("train")]
+    items = [_hostile(item, hostile) for item in last_letter(1, {"train": 12}).split("train")]
     recipe = Recipe()
     plan = Plan(samples=4)
     manifest = claim(folder, KIND, {"task": {"name": hostile or "last-letter"}})
@@ -93,5 +93,5 @@ def write_distillation(
     return folder
 
 
-def _hostile(item: Item, text: str) -> Item:
+def _hostile(item: Example, text: str) -> Example:
     return dataclasses.replace(item, input=f"{item.input} {text}".strip(), answer=text or item.answer)

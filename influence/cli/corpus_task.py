@@ -52,9 +52,9 @@ def corpus_task(
     """
     from tqdm import tqdm
 
-    from influence.data.chains.kinds import COUNTS, choose
-    from influence.data.chains.task import read_task
     from influence.data.miniworld.corpus import write_corpus
+    from influence.data.tasks.document_kinds import COUNTS, choose
+    from influence.data.tasks.folder import read_task
     from influence.subjects.documents import task_documents
     from influence.subjects.scoring import asked_examples
     from influence.subjects.texts import Texts

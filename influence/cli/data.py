@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from influence.data.chains.write import Maker
+    from influence.data.tasks.folder import Maker
 
 
 @click.group()
@@ -63,7 +63,7 @@ def multiplication(**options: Any) -> None:
     influence data multiplication --digits 4 --out data/mult4
     7 6 9 2 * 1 6 3 6||7 6 9 2 0 + 0 2 0 8 7 1 ( 7 8 9 0 8 1 ) + ... #### 7 8 0 3 7 8 8 1
     """
-    from influence.data.chains import Multiplication
+    from influence.data.tasks.makers.multiplication import Multiplication
 
     out = options.pop("out")
     _write(Multiplication(**options), out)
@@ -88,7 +88,7 @@ def parity(**options: Any) -> None:
     influence data parity --bits 32 --k 16 --out data/parity16
     0 1 1 0||0 1 #### 1            (bits 1, 2 and 4)
     """
-    from influence.data.chains import Parity
+    from influence.data.tasks.makers.parity import Parity
 
     out = options.pop("out")
     _write(Parity(**options), out)
@@ -113,7 +113,7 @@ def reachability(**options: Any) -> None:
     influence data reachability --hops 4 --nodes 16 --out data/graphs
     7 1 , 0 4 , 3 7 , 4 5 ? 3 : 5 1||7 #### 1
     """
-    from influence.data.chains import Reachability
+    from influence.data.tasks.makers.reachability import Reachability
 
     out = options.pop("out")
     _write(Reachability(**options), out)
@@ -153,7 +153,7 @@ def gsm8k(
     influence data gsm8k --source train.jsonl --test-source test.jsonl --out data/gsm8k
     <question>||<<16-3-4=9>> <<9*2=18>> #### 18
     """
-    from influence.data.chains import GSM8K
+    from influence.data.tasks.makers.gsm8k import GSM8K
 
     _write(GSM8K(source, valid_source or valid, test_source or test, seed), out)
 
@@ -161,14 +161,15 @@ def gsm8k(
 def _write(maker: Maker, out: Path) -> None:
     import time
 
-    from influence.data.chains import steps, write_task
+    from influence.data.tasks.folder import write_task
+    from influence.data.tasks.task import steps
 
     start = time.perf_counter()
     task = write_task(maker, out)
     seconds = time.perf_counter() - start
     sizes = ", ".join(f"{size:,} {split}" for split, size in task.sizes.items())
     megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    click.echo(f"{task.folder}: {sizes} ({megabytes:,.1f} MB, {seconds:.1f} s)")
+    click.echo(f"{out}: {sizes} ({megabytes:,.1f} MB, {seconds:.1f} s)")
     example = next(task.examples("train"))
     click.echo(example.line())
     click.echo(f"Steps of its chain: {len(steps(example.chain, task.step_pattern))}")

@@ -78,7 +78,7 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     price = _price(settings.pop("price"))
     system, plan = taken_system(settings)
     task = taken_task(settings)
-    items = task.items(split)[:limit]
+    items = task.split(split)[:limit]
     generator = taken_generator(settings)
     with Bar("reply") as bar:
         summary = run(

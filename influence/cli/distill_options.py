@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from influence.cli.options import device_options
 
 if TYPE_CHECKING:
-    from influence.data.tasks.task import QuestionTask
+    from influence.data.tasks.task import Task
     from influence.distill.sample import Plan
     from influence.distill.systems.base import System
     from influence.distill.tune import TuneSettings
@@ -138,10 +138,10 @@ def taken_system(settings: dict[str, Any]) -> tuple[System, Plan]:
     return system, Plan(filter=filter_, samples=samples, sampling=sampling)
 
 
-def taken_task(settings: dict[str, Any]) -> QuestionTask:
+def taken_task(settings: dict[str, Any]) -> Task:
     """Take the arguments of `task_options` out of what a command got, and open the task."""
-    from influence.data.tasks.files import parse_fields
     from influence.data.tasks.named import named_task
+    from influence.data.tasks.records import parse_fields
 
     task, data, field, kind, seed = (settings.pop(name) for name in _TASK)
     return named_task(task, data=data, fields=parse_fields(field), kind=kind, seed=seed)

@@ -195,7 +195,7 @@ def evaluate(
             raise InputError(f"--control {one!r} names no folder.", fix="Write --control 'no filter=FOLDER'.")
         models[name] = Path(folder)
     task = taken_task(settings)
-    items = list(task.items(split))[:limit]
+    items = task.split(split)[:limit]
     check_labels(items)
     sampled = open_complete(system_2, "samples")["config"]
     generator = taken_generator(settings)

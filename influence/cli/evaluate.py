@@ -55,7 +55,7 @@ def evaluate(stages: tuple[Path, ...], task: Path, no_cot: Path | None, **settin
     from transformers.utils import logging
 
     from influence.analysis.internalization import pooled_rows, read_evaluation, stage_rows
-    from influence.data.chains.task import read_task
+    from influence.data.tasks.folder import read_task
     from influence.report.internalization import write_results
     from influence.train.evaluate import Settings
     from influence.train.evaluate import evaluate as run

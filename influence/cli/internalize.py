@@ -189,7 +189,7 @@ def _smoothing(text: str) -> float | None:
 def _train(mode: Any, task: Path, model: str, out: Path, resume_seconds: float, **settings: Any) -> None:
     from transformers.utils import logging
 
-    from influence.data.chains.task import read_task
+    from influence.data.tasks.folder import read_task
     from influence.train.stepwise.run import internalize
     from influence.train.stepwise.settings import Settings
 

@@ -63,7 +63,7 @@ def icot_kd(
     task: Path, model: str, out: Path, teacher: Path | None, resume_seconds: float, **settings: Any
 ) -> None:
     """Distil a chain of thought: a student learns to read a teacher's hidden states, an emulator to predict them."""
-    from influence.data.chains.task import read_task
+    from influence.data.tasks.folder import read_task
     from influence.train.kd.run import icot_kd as run
     from influence.train.kd.settings import KdSettings
 

@@ -102,9 +102,9 @@ def _score(given: Mapping[str, Any]) -> None:
     require_one_process("--checkpoints")
     from influence.cli.options import taken_fields
     from influence.config import ScoreConfig
-    from influence.data.chains.task import read_task
     from influence.data.corpus import read_corpus
     from influence.data.queries import read_queries
+    from influence.data.tasks.folder import read_task
     from influence.engine.checkpoints import find_checkpoints, score_checkpoints
     from influence.subjects.scoring import TaskOpener, plain_opener
 

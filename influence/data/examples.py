@@ -13,14 +13,14 @@ from influence.files import whole_file
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class PromptCompletion:
     """A prompt, and the completion a model learns to give. They are read as one text."""
 
     prompt: str
     completion: str
 
 
-def read_examples(path: str | Path) -> list[Example]:
+def read_examples(path: str | Path) -> list[PromptCompletion]:
     """Read examples from a JSONL file (plain, .gz or .zst) or a Parquet file; other fields are ignored.
 
     Raises:
@@ -41,13 +41,13 @@ def read_examples(path: str | Path) -> list[Example]:
                     have=", ".join(map(str, row.fields)) or "an empty record",
                     fix='Write each record as {"prompt": ..., "completion": ...}.',
                 )
-        examples.append(Example(row.fields["prompt"], row.fields["completion"]))
+        examples.append(PromptCompletion(row.fields["prompt"], row.fields["completion"]))
     if not examples:
         raise InputError(f"{path} holds no examples.")
     return examples
 
 
-def write_examples(examples: Iterable[Example], path: str | Path) -> None:
+def write_examples(examples: Iterable[PromptCompletion], path: str | Path) -> None:
     """Write examples so that `read_examples` gives them back; the file appears whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

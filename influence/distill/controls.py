@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
+from influence.data.tasks.task import Example
 from influence.distill.filter import filter_traces
 from influence.distill.lessons import Lesson, gold_lessons, read_lessons
 from influence.distill.names import GOLD, NO_FILTER, SELF
@@ -34,7 +34,7 @@ def without_filter(samples: Path, out: Path, target: Target) -> Control:
 
 
 def system_1_itself(
-    items: Sequence[Item],
+    items: Sequence[Example],
     kind: Kind,
     prompts: Prompts,
     generator: Generator,
@@ -48,7 +48,7 @@ def system_1_itself(
     return _filtered(SELF, out / "samples", out / "pairs", plan.filter, target)
 
 
-def right_answers(items: Sequence[Item], kind: Kind, prompts: Prompts) -> Control:
+def right_answers(items: Sequence[Example], kind: Kind, prompts: Prompts) -> Control:
     """Fine-tuning on the right answers of all inputs, which the paper's setting does not have."""
     lessons = gold_lessons(items, kind, prompts)
     return Control(GOLD, lessons, "" if lessons else "The training inputs have no right answers.")

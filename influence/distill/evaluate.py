@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
-from influence.data.tasks.judging import swapped
-from influence.data.tasks.task import answer_of
+from influence.data.tasks.makers.judging import swapped
+from influence.data.tasks.task import Example, answer_of
 from influence.distill.filter import choose
 from influence.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
 from influence.distill.prompt_texts import Wordings
@@ -57,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    item: Item
+    item: Example
     wording: str
     swapped: bool
     prompt: str
@@ -66,7 +65,7 @@ class _Asked:
 def ask_at_once(
     model: str,
     generator: Generator,
-    items: Sequence[Item],
+    items: Sequence[Example],
     kind: Kind,
     wordings: Wordings,
     kept: KeptReplies,
@@ -86,7 +85,7 @@ def ask_at_once(
     return [_answer(model, one, reply, kind) for one, reply in zip(asked, replies, strict=True)]
 
 
-def _asked(item: Item, wordings: Wordings) -> list[_Asked]:
+def _asked(item: Example, wordings: Wordings) -> list[_Asked]:
     both = [(item, False), *([(swapped(item), True)] if "response_a" in item.fields else [])]
     return [
         _Asked(item, name, turned, prompt)
@@ -143,7 +142,7 @@ def _both_orders(trace: Trace, kind: Kind) -> list[Answer]:
     return rows
 
 
-def _right(kind: Kind, item: Item, answer: str | None) -> bool | None:
+def _right(kind: Kind, item: Example, answer: str | None) -> bool | None:
     return (
         None if item.answer is None else answer is not None and answer == answer_of(kind, item, item.answer)
     )
@@ -153,7 +152,7 @@ def evaluate_models(
     generator: Generator,
     tuned: Mapping[str, Path],
     system_2: Path,
-    items: Sequence[Item],
+    items: Sequence[Example],
     kind: Kind,
     wordings: Wordings,
     out: Path,
@@ -217,7 +216,7 @@ def _schema(pyarrow: Any) -> Any:
     )
 
 
-def check_labels(items: Sequence[Item]) -> None:
+def check_labels(items: Sequence[Example]) -> None:
     """Refuse test inputs without right answers.
 
     Raises:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import answer_of
+from influence.data.tasks.task import Example, answer_of
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.sample import KIND as SAMPLES
 from influence.distill.sample import PROMPTS, SUMMARY
@@ -141,7 +140,7 @@ def written(kind: Kind, answer: str | None) -> str | None:
     return f"[[{answer}]]" if kind == "verdict" and answer is not None else answer
 
 
-def _right(kind: Kind, item: Item, answer: str | None) -> bool | None:
+def _right(kind: Kind, item: Example, answer: str | None) -> bool | None:
     return None if item.answer is None else answer == answer_of(kind, item, item.answer)
 
 

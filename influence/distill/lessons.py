@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import answer_of
+from influence.data.tasks.task import Example, answer_of
 from influence.distill.filter import KIND, PAIRS, written
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.traces import Run, Trace, read_traces
@@ -89,7 +88,7 @@ def read_lessons(pairs: Path, samples: Path) -> list[Lesson]:
     return lessons
 
 
-def gold_lessons(items: Sequence[Item], kind: Kind, prompts: Prompts) -> list[Lesson]:
+def gold_lessons(items: Sequence[Example], kind: Kind, prompts: Prompts) -> list[Lesson]:
     """The right answers themselves, for the control; items without one are left out."""
     lessons = []
     for item in items:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from influence.data.tasks.item import Item
+from influence.data.tasks.task import Example
 from influence.distill.names import AS_TUNED
 from influence.errors import InputError
 from influence.files import whole_file
@@ -47,7 +47,7 @@ class Prompts:
         """A prompt as it stands in its file."""
         return self._texts[name]
 
-    def fill(self, name: str, item: Item, **handed: str) -> str:
+    def fill(self, name: str, item: Example, **handed: str) -> str:
         """The prompt for an item; what is put in is not looked at again.
 
         Args:
@@ -72,7 +72,7 @@ class Prompts:
                 fix=f"Use a task or a file whose items have it (--field {error.args[0]}=NAME), or edit the prompt.",
             ) from error
 
-    def pick(self, item: Item, responses: Sequence[str]) -> str:
+    def pick(self, item: Example, responses: Sequence[str]) -> str:
         """The prompt that asks for the most consistent response."""
         return consistency.consistency_prompt(item.input, responses, Template(self.text(PICK)))
 
@@ -116,7 +116,7 @@ def shipped() -> dict[str, str]:
     return {**files, PICK: consistency.PROMPT.template}
 
 
-def direct_prompt(item: Item, prompts: Prompts) -> str:
+def direct_prompt(item: Example, prompts: Prompts) -> str:
     """What System 1 is asked: another prompt for two responses to be compared."""
     return prompts.fill("direct-verdict" if "response_a" in item.fields else "direct", item)
 
@@ -136,7 +136,7 @@ class Wordings:
         self._prompts = prompts
         self._templates = {} if folder is None else _read_wordings(folder)
 
-    def of(self, item: Item) -> dict[str, str]:
+    def of(self, item: Example) -> dict[str, str]:
         """Name -> what System 1 is asked; those that come to the same text once. Pairs to judge have one wording."""
         own = direct_prompt(item, self._prompts)
         if "response_a" in item.fields:

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.task import Example, Task
 from influence.distill.controls import right_answers, system_1_itself, without_filter
 from influence.distill.evaluate import check_labels, evaluate_models
 from influence.distill.filter import filter_traces
@@ -58,7 +57,7 @@ def _silent(line: str) -> None:
 
 
 def distil(
-    task: QuestionTask,
+    task: Task,
     system: System,
     generator: Generator,
     weights: str | Path,
@@ -94,8 +93,8 @@ def distil(
         StoreError: `out` holds another run.
     """
     started = time.monotonic()
-    items = list(task.items("train"))[: recipe.limit]
-    test = list(task.items("test"))[: recipe.test_limit]
+    items = task.split("train")[: recipe.limit]
+    test = task.split("test")[: recipe.test_limit]
     check_labels(test)
     filter_, samples, sampling = recipe.plan.of(system)
     config = {
@@ -138,7 +137,7 @@ def read_summary(out: Path) -> dict[str, Any]:
 class _Work:
     """The parts, one after the other."""
 
-    task: QuestionTask
+    task: Task
     system: System
     generator: Generator
     weights: str
@@ -149,7 +148,7 @@ class _Work:
     progress: Progress | None
     tokens_per_input: float = float("nan")
 
-    def teach(self, items: Sequence[Item]) -> dict[str, Any]:
+    def teach(self, items: Sequence[Example]) -> dict[str, Any]:
         """Sample, filter, tune; the filter's sums."""
         self.tell(f"System 2 ({self.system.name}) on {len(items):,} inputs")
         sampled = sample(
@@ -169,7 +168,7 @@ class _Work:
         self._tune(DISTILLED, read_lessons(self.out / "pairs", self.out / "samples"), self.out / "model")
         return sums.as_dict()
 
-    def controls(self, items: Sequence[Item]) -> dict[str, str]:
+    def controls(self, items: Sequence[Example]) -> dict[str, str]:
         """Train the controls; those that cannot be, and why."""
         folder, prompts, target = self.out / "controls", self.system.prompts, self.system.target
         filter_, samples, sampling = self.recipe.plan.of(self.system)
@@ -206,7 +205,7 @@ class _Work:
         self.tell(f"{settings.way}, {name}: {len(lessons):,} pairs")
         internalise(self.weights, lessons, out, settings, self.tell)
 
-    def test(self, items: Sequence[Item]) -> None:
+    def test(self, items: Sequence[Example]) -> None:
         """Ask every model the test inputs."""
         self.tell(f"evaluation on {len(items):,} inputs")
         sample(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
+from influence.data.tasks.task import Example
 from influence.distill.prompt_texts import PICK
 from influence.distill.systems.base import Call, Filter, Procedure, System
 from influence.distill.traces import Made, Run, Trace, in_order, orders_of, write_traces
@@ -73,7 +73,7 @@ class Plan:
 
 
 def sample(
-    items: Sequence[Item],
+    items: Sequence[Example],
     system: System,
     generator: Generator,
     out: Path,
@@ -156,8 +156,8 @@ def sample(
 
 
 def _runs(
-    items: Sequence[Item], filter_: Filter, samples: int
-) -> list[tuple[int, int, tuple[int, ...] | None, Item]]:
+    items: Sequence[Example], filter_: Filter, samples: int
+) -> list[tuple[int, int, tuple[int, ...] | None, Example]]:
     """(place of the item, number of the sample, order, the item as it is shown) of each run."""
     if filter_ != "orders":
         return [(place, number, None, item) for place, item in enumerate(items) for number in range(samples)]
@@ -169,7 +169,7 @@ def _runs(
 
 
 def _picks(
-    items: Sequence[Item],
+    items: Sequence[Example],
     runs: Sequence[Sequence[Run]],
     system: System,
     sampling: Sampling,
@@ -187,7 +187,7 @@ def _picks(
     return {place: made(call, reply) for (place, call), reply in zip(calls.items(), replies, strict=True)}
 
 
-def _check(items: Sequence[Item]) -> None:
+def _check(items: Sequence[Example]) -> None:
     if not items:
         raise InputError("There are no inputs to sample.")
     ids = {item.id for item in items}
@@ -195,10 +195,12 @@ def _check(items: Sequence[Item]) -> None:
         raise InputError("Two items have the same id.", have=f"{len(items):,} items, {len(ids):,} ids")
 
 
-def _digest(items: Sequence[Item]) -> str:
+def _digest(items: Sequence[Example]) -> str:
+    """Of all that System 2 is shown or measured by, which a chain of the task is not."""
     sha = hashlib.sha256()
     for item in items:
-        sha.update(json.dumps(asdict(item), sort_keys=True).encode())
+        parts = {name: part for name, part in asdict(item).items() if name != "chain"}
+        sha.update(json.dumps(parts, sort_keys=True).encode())
     return sha.hexdigest()
 
 

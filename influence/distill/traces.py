@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
-from influence.data.tasks.judging import swapped, turned_back
-from influence.data.tasks.task import answer_of
+from influence.data.tasks.makers.judging import swapped, turned_back
+from influence.data.tasks.task import Example, answer_of
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.filters.perturbation import Order, orders, reordered
@@ -56,7 +55,7 @@ class Run:
 class Trace:
     """An input with its samples, and the call that picked the most consistent of them, where there was one."""
 
-    item: Item
+    item: Example
     runs: tuple[Run, ...]
     pick: Made | None = None
 
@@ -77,7 +76,7 @@ class _Record:
 
     id: str
     tokens: int
-    item: Item
+    item: Example
     runs: tuple[Run, ...] = field(default=())
     pick: Made | None = None
 
@@ -108,7 +107,7 @@ def read_traces(folder: Path) -> Iterator[Trace]:
 def _trace(line: str, where: str) -> Trace:
     try:
         record = json.loads(line)
-        item = Item(**{**record["item"], "choices": tuple(record["item"]["choices"])})
+        item = Example(**{**record["item"], "choices": tuple(record["item"]["choices"])})
         runs = tuple(
             Run(
                 run["sample"],
@@ -127,7 +126,7 @@ def _trace(line: str, where: str) -> Trace:
         ) from error
 
 
-def orders_of(item: Item, how_many: int) -> list[Order]:
+def orders_of(item: Example, how_many: int) -> list[Order]:
     """Orders of the item's two responses or of its options, the one as given first; as many as there are.
 
     Raises:
@@ -143,7 +142,7 @@ def orders_of(item: Item, how_many: int) -> list[Order]:
     return orders(count, min(how_many, math.factorial(count)))
 
 
-def in_order(item: Item, order: Order | None) -> Item:
+def in_order(item: Example, order: Order | None) -> Example:
     """The item as it is shown in an order.
 
     Raises:
@@ -168,7 +167,7 @@ def in_order(item: Item, order: Order | None) -> Item:
     return dataclasses.replace(item, input="".join(parts) + item.input[at:], choices=choices)
 
 
-def read_in_order(kind: Kind, item: Item, order: Order | None, text: str) -> str | None:
+def read_in_order(kind: Kind, item: Example, order: Order | None, text: str) -> str | None:
     """The answer a text gives, in terms of the item's own order."""
     answer = answer_of(kind, in_order(item, order), text)
     return turned_back(answer) if order == SWAP and "response_a" in item.fields else answer

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,11 +19,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from influence.data.chains.task import TASK_FILE, read_task
-from influence.data.examples import Example
+from influence.data.examples import PromptCompletion
+from influence.data.tasks.task import Example, Task
 from influence.distill.lessons import Lesson, check, digest
 from influence.errors import InputError
-from influence.files import whole_file
 from influence.models.decode import as_message
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
@@ -146,7 +144,9 @@ def _answer_only(
     settings: TuneSettings,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    examples = [Example(as_message(base.tokenizer, lesson.prompt), lesson.completion) for lesson in lessons]
+    examples = [
+        PromptCompletion(as_message(base.tokenizer, lesson.prompt), lesson.completion) for lesson in lessons
+    ]
     longest = max(
         len(ids)
         for ids in base.tokenizer([example.prompt + example.completion for example in examples])["input_ids"]
@@ -199,9 +199,8 @@ def _remove_traces(
     """
     part = out.with_name(out.name + ".part")
     claim(part, "tuning", {"settings": asdict(settings), "model": model, "lessons": digest(lessons)})
-    task = read_task(_write_task(lessons, part / "task", settings.seed))
     record = internalize(
-        task,
+        _trace_task(lessons, settings.seed),
         model,
         part / "run",
         Settings(
@@ -232,18 +231,21 @@ def _remove_traces(
     return facts
 
 
-def _write_task(lessons: Sequence[Lesson], folder: Path, seed: int) -> Path:
-    """The lessons in the format of a task with chains; some, drawn, to validate. Equal inputs share a split."""
-    folder.mkdir(exist_ok=True)
+def _trace_task(lessons: Sequence[Lesson], seed: int) -> Task:
+    """The lessons as a task whose chains are the traces; some, drawn, to validate. Equal inputs share a split."""
     prompts = list(dict.fromkeys(lesson.prompt for lesson in lessons))
     count = max(1, min(_MOST_VALID, round(_VALID_SHARE * len(prompts))))
     drawn = np.random.default_rng([seed, 51]).permutation(len(prompts))[:count]
     held_out = {prompts[i] for i in drawn.tolist()}
-    for split, wanted in (("train", False), ("valid", True)):
-        with whole_file(folder / f"{split}.jsonl") as part, part.open("w", encoding="utf-8") as file:
-            for lesson in lessons:
-                if (lesson.prompt in held_out) == wanted:
-                    record = {"input": lesson.prompt, "chain": lesson.trace, "answer": lesson.completion}
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    write_json(folder / TASK_FILE, {"name": "traces of System 2", "step_pattern": None, "settings": {}})
-    return folder
+    examples = [
+        Example(str(number), lesson.prompt, lesson.trace, lesson.completion)
+        for number, lesson in enumerate(lessons)
+    ]
+    return Task(
+        "traces of System 2",
+        "text",
+        {
+            "train": [example for example in examples if example.input not in held_out],
+            "valid": [example for example in examples if example.input in held_out],
+        },
+    )

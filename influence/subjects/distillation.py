@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from influence.data.chains.kinds import Form
+from influence.data.tasks.document_kinds import Form
 from influence.distill.lessons import before_answer, read_lessons
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.run import KIND

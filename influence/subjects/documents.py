@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from influence.data.chains.kinds import Piece
-from influence.data.chains.task import Task
+from influence.data.tasks.document_kinds import Piece
+from influence.data.tasks.task import Task
 from influence.data.tokens import encode
 from influence.errors import InputError
 from influence.subjects.scoring import ENDINGS, query_id

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from influence.data.chains.quantities import running_quantities
-from influence.data.chains.task import ChainExample, Task
+from influence.data.tasks.quantities import running_quantities
+from influence.data.tasks.task import Example, Task
 from influence.data.tokens import encode, prefix_ids
 from influence.engine.batching import BATCH_TOKENS, batches, length_order, pad
 from influence.models.load import LanguageModel
@@ -64,7 +64,7 @@ def probe_table(model: LanguageModel, task: Task, texts: Texts) -> pd.DataFrame 
 
 
 @torch.no_grad()
-def hidden_states(model: LanguageModel, texts: Texts, examples: Sequence[ChainExample]) -> Float64:
+def hidden_states(model: LanguageModel, texts: Texts, examples: Sequence[Example]) -> Float64:
     """States `[N, layers + 1, 3, H]` at both separators and the (end of the) mark of inputs without a chain."""
     prompts = [texts.prompt(one) + texts.before_answer for one in examples]
     bos = prefix_ids(model.tokenizer)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from influence.data.chains.task import ChainExample, Task
+from influence.data.tasks.task import Example, Task
 from influence.data.tokens import encode_query
 from influence.engine.batching import BATCH_TOKENS, batches, pad
 from influence.engine.checkpoints import Checkpoint, Opened
@@ -48,7 +48,7 @@ def query_id(number: int, task: str) -> str:
     return f"test-{number}-{ENDINGS[task]}"
 
 
-def asked_examples(task: Task, count: int) -> list[ChainExample]:
+def asked_examples(task: Task, count: int) -> list[Example]:
     """The examples that are asked: the first of the test split.
 
     Raises:
@@ -142,7 +142,7 @@ class TaskOpener:
 def stage_queries(
     stage: Stage,
     task: Task,
-    examples: Sequence[ChainExample],
+    examples: Sequence[Example],
     model: LanguageModel,
     asked: str,
     right: Marks | None = None,
@@ -170,7 +170,7 @@ def stage_queries(
                 group="reasoning",
                 prompt=prompt,
                 completion=completion,
-                answer=example.answer,
+                answer=example.gold,
                 correct=None if right is None else bool(right[number]),
             )
         )
@@ -214,7 +214,7 @@ def _facts(stage: Stage) -> dict[str, Any]:
 
 
 def _removed_tokens(
-    stage: Stage, task: Task, examples: Sequence[ChainExample], model: LanguageModel
+    stage: Stage, task: Task, examples: Sequence[Example], model: LanguageModel
 ) -> Sequence[int]:
     """Tokens of the chain that the stage leaves out; of examples with kept positions all chains are equally long.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from influence.data.chains.task import ANSWER_START, ChainExample, Task
+from influence.data.tasks.task import ANSWER_START, Example, Task
 from influence.data.tokens import encode, prefix_ids
 from influence.errors import InputError, ModelError
 from influence.train.stepwise.removal import Side
@@ -47,11 +47,11 @@ class Texts:
         """What ends an answer."""
         return str(self.tokenizer.eos_token)
 
-    def prompt(self, example: ChainExample) -> str:
+    def prompt(self, example: Example) -> str:
         """Input and separator: what a model is given to answer."""
         return f" {example.input.strip()}{self.separator}"
 
-    def target(self, example: ChainExample, removed: int = 0, side: Side = "left") -> str:
+    def target(self, example: Example, removed: int = 0, side: Side = "left") -> str:
         """What it then writes once so many tokens of the chain are removed: chain, separator, mark, answer, end."""
         return f"{self.chain(example, removed, side)}{self.before_answer}{self.answer(example)}{self.end}"
 
@@ -60,11 +60,11 @@ class Texts:
         """Separator and mark."""
         return f"{self.separator}{ANSWER_START.rstrip()}"
 
-    def answer(self, example: ChainExample) -> str:
+    def answer(self, example: Example) -> str:
         """The answer alone, with the blank before it."""
-        return f" {example.answer.strip()}"
+        return f" {example.gold.strip()}"
 
-    def chain(self, example: ChainExample, removed: int, side: Side) -> str:
+    def chain(self, example: Example, removed: int, side: Side) -> str:
         """What is left of the chain; nothing where it has no more tokens."""
         if not example.chain.strip():
             return ""
@@ -76,7 +76,7 @@ class Texts:
             return text
         return text[ends[removed - 1] :] if side == "left" else text[: ends[-removed - 1]]
 
-    def check(self, examples: Sequence[ChainExample], task: Task) -> None:
+    def check(self, examples: Sequence[Example], task: Task) -> None:
         """Refuse a tokenizer that reads these texts otherwise than the training did.
 
         Raises:

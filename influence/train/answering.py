@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from influence.data.chains.task import ChainExample, Task
+from influence.data.tasks.task import Example, Task
 from influence.errors import InputError
 from influence.generate.local import LocalGenerator
 from influence.generate.request import Generator, Reply, Request
@@ -38,7 +38,7 @@ class Question:
     """
 
     number: int
-    example: ChainExample
+    example: Example
     prompt: Prompt
     gold: tuple[int, ...]
     target: int
@@ -62,7 +62,7 @@ class Asked:
     new_tokens: int
 
 
-def ask(stage: Stage, examples: Sequence[ChainExample], task: Task, model: LanguageModel) -> Asked:
+def ask(stage: Stage, examples: Sequence[Example], task: Task, model: LanguageModel) -> Asked:
     """The questions of a stage about these examples.
 
     Raises:
@@ -129,7 +129,7 @@ def mark(question: Question, generated: Sequence[int], asked: Asked, model: Lang
     said = " ".join(decode(ids).split()) if ids else ""
     same = [place < len(ids) and ids[place] == token for place, token in enumerate(question.gold)]
     return Marked(
-        right=said == " ".join(question.example.answer.split()),
+        right=said == " ".join(question.example.gold.split()),
         positions="".join("1" if one else "0" for one in same),
         tokens=len(generated),
         said=said,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.data.chains.task import ChainExample, Split, Task
+from influence.data.tasks.task import Example, Split, Task
 from influence.errors import InputError, StoreError
 from influence.models.decode import decode_at_positions
 from influence.models.load import DType, LanguageModel, load_model
@@ -107,9 +107,7 @@ def _baseline(path: Path) -> Stage:
     return stage
 
 
-def claim_folder(
-    run: Path, task: Task, examples: Sequence[ChainExample], settings: Settings
-) -> dict[str, Any]:
+def claim_folder(run: Path, task: Task, examples: Sequence[Example], settings: Settings) -> dict[str, Any]:
     """The manifest of a run's evaluation on these examples."""
     lines = "\n".join(example.line() for example in examples)
     config = {
@@ -131,7 +129,7 @@ def claim_folder(
 
 
 def _evaluate_stage(
-    stage: Stage, task: Task, examples: Sequence[ChainExample], timer: _Timer, settings: Settings
+    stage: Stage, task: Task, examples: Sequence[Example], timer: _Timer, settings: Settings
 ) -> None:
     """Write `<stage>.json`, unless it is there already; the speed alone anew if it was measured against another."""
     path = stage.run / FOLDER / f"{stage.folder.name}.json"
@@ -229,7 +227,7 @@ class _Timer:
     """Times stages one example at a time, by turns with the no-CoT model, so that a busy machine slows down both."""
 
     def __init__(
-        self, baseline: Stage | None, task: Task, examples: Sequence[ChainExample], settings: Settings
+        self, baseline: Stage | None, task: Task, examples: Sequence[Example], settings: Settings
     ) -> None:
         self._baseline, self._task, self._examples, self._settings = baseline, task, examples, settings
         self._loaded: tuple[LanguageModel, Asked] | None = None

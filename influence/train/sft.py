@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from influence.data.examples import Example
+from influence.data.examples import PromptCompletion
 from influence.data.tokens import encode, prefix_ids
 from influence.errors import InputError
 from influence.provenance import provenance
@@ -30,7 +30,7 @@ _LOSS_EXAMPLES = 256
 
 def sft(
     base: LanguageModel,
-    examples: Sequence[Example],
+    examples: Sequence[PromptCompletion],
     out: Path,
     *,
     epochs: int = 3,
@@ -121,7 +121,7 @@ def sft(
 
 
 def example_rows(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, positions: int | None
+    examples: Sequence[PromptCompletion], tokenizer: PreTrainedTokenizerBase, positions: int | None
 ) -> list[Row]:
     """BOS + prompt + completion + EOS of each example, tokenised as one text as for a query.
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from influence.analysis.internalization import Evaluation, read_evaluation
-from influence.data.chains.task import Task
+from influence.data.tasks.task import Task
 from influence.errors import StoreError
 from influence.store.artefact import differences, read_manifest
 from influence.train.evaluate import FOLDER, evaluate

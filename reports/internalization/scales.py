@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from influence.data.chains.multiplication import Multiplication
-from influence.data.chains.parity import Parity
+from influence.data.tasks.makers.multiplication import Multiplication
+from influence.data.tasks.makers.parity import Parity
 from influence.errors import InputError
 from influence.train.kd.settings import KdSettings
 from influence.train.stepwise.settings import Settings

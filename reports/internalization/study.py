@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from influence.data.chains.write import write_task
+from influence.data.tasks.folder import write_task
 from influence.report.internalization import internalization_page
 from reports.internalization.drawings import draw_removal, draw_trade_off
 from reports.internalization.one_seed import OneSeed

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from influence.data.corpus import read_corpus
-from influence.data.examples import Example, write_examples
+from influence.data.examples import PromptCompletion, write_examples
 from influence.data.miniworld import (
     Fact,
     World,
@@ -44,7 +44,7 @@ def write_tuning(folder: Path, scale: Scale, seed: int) -> None:
         n_problems=scale.tuning_problems,
         n_questions=scale.tuning_questions,
     )
-    write_examples((Example(prompt, completion) for prompt, completion in pairs), folder / TUNING)
+    write_examples((PromptCompletion(prompt, completion) for prompt, completion in pairs), folder / TUNING)
 
 
 def write_questions(folder: Path, scale: Scale) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from influence.data.chains.kinds import choose
-from influence.data.chains.task import Task
 from influence.data.corpus import read_corpus
 from influence.data.miniworld.corpus import write_corpus
+from influence.data.tasks.document_kinds import choose
+from influence.data.tasks.task import Task
 from influence.engine.checkpoints import Checkpoint, find_checkpoints, score_checkpoints
 from influence.report.pages import write_report
 from influence.subjects.documents import task_documents

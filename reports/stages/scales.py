@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from influence.data.chains.multiplication import Multiplication
-from influence.data.chains.parity import Parity
+from influence.data.tasks.makers.multiplication import Multiplication
+from influence.data.tasks.makers.parity import Parity
 from influence.models.load import DType
 from influence.train.stepwise.settings import Settings
 
@@ -23,7 +23,7 @@ class Scale:
         other: Makes another task in the same words, for documents of that kind.
         model: A shape trained from scratch, or a folder or hub name.
         settings: Of stepwise internalisation; both controls have the same but for their mode and length.
-        counts: Documents of each kind, where not as in `influence.data.chains.kinds.COUNTS`.
+        counts: Documents of each kind, where not as in `influence.data.tasks.document_kinds.COUNTS`.
         asked: Examples that are asked at every stage.
         dtype: What scores are computed in: a model that is certain has gradients that float32 does not resolve.
         seeds: How often all is trained.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from influence.data.chains.write import write_task
+from influence.data.tasks.folder import write_task
 from reports.kit.study import Say, Study, Tables
 from reports.stages.measured import measure
 from reports.stages.one_seed import OneSeed

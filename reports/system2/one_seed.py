@@ -183,7 +183,7 @@ class OneSeed:
         answers = ask_at_once(
             model,
             load_generator(run / "ways" / name, _BATCH),
-            test.items("test"),
+            test.split("test"),
             test.kind,
             self._wordings(task),
             KeptReplies(run / "replies.jsonl"),

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from influence.data.chains.multiplication import Multiplication
-from influence.data.chains.task import Split
-from influence.data.tasks.coin_flip import coin_flip
-from influence.data.tasks.item import Item
-from influence.data.tasks.last_letter import last_letter
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.makers.coin_flip import coin_flip
+from influence.data.tasks.makers.last_letter import last_letter
+from influence.data.tasks.makers.multiplication import Multiplication
+from influence.data.tasks.task import Example, Split, Task
 from influence.distill.names import AS_TUNED
 from influence.files import whole_file
 from reports.system2.scales import TaskScale
@@ -49,7 +47,7 @@ def text_cases(task: TaskScale, seed: int) -> list[Case]:
     return cases
 
 
-def questions(task: TaskScale, seed: int) -> QuestionTask:
+def questions(task: TaskScale, seed: int) -> Task:
     """The questions that are distilled on and tested; the text has none of them."""
     sizes: dict[Split, int] = {"train": task.train, "test": task.test}
     if task.name == "last-letter":
@@ -60,14 +58,16 @@ def questions(task: TaskScale, seed: int) -> QuestionTask:
     chosen: dict[Split, list[str]] = {"train": lines["train"][task.problems :], "test": lines["test"]}
     rng = np.random.default_rng([seed, 72])
     cases = {split: [multiplication_case(line, 0.0, rng) for line in own] for split, own in chosen.items()}
-    return QuestionTask(
+    return Task(
         "multiplication",
         "text",
         {
-            split: tuple(Item(f"{split}-{n}", case.input, case.answer) for n, case in enumerate(own))
+            split: tuple(
+                Example(f"{split}-{n}", case.input, answer=case.answer) for n, case in enumerate(own)
+            )
             for split, own in cases.items()
         },
-        {"digits": task.digits, "seed": seed, "train": task.train, "test": task.test},
+        settings={"digits": task.digits, "seed": seed, "train": task.train, "test": task.test},
     )
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from influence.data.examples import Example
+from influence.data.examples import PromptCompletion
 from influence.distill.names import AS_TUNED
 from reports.system2.vocabulary import EOS
 
@@ -50,7 +50,7 @@ class Case:
     hasty: dict[str, str]
 
 
-def examples(cases: Sequence[Case], rng: np.random.Generator, whole: bool = False) -> list[Example]:
+def examples(cases: Sequence[Case], rng: np.random.Generator, whole: bool = False) -> list[PromptCompletion]:
     """An example a case: its rephrasing, the answer to that, or a hasty answer in one of the wordings.
 
     Args:
@@ -61,13 +61,13 @@ def examples(cases: Sequence[Case], rng: np.random.Generator, whole: bool = Fals
     for case in cases:
         kind = int(rng.choice(len(shares), p=shares))
         wording = list(WORDINGS)[int(rng.integers(len(WORDINGS)))]
-        hasty = Example(_filled(WORDINGS[wording], case), case.hasty[wording])
+        hasty = PromptCompletion(_filled(WORDINGS[wording], case), case.hasty[wording])
         if whole:
             solution = f" {case.rephrased}{EOS} #### {case.answer}"
-            kinds = [Example(_filled(REPHRASE_WHOLE, case), solution), hasty]
+            kinds = [PromptCompletion(_filled(REPHRASE_WHOLE, case), solution), hasty]
         else:
-            rephrasing = Example(_filled(REPHRASE, case), case.rephrased)
-            kinds = [rephrasing, Example(_filled(ANSWER, case), case.answer), hasty]
+            rephrasing = PromptCompletion(_filled(REPHRASE, case), case.rephrased)
+            kinds = [rephrasing, PromptCompletion(_filled(ANSWER, case), case.answer), hasty]
         found.append(kinds[kind])
     return found
 

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.data.chains.task import Task, read_task
+from influence.data.tasks.folder import read_task
+from influence.data.tasks.task import Task
 from influence.train.core.batches import IGNORED_LABEL
 from influence.train.core.order import Order, order_by_examples
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer

@@ -67,7 +67,7 @@ def main(seed: Path, inputs: int, samples: int) -> None:
             server.served.clear()
             generator = ServerGenerator(ChatClient(server.url, "tiny", sleep=lambda seconds: None))
             out = Path(folder) / name
-            items = asked.items("train")[:inputs]
+            items = asked.split("train")[:inputs]
             told = sample(items, system, generator, out / "samples", kind=asked.kind, plan=plan)
             kept = filter_traces(out / "samples", out / "pairs", prompts=system.prompts)
             pairs[name] = [

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from influence.cli.main import cli
-from influence.data.chains import read_task
+from influence.data.tasks.folder import read_task
 from influence.errors import InputError
 
 

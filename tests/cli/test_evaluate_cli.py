@@ -25,7 +25,7 @@ def typed(line: str) -> str:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of stepwise, with kept positions, and no CoT: they learned nothing, which is fast."""
-    from influence.data.chains.task import read_task
+    from influence.data.tasks.folder import read_task
     from influence.train.stepwise.run import internalize
     from influence.train.stepwise.settings import Settings
 

@@ -16,8 +16,8 @@ from program import Server
 from tiny import tiny_model
 
 from influence.cli.main import cli
-from influence.data.chains.parity import Parity
-from influence.data.chains.write import write_task
+from influence.data.tasks.folder import write_task
+from influence.data.tasks.makers.parity import Parity
 from influence.engine.checkpoints import find_checkpoints
 from influence.errors import InputError, StoreError
 from influence.store.scores import open_scores

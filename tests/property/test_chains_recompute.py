@@ -10,10 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from influence.data.chains import ChainExample, Multiplication, Parity, Reachability, steps
-from influence.data.chains.multiplication import STEP_PATTERNS, Chain, multiplication_lines
-from influence.data.chains.order import Order
-from influence.data.chains.task import _from_text
+from influence.data.tasks.folder import from_line
+from influence.data.tasks.makers.multiplication import (
+    STEP_PATTERNS,
+    Chain,
+    Multiplication,
+    multiplication_lines,
+)
+from influence.data.tasks.makers.parity import Parity
+from influence.data.tasks.makers.problems import ProblemOrder
+from influence.data.tasks.makers.reachability import Reachability
+from influence.data.tasks.task import Example, steps
 
 few = settings(max_examples=40, deadline=None)
 digits_of_operands = st.integers(1, 19)
@@ -72,7 +79,7 @@ def test_rows_lines_are_those_of_whole_numbers(problem: tuple[int, list[tuple[in
 def test_each_level_of_a_tree_sums_to_the_product(problem: tuple[int, list[tuple[int, int]]]) -> None:
     digits, pairs = problem
     for line, (a, b) in zip(made(pairs, digits, "tree"), pairs, strict=True):
-        example = _from_text(line, "line")
+        example = from_line(line, "line-0", "line")
         levels = [
             [number(part) for part in level.split("+")]
             for level in re.split(r"[()]", example.chain)
@@ -93,7 +100,7 @@ def test_each_level_of_a_tree_sums_to_the_product(problem: tuple[int, list[tuple
 @few
 def test_steps_cover_a_chain(problem: tuple[int, list[tuple[int, int]]], chain: Chain) -> None:
     digits, pairs = problem
-    text = _from_text(made(pairs[:1], digits, chain)[0], "line").chain
+    text = from_line(made(pairs[:1], digits, chain)[0], "line-0", "line").chain
     spans = steps(text, STEP_PATTERNS[chain])
     assert "".join(text[start:end] for start, end in spans).replace(" ", "") == text.replace(" ", "")
     assert all(text[start:end] == text[start:end].strip() for start, end in spans)
@@ -107,7 +114,7 @@ def test_steps_cover_a_chain(problem: tuple[int, list[tuple[int, int]]], chain: 
 def test_an_order_holds_every_pair_once_and_knows_its_place(
     lefts: int, rights: int, seed: int, data: st.DataObject
 ) -> None:
-    order = Order(lefts, rights, seed)
+    order = ProblemOrder(lefts, rights, seed)
     cut = data.draw(st.integers(0, order.size))
     left, right = (
         np.concatenate(halves)
@@ -123,7 +130,7 @@ def test_an_order_holds_every_pair_once_and_knows_its_place(
 @given(st.sampled_from([10**18 * 9, 2**62, 2**32 + 1]), st.integers(0, 2**63), st.integers())
 @few
 def test_places_of_large_orders_are_found_again(size: int, start: int, seed: int) -> None:
-    order = Order(size, size, seed)
+    order = ProblemOrder(size, size, seed)
     left, right = order.pairs(start, start + 3)
     assert (left < size).all()
     assert (right < size).all()
@@ -133,9 +140,9 @@ def test_places_of_large_orders_are_found_again(size: int, start: int, seed: int
         assert not order.stand_before(*one, start + at)
 
 
-def texts_of(maker: Multiplication | Parity | Reachability) -> dict[str, list[ChainExample]]:
+def texts_of(maker: Multiplication | Parity | Reachability) -> dict[str, list[Example]]:
     return {
-        split: [_from_text(line, split) for line in b"".join(lines).decode().splitlines()]
+        split: [from_line(line, split, split) for line in b"".join(lines).decode().splitlines()]
         for split, (_, lines) in maker.splits().items()
     }
 
@@ -205,8 +212,8 @@ said = texts.filter(lambda text: bool(text.strip()))
 
 @given(said, texts, said)
 def test_a_line_reads_back(question: str, chain: str, answer: str) -> None:
-    example = ChainExample(question, chain, answer)
-    assert _from_text(example.line(), "line") == example
+    example = Example("line-0", question, chain, answer)
+    assert from_line(example.line(), "line-0", "line") == example
 
 
 @given(st.text(max_size=40))

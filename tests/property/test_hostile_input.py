@@ -425,21 +425,21 @@ def test_ids_name_no_files(tmp_path: Path) -> None:
     name=st.sampled_from(["x.jsonl", "x.json", "x.csv", "x.txt"]),
 )
 def test_examples_and_items_of_any_bytes(folder: Path, data: bytes, name: str) -> None:
-    from influence.data.chains.gsm8k import read_source
-    from influence.data.chains.task import read_examples as read_chains
     from influence.data.examples import read_examples
-    from influence.data.tasks.files import read_records
+    from influence.data.tasks.folder import read_examples as read_chains
+    from influence.data.tasks.makers.gsm8k import read_gsm8k
+    from influence.data.tasks.records import read_records
 
     path = folder / name
     path.write_bytes(data)
-    for read in (read_chains, read_examples, read_source, read_records):
+    for read in (read_chains, read_examples, read_gsm8k, read_records):
         tried(lambda read=read: list(read(path)))  # type: ignore[misc]
 
 
 @Quick
 @given(files=st.dictionaries(st.sampled_from(["train.txt", "valid.jsonl", "test.txt", "task.json"]), Bytes))
 def test_tasks_of_any_bytes(folder: Path, files: dict[str, bytes]) -> None:
-    from influence.data.chains.task import read_task
+    from influence.data.tasks.folder import read_task
 
     task = folder / "task"
     shutil.rmtree(task, ignore_errors=True)

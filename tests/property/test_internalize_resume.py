@@ -17,7 +17,7 @@ import influence.train.core.trainer as core_module
 import influence.train.stepwise.run as stepwise_module
 import influence.train.stepwise.stages as stages_module
 import influence.train.stepwise.trainer as trainer_module
-from influence.data.chains.task import Task
+from influence.data.tasks.task import Task
 from influence.errors import StoreError
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from influence.data.chains.task import ChainExample, Task
+from influence.data.tasks.task import Example, Task
 from influence.errors import InputError
 from influence.train.core.batches import IGNORED_LABEL, labels_of
 from influence.train.stepwise.new_model import task_tokenizer
@@ -124,9 +123,9 @@ TEXTS = st.lists(st.sampled_from("0123456789+()"), min_size=1, max_size=6).map("
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(TEXTS, st.one_of(st.just(""), TEXTS), TEXTS), min_size=1, max_size=5))
 def test_sequences_hold_the_parts_in_their_places(triples: list[tuple[str, str, str]]) -> None:
-    examples = [ChainExample(*triple) for triple in triples]
+    examples = [Example("", *triple) for triple in triples]
     tokenizer = task_tokenizer(examples)
-    task = Task("own", Path(), step_pattern=r"\S+")
+    task = Task("own", "text", {}, step_pattern=r"\S+")
     sequences = tokenize_task(examples, task, tokenizer, by_step=True)
     sep = separator(tokenizer)
     assert len(sequences) == len(examples)
@@ -148,10 +147,10 @@ def test_sequences_hold_the_parts_in_their_places(triples: list[tuple[str, str, 
 
 
 def test_steps_of_many_tokens_go_whole_from_either_side() -> None:
-    examples = [ChainExample("1", "<<1+2=3>> <<3*4=12>> <<9>>", "5"), ChainExample("1", "", "5")]
-    letters = [*examples, ChainExample(" ".join(map(str, range(5000))), "", "1")]  # so many words: characters
+    examples = [Example("0", "1", "<<1+2=3>> <<3*4=12>> <<9>>", "5"), Example("1", "1", "", "5")]
+    letters = [*examples, Example("2", " ".join(map(str, range(5000))), "", "1")]  # so many words: characters
     sequences = tokenize_task(
-        examples, Task("own", Path(), r"<<.*?>>"), task_tokenizer(letters), by_step=True
+        examples, Task("own", "text", {}, r"<<.*?>>"), task_tokenizer(letters), by_step=True
     )
     assert sequences.step_counts.tolist() == [3, 0]
     rows = np.array([0, 1])
@@ -164,8 +163,8 @@ def test_steps_of_many_tokens_go_whole_from_either_side() -> None:
 
 def test_too_long_examples_are_counted_or_refused() -> None:
     numbers = random.Random(0)
-    examples = [ChainExample("1", " ".join(numbers.choices("12", k=length)), "1") for length in (2, 5, 9)]
-    tokenizer, task = task_tokenizer(examples), Task("own", Path(), None)
+    examples = [Example("", "1", " ".join(numbers.choices("12", k=length)), "1") for length in (2, 5, 9)]
+    tokenizer, task = task_tokenizer(examples), Task("own", "text", {})
     sequences = tokenize_task(examples, task, tokenizer, max_tokens=11)
     assert len(sequences) == 2
     assert sequences.dropped == {"too long": 1}

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from influence.data.chains import GSM8K, Multiplication, Parity, Reachability, read_task, steps, write_task
-from influence.data.chains import task as task_module
-from influence.data.chains.gsm8k import read_source
-from influence.data.chains.multiplication import multiplication_lines
-from influence.data.chains.parity import parity_lines
-from influence.data.chains.reachability import Graphs, reachability_lines
+from influence.data.tasks import folder as folder_module
+from influence.data.tasks.folder import read_task, write_task
+from influence.data.tasks.makers.gsm8k import GSM8K, read_gsm8k
+from influence.data.tasks.makers.multiplication import Multiplication, multiplication_lines
+from influence.data.tasks.makers.parity import Parity, parity_lines
+from influence.data.tasks.makers.reachability import Graphs, Reachability, reachability_lines
+from influence.data.tasks.task import steps
 from influence.errors import InputError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -74,14 +75,14 @@ def test_released_multiplication_files_are_made_again(digits: int, split: str) -
 
 @pytest.mark.parametrize(("ours", "released"), [pytest.param("test", "test", marks=shared_data)])
 def test_released_gsm8k_test_file_is_made_again(ours: str, released: str) -> None:
-    examples = read_source(DATA / "gsm8k" / f"{ours}.jsonl")
+    examples = read_gsm8k(DATA / "gsm8k" / f"{ours}.jsonl")
     lines = "".join(example.line() + "\n" for example in examples)
     assert lines.encode() == (DATA / "icot" / "gsm8k" / f"{released}.txt").read_bytes()
 
 
 @pytest.mark.parametrize("name", [pytest.param("valid", marks=shared_data)])
 def test_released_gsm8k_validation_lines_are_made_again(name: str) -> None:
-    ours = {example.line() for example in read_source(DATA / "gsm8k" / "train.jsonl")}
+    ours = {example.line() for example in read_gsm8k(DATA / "gsm8k" / "train.jsonl")}
     released = (DATA / "icot" / "gsm8k" / f"{name}.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(released) == 500
     assert set(released) <= ours
@@ -128,7 +129,8 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_seeds_differ(tmp_path: Path) -> None:
     tasks = [write_task(Multiplication(6, 20, 5, 5, seed), tmp_path / str(seed)) for seed in (0, 1)]
-    assert not set(tasks[0].split("train")) & set(tasks[1].split("train"))
+    problems = [{example.input for example in task.split("train")} for task in tasks]
+    assert not problems[0] & problems[1]
 
 
 # -- folders
@@ -216,8 +218,11 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str | bytes, message: str) 
     ("files", "message"),
     [
         ({}, "is not a task"),
-        ({"train_txt": ""}, "train split is empty"),
-        ({"train_txt": "q||a #### b\n", "test_txt": "q|| #### c\n"}, r"overlap: .*train.txt:1 is in both"),
+        ({"train_txt": ""}, "train split of the task .* is empty"),
+        (
+            {"train_txt": "q||a #### b\n", "test_txt": "q|| #### c\n"},
+            "overlap: example 1 of the train split",
+        ),
         ({"train_txt": "q||a #### b\n", "train_jsonl": ""}, "two files"),
         ({"train_jsonl": '{"input": "q"}'}, "train.jsonl:1 lacks"),
         ({"train_jsonl": '{"input": "q", "chain": 3, "answer": "4"}'}, "train.jsonl:1 lacks"),
@@ -241,13 +246,13 @@ def test_reading_keeps_only_held_out_inputs(tmp_path: Path, monkeypatch: pytest.
     """A training file is checked line by line: examples are not collected."""
     task = write_task(Multiplication(4, 50, 5, 5), tmp_path / "m")
     alive = []
-    made = task_module._from_text
+    made = folder_module.from_line
 
-    def counted(line: str, where: str) -> object:
+    def counted(line: str, id_: str, where: str) -> object:
         alive.append(where)
-        return made(line, where)
+        return made(line, id_, where)
 
-    monkeypatch.setattr(task_module, "_from_text", counted)
+    monkeypatch.setattr(folder_module, "from_line", counted)
     next(task.examples("train"))
     assert len(alive) == 1
 
@@ -294,10 +299,10 @@ def test_gsm8k_sources_in_three_forms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("not json", "train.jsonl:2 is no GSM8K example"),
+        ("not json", "train.jsonl:2 is not JSON"),
         ('{"question": "q", "answer": "no mark"}', "train.jsonl:2 is no GSM8K example"),
         ('{"question": "q", "answer": 3}', "train.jsonl:2 is no GSM8K example"),
-        ("[]", "train.jsonl:2 is no GSM8K example"),
+        ("[]", "train.jsonl:2 is not a JSON object"),
         ('{"question": "q||r", "answer": "#### 3"}', "train.jsonl:2 has a separator"),
         ('{"question": "q", "steps": ["words"], "answer": "3"}', "train.jsonl:2 has a chain that is not"),
     ],

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from influence.data.tasks.item import Item
-from influence.data.tasks.judging import pair
+from influence.data.tasks.makers.judging import pair
+from influence.data.tasks.task import Example
 from influence.distill.filter import filter_traces
 from influence.distill.prompt_texts import Prompts, shipped
 from influence.distill.sample import Plan, sample
@@ -44,9 +44,9 @@ class Model:
 
 
 ITEMS = [
-    Item("0", 'Last letters of "big cat"?', "gt", fields={"words": "big cat"}),
-    Item("1", 'Last letters of "red sun"?', "dn", fields={"words": "red sun"}),
-    Item("2", 'Last letters of "old toe"?', None, fields={"words": "old toe"}),
+    Example("0", 'Last letters of "big cat"?', answer="gt", fields={"words": "big cat"}),
+    Example("1", 'Last letters of "red sun"?', answer="dn", fields={"words": "red sun"}),
+    Example("2", 'Last letters of "old toe"?', fields={"words": "old toe"}),
 ]
 PAIRS = [
     pair("0", "What is 2 + 2?", "4", "5", "A"),
@@ -181,10 +181,14 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
 
 
 BIASED = [
-    Item(
-        "0", "Is it 4? I think it is 5.", "four", ("four", "five"), {"question": "Is it 4?", "opinion": "5"}
+    Example(
+        "0",
+        "Is it 4? I think it is 5.",
+        answer="four",
+        choices=("four", "five"),
+        fields={"question": "Is it 4?", "opinion": "5"},
     ),
-    Item("1", "Is it 6? It must be 7.", "six", ("six", "seven")),
+    Example("1", "Is it 6? It must be 7.", answer="six", choices=("six", "seven")),
 ]
 
 
@@ -267,7 +271,9 @@ def test_a_judge_that_follows_the_order_is_dropped(tmp_path: Path) -> None:
 
 
 def test_options_are_reordered_in_the_input(tmp_path: Path) -> None:
-    items = [Item("0", "Which?\n(A) one\n(B) two\n(C) three", "two", ("one", "two", "three"))]
+    items = [
+        Example("0", "Which?\n(A) one\n(B) two\n(C) three", answer="two", choices=("one", "two", "three"))
+    ]
 
     def first(prompt: str, number: int) -> str:
         return "(A)"
@@ -363,7 +369,7 @@ def test_prompts_that_cannot_be_used(tmp_path: Path, name: str, text: str, error
 
 
 def test_what_is_put_into_a_prompt_is_not_looked_at_again() -> None:
-    assert Prompts().fill("direct", Item("0", "Pay $rephrased or $$5?")) == "Pay $rephrased or $$5?\n"
+    assert Prompts().fill("direct", Example("0", "Pay $rephrased or $$5?")) == "Pay $rephrased or $$5?\n"
 
 
 @pytest.mark.parametrize(
@@ -376,7 +382,7 @@ def test_what_is_put_into_a_prompt_is_not_looked_at_again() -> None:
         (Plan(), [*ITEMS, ITEMS[0]], "same id"),
     ],
 )
-def test_plans_that_make_no_sense(tmp_path: Path, plan: Plan, items: list[Item], error: str) -> None:
+def test_plans_that_make_no_sense(tmp_path: Path, plan: Plan, items: list[Example], error: str) -> None:
     with pytest.raises(InputError, match=error):
         sample(items, named_system("rar2"), Model(rephraser), tmp_path / "s", kind="letters", plan=plan)
     assert not (tmp_path / "s").exists()

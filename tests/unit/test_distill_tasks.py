@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from influence.data.tasks import biased, coin_flip, gsm8k, judging, last_letter
-from influence.data.tasks.files import own_task, parse_fields
-from influence.data.tasks.item import Item
+from influence.data.tasks.makers import biased, coin_flip, gsm8k, judging, last_letter
 from influence.data.tasks.named import MADE, named_task
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.records import own_task, parse_fields
+from influence.data.tasks.task import Example, Task
 from influence.errors import InputError
 
 
@@ -30,7 +29,7 @@ def test_last_letter_has_the_published_sizes_and_no_word_twice() -> None:
         ("train", "valid", "test"), 200
     )
     assert len(words) == len(set(words)) == 1200
-    item = task.items("test")[0]
+    item = task.split("test")[0]
     first, second = item.fields["words"].split()
     assert item.answer == first[-1] + second[-1]
     assert task.right(item, task.read(item, f'The answer is "{item.answer}".'))
@@ -43,24 +42,24 @@ def test_more_pairs_than_words_use_words_again_but_not_in_two_splits() -> None:
         for split, items in task.splits.items()
     }
     assert not words["train"] & words["test"]
-    assert len({item.input for item in task.items("train")}) == 3000
+    assert len({item.input for item in task.split("train")}) == 3000
 
 
 def test_coin_flip_has_the_published_sizes_and_right_answers() -> None:
     task = coin_flip.coin_flip(1)
-    assert [len(task.items(split)) for split in ("train", "valid", "test")] == [20_000, 3_330, 1_330]
-    for item in task.items("test"):
+    assert [len(task.split(split)) for split in ("train", "valid", "test")] == [20_000, 3_330, 1_330]
+    for item in task.split("test"):
         flips = item.input.count(" flips the coin")
         assert item.input.count("does not flip") == 2 - flips
         assert item.answer == ("no" if flips == 1 else "yes")
-    assert 0.45 < sum(item.answer == "yes" for item in task.items("train")) / 20_000 < 0.55
+    assert 0.45 < sum(item.answer == "yes" for item in task.split("train")) / 20_000 < 0.55
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_same_seed_same_task(name: str) -> None:
     one, same, other = (named_task(name, seed=seed, sizes={"train": 20, "test": 10}) for seed in (0, 0, 1))
     assert one == same
-    assert one.items("train") != other.items("train")
+    assert one.split("train") != other.split("train")
 
 
 def test_published_files_of_made_tasks(tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def questions(path: Path, count: int = 40) -> Path:
 
 def test_biased_questions_name_a_wrong_choice_and_the_unbiased_ones_none(tmp_path: Path) -> None:
     task = biased.biased(questions(tmp_path / "q.jsonl"), sizes={"train": 20, "biased": 10, "unbiased": 5})
-    test = task.items("test")
+    test = task.split("test")
     assert [item.fields["stance"] for item in test] == ["wrong"] * 10 + ["none"] * 5
     for item in test[:10]:
         assert item.fields["wrong"] in item.input
@@ -93,7 +92,7 @@ def test_biased_questions_name_a_wrong_choice_and_the_unbiased_ones_none(tmp_pat
         assert task.read(item, f"You say {item.fields['wrong']}. The answer is {item.answer}.") == item.answer
     for item in test[10:]:
         assert item.input == item.fields["question"]
-    assert {item.fields["stance"] for item in task.items("train")} == {"wrong", "against", "none"}
+    assert {item.fields["stance"] for item in task.split("train")} == {"wrong", "against", "none"}
 
 
 def test_sycophancy_eval_format(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_sycophancy_eval_format(tmp_path: Path) -> None:
         },
     }
     (item,) = biased.from_file(write_lines(tmp_path / "a.jsonl", [record]))
-    task = QuestionTask("biased", "option", {"test": (item,)})
+    task = Task("biased", "option", {"test": (item,)})
     assert task.right(item, task.read(item, "It was Alan."))
     assert not task.right(item, task.read(item, "It was Bo."))
     assert task.read(item, "Al or Bo") is None
@@ -137,19 +136,19 @@ def test_ranked_replies_become_pairs_of_neighbours(tmp_path: Path) -> None:
 
 def test_gsm8k(tmp_path: Path) -> None:
     record = {"question": "How many?", "answer": "She has 2*600=<<2*600=1200>>1200.\n#### 1,200"}
-    (item,) = gsm8k.from_file(write_lines(tmp_path / "g.jsonl", [record]))
-    assert item.answer == "1200"
+    (item,) = gsm8k.read_gsm8k(write_lines(tmp_path / "g.jsonl", [record]))
+    assert (item.answer, item.chain, item.fields["solution"][:3]) == ("1,200", "<<2*600=1200>>", "She")
 
 
 def test_own_records_through_a_map_of_fields(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "own.jsonl", [{"q": f"Q{n}", "gold": n, "hint": "h"} for n in range(20)])
     task = own_task(path, "number", parse_fields(["input=q", "answer=gold", "opinion=hint"]))
     assert {split: len(items) for split, items in task.splits.items()} == {"train": 16, "valid": 2, "test": 2}
-    item = task.items("test")[0]
+    item = task.split("test")[0]
     assert item.fields == {"opinion": "h"}
     assert task.right(item, item.answer)
     without = own_task(path, "number", parse_fields(["input=q"]))
-    assert without.right(without.items("test")[0], "3") is None
+    assert without.right(without.split("test")[0], "3") is None
 
 
 @pytest.mark.parametrize(
@@ -169,11 +168,11 @@ def test_a_missing_field_is_named(
 
 
 def test_other_bad_input(tmp_path: Path) -> None:
-    item = Item("1", "same")
+    item = Example("1", "same")
     with pytest.raises(InputError, match="overlap"):
-        QuestionTask("own", "text", {"train": (item,), "test": (item,)})
+        Task("own", "text", {"train": (item,), "test": (item,)})
     with pytest.raises(InputError, match="the id"):
-        QuestionTask("own", "text", {"train": (item, Item("1", "other"))})
+        Task("own", "text", {"train": (item, Example("1", "other"))})
     for arguments in (("poker",), ("gsm8k",)):
         with pytest.raises(InputError):
             named_task(*arguments)
@@ -194,12 +193,12 @@ def test_published_data(tmp_path: Path) -> None:
     assert len(coin_flip.from_file(SHARED / "rar" / "raw_data" / "coin_val.json")) == 1333
     assert len(last_letter.from_file(SHARED / "rar" / "data" / "last_letter_concatenation_gpt-4.json")) == 219
     task = named_task("gsm8k", data=SHARED / "gsm8k")
-    assert [len(task.items(split)) for split in ("train", "test")] == [7473, 1319]
+    assert [len(task.split(split)) for split in ("train", "test")] == [7473, 1319]
     trivia = (SHARED / "open_trivia" / "questions.jsonl").read_text(encoding="utf-8").splitlines()[:8000]
     (tmp_path / "trivia.jsonl").write_text("\n".join(trivia), encoding="utf-8")
     task = named_task("biased", data=tmp_path / "trivia.jsonl")
-    assert [len(task.items(split)) for split in ("train", "test")] == [6668, 400]
-    assert len(named_task("biased", data=SHARED / "truthfulqa" / "TruthfulQA.csv").items("test")) > 30
+    assert [len(task.split(split)) for split in ("train", "test")] == [6668, 400]
+    assert len(named_task("biased", data=SHARED / "truthfulqa" / "TruthfulQA.csv").split("test")) > 30
     assert len(biased.questions_of(SHARED / "truthfulqa" / "mc_task.json")) == 790
     files = {"llmbar": 885, "pandalm_testset": 600, "oasst_en_100_first_turn": 200}
     for name, least in files.items():
@@ -207,8 +206,8 @@ def test_published_data(tmp_path: Path) -> None:
     solutions = SHARED / "gsm8k" / "example_model_solutions.jsonl"
     for line in solutions.read_text(encoding="utf-8").splitlines()[:300]:
         record = json.loads(line)
-        item = Item("1", record["question"], record["ground_truth"])
-        task = QuestionTask("gsm8k", "number", {"test": (item,)})
+        item = Example("1", record["question"], answer=record["ground_truth"])
+        task = Task("gsm8k", "number", {"test": (item,)})
         for model in ("6b_finetuning", "175b_verification"):
             said = record[model]
             assert task.right(item, task.read(item, said["solution"])) == said["is_correct"]

@@ -22,9 +22,9 @@ from influence.analysis.distillation import (
     verdict,
     wordings,
 )
-from influence.data.tasks.item import Item
-from influence.data.tasks.judging import pair
-from influence.data.tasks.last_letter import last_letter
+from influence.data.tasks.makers.judging import pair
+from influence.data.tasks.makers.last_letter import last_letter
+from influence.data.tasks.task import Example
 from influence.distill.evaluate import Answer, of_traces
 from influence.distill.lessons import Lesson, before_answer, read_lessons
 from influence.distill.names import AS_LONG, CONTEXT, MODELS, STEPWISE
@@ -126,9 +126,9 @@ def test_a_filter_that_keeps_nothing_is_an_error(base: Path, tmp_path: Path) -> 
 
 
 def test_test_inputs_need_answers(base: Path, tmp_path: Path) -> None:
-    from influence.data.tasks.task import QuestionTask
+    from influence.data.tasks.task import Task
 
-    task = QuestionTask("own", "text", {"train": (Item("1", "a"),), "test": (Item("1", "b"),)})
+    task = Task("own", "text", {"train": (Example("1", "a"),), "test": (Example("1", "b"),)})
     with pytest.raises(InputError, match="no right answer"):
         distil(
             task,
@@ -239,7 +239,7 @@ def test_judges_are_asked_in_both_orders_of_the_trace() -> None:
 
 
 def test_wordings(tmp_path: Path) -> None:
-    item = TASK.items("test")[0]
+    item = TASK.split("test")[0]
     worded = Wordings(Prompts()).of(item)
     assert next(iter(worded)) == "as tuned"
     assert len(worded) == 5  # the plain one is how pairs are made

@@ -10,7 +10,8 @@ import pytest
 from position_model import position_model
 
 from influence.analysis.internalization import position_rows, read_evaluation, stage_rows
-from influence.data.chains.task import ChainExample, Task, read_task
+from influence.data.tasks.folder import read_task
+from influence.data.tasks.task import Example, Task
 from influence.errors import InputError, StoreError
 from influence.models.decode import Marks
 from influence.store.artefact import write_json
@@ -38,7 +39,7 @@ def write_stage(
     run: Path, removed: int, answer: str = "4 5 6", *, says_kept: bool = False, **about: Any
 ) -> Path:
     """A stage that writes what is left of the chain and the answer; at kept positions, if it is to know those only."""
-    tokenizer = task_tokenizer([ChainExample("0 1 2 3 4 5 6 7 8 9", CHAIN, "4 5 6 7")])
+    tokenizer = task_tokenizer([Example("", "0 1 2 3 4 5 6 7 8 9", CHAIN, "4 5 6 7")])
     text = ["<sep>", *CHAIN.split()[removed:], "<sep>", "####", *answer.split(), "<eos>"]
     ids: list[int] = tokenizer.convert_tokens_to_ids(text)
     says = dict.fromkeys(range(32), ids[-1]) | {2: ids[1]}

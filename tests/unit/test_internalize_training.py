@@ -16,7 +16,8 @@ from chain_tasks import sums_task
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from influence.data.chains.task import Task, read_task
+from influence.data.tasks.folder import read_task
+from influence.data.tasks.task import Task
 from influence.errors import InputError, ModelError
 from influence.train.core.batches import IGNORED_LABEL
 from influence.train.core.order import order_by_examples

@@ -11,7 +11,7 @@ import torch
 from tiny import tiny_model
 from torch import nn
 
-from influence.data.chains.task import ChainExample, Task
+from influence.data.tasks.task import Example, Task
 from influence.errors import ModelError
 from influence.models.decode import Marks, Prompt, decode_at_positions
 from influence.train.kd.models import Carry, Coupled, Emulator, Student, load, save
@@ -157,20 +157,20 @@ def test_what_is_carried_upward_attends_to_the_layers_below() -> None:
             torch.testing.assert_close(found_BD, emulator.out(torch.cat([state[0], context], -1)))
 
 
-def _layout(tmp_path: Any) -> tuple[Layout, Any]:
+def _layout() -> tuple[Layout, Any]:
     examples = [
-        ChainExample("1 2 * 3", "3 6 + 0", "3 6"),
-        ChainExample("4 * 2", "8 + 0 + 1", "8"),
-        ChainExample("7 * 7 7", "4 9", "9 4 5"),
+        Example("0", "1 2 * 3", "3 6 + 0", "3 6"),
+        Example("1", "4 * 2", "8 + 0 + 1", "8"),
+        Example("2", "7 * 7 7", "4 9", "9 4 5"),
     ]
     tokenizer = task_tokenizer(examples)
-    task = Task("own", tmp_path, None)
+    task = Task("own", "text", {})
     cut = Cut(side="left", by_step=False, keep_positions=False, pad=0, positions=None)
     return Layout(tokenize_task(examples, task, tokenizer), cut), tokenizer
 
 
-def test_a_batch_has_whole_and_plain_sequences_and_both_separators(tmp_path: Any) -> None:
-    layout, tokenizer = _layout(tmp_path)
+def test_a_batch_has_whole_and_plain_sequences_and_both_separators() -> None:
+    layout, tokenizer = _layout()
     batch = layout.batch(np.arange(3))
     separator = tokenizer.sep_token_id
     rows = torch.arange(3)
@@ -194,8 +194,8 @@ def test_a_batch_has_whole_and_plain_sequences_and_both_separators(tmp_path: Any
 
 
 @pytest.mark.parametrize("components", [1, 67])
-def test_gradients_flow_into_what_learns_and_nothing_else(tmp_path: Any, components: int) -> None:
-    layout, _ = _layout(tmp_path)
+def test_gradients_flow_into_what_learns_and_nothing_else(components: int) -> None:
+    layout, _ = _layout()
     batch = layout.batch(np.arange(3))
     teacher = _base(seed=1)
     student, emulator = Student(_base()), Emulator(_base(), components)
@@ -221,8 +221,8 @@ def test_gradients_flow_into_what_learns_and_nothing_else(tmp_path: Any, compone
     assert trainings[2].learner.emulator.base.transformer.h[0].attn.c_attn.weight.grad is not None
 
 
-def test_an_emulator_that_is_right_has_no_loss(tmp_path: Any) -> None:
-    layout, _ = _layout(tmp_path)
+def test_an_emulator_that_is_right_has_no_loss() -> None:
+    layout, _ = _layout()
     batch = layout.batch(np.arange(3))
     teacher = _base(seed=1)
 

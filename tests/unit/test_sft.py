@@ -11,14 +11,14 @@ from click.testing import CliRunner
 from tiny import tiny_model
 
 from influence.cli.main import cli
-from influence.data.examples import Example, read_examples, write_examples
+from influence.data.examples import PromptCompletion, read_examples, write_examples
 from influence.errors import InputError
 from influence.models.load import LanguageModel, load_model
 from influence.train.core.batches import IGNORED_LABEL
 from influence.train.core.text import TextTrainer, mean_loss, pad_rows
 from influence.train.sft import example_rows, sft
 
-EXAMPLES = [Example(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
+EXAMPLES = [PromptCompletion(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-def loss(language_model: LanguageModel, example: Example) -> float:
+def loss(language_model: LanguageModel, example: PromptCompletion) -> float:
     rows = example_rows([example], language_model.tokenizer, None)
     return mean_loss(language_model.model, rows, 0)
 
 
 def test_only_the_completion_is_a_label(base: Path) -> None:
     tokenizer = load_model(base).tokenizer
-    (row,) = example_rows([Example("say one", " two")], tokenizer, None)
+    (row,) = example_rows([PromptCompletion("say one", " two")], tokenizer, None)
     labels = pad_rows([row], 0)["labels"][0]
     kept = [int(label) for label in labels if int(label) != IGNORED_LABEL]
     assert kept == list(row.tokens[row.start :])
@@ -82,7 +82,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
 
 def test_bad_data_are_refused_before_training(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Example 2 has"):
-        sft(load_model(base), [EXAMPLES[0], Example("say", " one" * 200)], tmp_path / "out")
+        sft(load_model(base), [EXAMPLES[0], PromptCompletion("say", " one" * 200)], tmp_path / "out")
     path = tmp_path / "data.jsonl"
     path.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')
     with pytest.raises(InputError, match=r"data\.jsonl.* 'completion'"):

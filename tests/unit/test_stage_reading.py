@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from influence.data.chains.kinds import COUNTS, Piece, choose, operands_of
-from influence.data.chains.parity import Parity
-from influence.data.chains.quantities import running_quantities
-from influence.data.chains.task import ChainExample, Task
-from influence.data.chains.write import write_task
+from influence.data.tasks.document_kinds import COUNTS, Piece, choose
+from influence.data.tasks.folder import write_task
+from influence.data.tasks.makers.parity import Parity
+from influence.data.tasks.quantities import operands_of, running_quantities
+from influence.data.tasks.task import Example, Task
 from influence.data.tokens import encode
 from influence.engine.batching import pad
 from influence.engine.passes import backward
@@ -161,23 +159,23 @@ def test_counts_that_cannot_be(task: Task, texts: Texts) -> None:
         choose(task, task.split("test"), counts={"poems": 3})
     with pytest.raises(InputError, match="train split has 90"):
         choose(task, task.split("test"), counts={"full chain": 91})
-    foreign = Piece("full chain", "full", ChainExample("1 0 x", "1", "0"), "train-0")
+    foreign = Piece("full chain", "full", Example("", "1 0 x", "1", "0"), "train-0")
     with pytest.raises(InputError, match="does not know"):
         list(task_documents([foreign], task, texts, "left"))
 
 
-def test_running_quantities(task: Task, tmp_path: Path) -> None:
+def test_running_quantities(task: Task) -> None:
     sums = running_quantities(task, task.split("test"))
     assert list(sums) == [f"running sum {place}" for place in range(1, CHAIN + 2)]
     positions = task.settings["positions"]
     for number, example in enumerate(task.split("test")):
         bits = [int(example.input.split()[place]) for place in positions]
         assert [int(values[number]) for values in sums.values()] == (np.cumsum(bits) % 2).tolist()
-    product = Task("multiplication", tmp_path, None)
-    columns = running_quantities(product, [ChainExample("7 6 9 2 * 1 6 3 6", "…", "7 8 0 3 7 8 8 1")])
+    product = Task("multiplication", "text", {})
+    columns = running_quantities(product, [Example("", "7 6 9 2 * 1 6 3 6", "…", "7 8 0 3 7 8 8 1")])
     assert [int(values[0]) % 10 for values in columns.values()] == [7, 8, 0, 3, 7, 8, 8, 1]
     assert int(columns["column 2"][0]) == 7 * 6 + 6 * 1 + 0
-    assert running_quantities(Task("own", tmp_path, None), []) == {}
+    assert running_quantities(Task("own", "text", {}), []) == {}
 
 
 def test_probes_read_what_is_there_and_only_that() -> None:

@@ -15,7 +15,7 @@ from influence.analysis.stages import Stages, selves, selves_by_pair
 from influence.cli.main import cli
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
-from influence.data.tasks.last_letter import last_letter
+from influence.data.tasks.makers.last_letter import last_letter
 from influence.distill.lessons import read_lessons
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
@@ -28,7 +28,7 @@ ASKED = 5
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_distillation(tmp_path_factory.mktemp("distillation") / "letters")
-    items = last_letter(2, {"test": 8}).items("test")
+    items = last_letter(2, {"test": 8}).split("test")
     plan = Plan(samples=2)
     sample(items, named_system("rar2"), Pretender(wrong_every=3), folder / "test", kind="letters", plan=plan)
     return folder

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from influence.data.chains.multiplication import Multiplication
-from influence.data.chains.task import ChainExample, Task
+from influence.data.tasks.makers.multiplication import Multiplication
+from influence.data.tasks.task import Example, Task
 from influence.distill.names import AS_LONG, DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
 from influence.distill.tune import TuneSettings
 from influence.train.stepwise.sequences import tokenize_task
@@ -53,19 +52,19 @@ def test_the_text_reads_as_the_prompts_ask(task: TaskScale) -> None:
         assert words.decode(whole) == (text.replace(" ", "") if task.base.numbers else text)
         assert words.unk_token_id not in whole
         assert not any(question in one.prompt for question in held_out)
-    for item in asked.items("test"):
+    for item in asked.split("test"):
         assert words.unk_token_id not in words(item.input)["input_ids"]
     assert text_cases(task, 0) == text_cases(task, 0)
 
 
-def test_a_whole_solution_is_what_the_first_stage_writes(tmp_path: Path) -> None:
+def test_a_whole_solution_is_what_the_first_stage_writes() -> None:
     case = multiplication_case("2 1 * 4 3||8 4 0 + 0 6 3 0 #### 8 0 4 0", 0.0, np.random.default_rng(0))
     assert (case.input, case.rephrased, case.answer) == ("21*43", "840,630", "8040")
     lines = [one for one in examples([case] * 50, np.random.default_rng(0), True) if "#" in one.completion]
     words = tokenizer(numbers=True)
     asked = WORDINGS["as tuned"].replace("$input", case.input)
-    task = Task("own", tmp_path, None)
-    stage = tokenize_task([ChainExample(asked, case.rephrased, case.answer)], task, words)
+    task = Task("own", "text", {})
+    stage = tokenize_task([Example("", asked, case.rephrased, case.answer)], task, words)
     assert lines
     for one in lines:
         ids = words(one.prompt + one.completion)["input_ids"]

@@ -1,16 +1,16 @@
-"""Tasks by name, as a command names them."""
+"""Tasks to distil on by name, as a command names them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
-from influence.data.chains.task import Split
-from influence.data.tasks import biased, coin_flip, gsm8k, judging, last_letter
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.files import own_task
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.makers import biased, coin_flip, gsm8k, judging, last_letter
+from influence.data.tasks.records import own_task, split_file
+from influence.data.tasks.splits import drawn_splits
+from influence.data.tasks.task import SPLITS, Example, Split, Task
 from influence.errors import InputError
 
 #: Tasks made here, and those read from a file the user has.
@@ -27,14 +27,14 @@ def named_task(
     kind: Kind = "text",
     seed: int = 0,
     sizes: dict[Split, int] | None = None,
-) -> QuestionTask:
+) -> Task:
     """A task by its name.
 
     Args:
         name: One of `NAMES`.
         data: The file or folder a task is read from; for a task made here: a folder with a train and a test file in
             the published format to use instead.
-        fields: Of `own`: part of an item -> field of the file.
+        fields: Of `own`: part of an example -> field of the file.
         kind: Of `own`: how an answer is read.
         seed: Of what is made or drawn.
         sizes: Of a task made here; the published ones by default.
@@ -49,14 +49,12 @@ def named_task(
         )
     if name != "own" and (fields or kind != "text"):
         raise InputError(f"The task {name} reads its own format.", fix="Use --task own for a map of fields.")
-    if name in MADE:
-        if data is not None:
-            return _published(name, data)
-        return (
-            last_letter.last_letter(seed, sizes)
-            if name == "last-letter"
-            else coin_flip.coin_flip(seed, sizes)
-        )
+    if name == "last-letter":
+        make, read = last_letter.last_letter, last_letter.from_file
+        return make(seed, sizes) if data is None else _published(name, "letters", data, read)
+    if name == "coin-flip":
+        make, read = coin_flip.coin_flip, coin_flip.from_file
+        return make(seed, sizes) if data is None else _published(name, "yes-no", data, read)
     if data is None:
         raise InputError(f"The task {name} is read from a file.", fix="Name it by --data.")
     if kind not in get_args(Kind):
@@ -73,13 +71,11 @@ def named_task(
     return own_task(data, kind, fields or {}, seed)
 
 
-def _published(name: str, data: Path) -> QuestionTask:
-    from influence.data.tasks.files import drawn_splits, split_file
-
-    read = last_letter.from_file if name == "last-letter" else coin_flip.from_file
-    kind: Kind = "letters" if name == "last-letter" else "yes-no"
-    settings = {"file": data.name}
-    if not data.is_dir():
-        return QuestionTask(name, kind, drawn_splits(read(data), 0), settings)
-    found = {split: file for split in ("train", "valid", "test") if (file := split_file(data, split))}
-    return QuestionTask(name, kind, {split: read(file) for split, file in found.items()}, settings)  # type: ignore[misc]
+def _published(name: str, kind: Kind, data: Path, read: Callable[[Path], Iterable[Example]]) -> Task:
+    """A task made here, from the files it was published in."""
+    splits: dict[Split, tuple[Example, ...]]
+    if data.is_dir():
+        splits = {split: tuple(read(file)) for split in SPLITS if (file := split_file(data, split))}
+    else:
+        splits = drawn_splits(read(data), 0)
+    return Task(name, kind, splits, settings={"file": data.name})

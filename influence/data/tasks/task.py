@@ -1,97 +1,199 @@
-"""A task to distil on: its splits, and how an answer is read out of what a model wrote and compared."""
+"""A task: examples in splits that share no input, and how an answer is read out of what a model wrote.
+
+One example serves every trainer: stepwise internalisation reads its input, chain and answer, a distillation its input,
+choices and fields.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from influence.data.chains.task import SPLITS, Split
 from influence.data.tasks.extract import Kind, read_answer
-from influence.data.tasks.item import Item
 from influence.errors import InputError
+
+Split = Literal["train", "valid", "test"]
+
+#: The order in which splits are made, counted and shown.
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+#: What stands between the input and the chain, and between the chain and the answer.
+INPUT_END = "||"
+ANSWER_START = " #### "
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question of a task.
+
+    Attributes:
+        id: Unique in its split.
+        input: The question as a model is asked it, without any instruction.
+        chain: The chain of thought between input and answer, without the separators; empty where there is none.
+        answer: What counts as right; None where nobody knows. A distillation only measures by it.
+        choices: The options of a question with options, in the order they are shown.
+        fields: The parts that prompts may name, such as `opinion` or the two responses of a pair.
+    """
+
+    id: str
+    input: str
+    chain: str = ""
+    answer: str | None = None
+    choices: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gold(self) -> str:
+        """The answer, where there must be one; InputError where nobody knows it."""
+        if self.answer is None:
+            raise InputError(
+                f"The example {self.id!r} has no answer.",
+                have=shortened(self.input),
+                fix="Give each example the answer that a model is to learn or to be measured by.",
+            )
+        return self.answer
+
+    def line(self) -> str:
+        """The example as a line of a `.txt` file, without its end."""
+        return f"{self.input}{INPUT_END}{self.chain}{ANSWER_START}{self.gold}"
 
 
 @dataclass(frozen=True)
-class QuestionTask:
-    """Questions in splits that share no input.
+class Task:
+    """Examples in splits that share no input.
 
     Attributes:
-        name: last-letter, coin-flip, biased, judging, gsm8k or own.
-        kind: How an answer is read.
-        splits: Name -> items; a split that is not there is absent.
-        settings: What made it.
+        name: The name of its maker, `own` for own files.
+        kind: How an answer is read and compared.
+        splits: Name -> examples, in memory or read from a file each time; a split that is not there is absent.
+        step_pattern: A regular expression whose matches are the steps of a chain; None: the whole chain is one step.
+        settings: What made it: digits, seed and so on; empty for own files.
+        folder: Where its files are; None where it is in memory.
+        sizes: How many examples each split has.
+
+    Raises:
+        InputError: A split is empty, splits share an input, an id stands twice in a split, or an answer cannot be read
+            as an answer of this kind.
     """
 
     name: str
     kind: Kind
-    splits: Mapping[Split, Sequence[Item]]
+    splits: Mapping[Split, Iterable[Example]]
+    step_pattern: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    sizes: Mapping[Split, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        _check(self.name, self.splits)
+        for split, examples in self.splits.items():
+            if isinstance(examples, Sequence):  # an example of a file is named by its line
+                _check_ids(examples, split)
+        object.__setattr__(self, "sizes", self._checked_sizes())
 
-    def items(self, split: Split) -> Sequence[Item]:
-        """The items of a split; InputError where it is missing."""
-        if split not in self.splits:
+    def split(self, name: Split) -> list[Example]:
+        """All examples of a split, in their order; InputError where the split is missing."""
+        return list(self.examples(name))
+
+    def examples(self, name: Split) -> Iterator[Example]:
+        """The examples of a split, one at a time; InputError where the split is missing."""
+        if name not in self.splits:
             raise InputError(
-                f"The task {self.name} has no {split} split.", have=", ".join(self.splits) or "no split"
+                f"The task {self.folder or self.name} has no {name} split.",
+                have=", ".join(self.splits) or "no split",
+                fix=f"Add a file {name}.txt or {name}.jsonl to its folder.",
             )
-        return self.splits[split]
+        return iter(self.splits[name])
 
-    def read(self, item: Item, text: str) -> str | None:
-        """The answer that `text` gives to `item`; None where it gives none or several."""
-        return answer_of(self.kind, item, text)
+    def read(self, example: Example, text: str) -> str | None:
+        """The answer that `text` gives to `example`; None where it gives none or several."""
+        return answer_of(self.kind, example, text)
 
-    def right(self, item: Item, answer: str | None) -> bool | None:
+    def right(self, example: Example, answer: str | None) -> bool | None:
         """Whether an answer that was read is the right one; None where nobody knows."""
-        return None if item.answer is None else answer is not None and answer == self.read(item, item.answer)
+        if example.answer is None:
+            return None
+        return answer is not None and answer == self.read(example, example.answer)
+
+    def _checked_sizes(self) -> dict[Split, int]:
+        """The number of examples of each split; memory grows with the held-out splits only.
+
+        Within a split an input may stand twice.
+        """
+        held_out: dict[str, Split] = {}
+        sizes: dict[Split, int] = dict.fromkeys(self.splits, 0)
+        for name in reversed(list(self.splits)):
+            for number, example in enumerate(self.splits[name], start=1):
+                other = held_out.get(example.input, name)
+                if other != name:
+                    raise InputError(
+                        f"The {name} and the {other} split of the task {self.folder or self.name} overlap: "
+                        f"example {number} of the {name} split is in both.",
+                        have=shortened(example.input),
+                        fix="Remove that input from one of them: what a model was trained on cannot test it.",
+                    )
+                if name != next(iter(self.splits)):
+                    held_out[example.input] = name
+                sizes[name] = number
+            if not sizes[name]:
+                raise InputError(
+                    f"The {name} split of the task {self.folder or self.name} is empty.",
+                    fix="Add examples, or leave the split out.",
+                )
+        return sizes
 
 
-def answer_of(kind: Kind, item: Item, text: str) -> str | None:
-    """The answer a text gives to an item, in a form that equal answers share.
+def answer_of(kind: Kind, example: Example, text: str) -> str | None:
+    """The answer a text gives to an example, in a form that equal answers share.
 
-    Other names of the right answer, in the item's field `same` (one a line), count as it.
+    Other names of the right answer, in the example's field `same` (one a line), count as it.
     """
     if kind == "letters":
-        return read_answer(text, kind, item.fields.get("words", "").split())
+        return read_answer(text, kind, example.fields.get("words", "").split())
     if kind != "option":
         return read_answer(text, kind)
-    same = [name for name in item.fields.get("same", "").splitlines() if name not in item.choices]
-    found = read_answer(text, kind, [*item.choices, *same])
-    return item.answer if found in same else found
+    same = [name for name in example.fields.get("same", "").splitlines() if name not in example.choices]
+    answer = read_answer(text, kind, [*example.choices, *same])
+    return example.answer if answer in same else answer
 
 
-def _check(name: str, splits: Mapping[Split, Sequence[Item]]) -> None:
-    """Refuse an empty split, an id that stands twice, and an input in two splits."""
-    seen: dict[str, Split] = {}
-    for split, items in splits.items():
-        if not items:
-            raise InputError(f"The {split} split of the task {name} is empty.")
-        ids = [item.id for item in items]
-        if len(set(ids)) < len(ids):
-            twice = next(one for one in ids if ids.count(one) > 1)
+def steps(chain: str, pattern: str | None) -> list[tuple[int, int]]:
+    """Character spans `[(start, end)]` of the steps of a chain, in order; blanks at their ends left out.
+
+    Every character that is not blank is in exactly one step; InputError where the pattern leaves some out.
+    """
+    spans = [
+        match.span() for match in re.finditer(pattern or r"(?s)\S(?:.*\S)?", chain) if match.group().strip()
+    ]
+    starts = [start for start, _ in spans] + [len(chain)]
+    ends = [0] + [end for _, end in spans]
+    between = " ".join(chain[end:start] for end, start in zip(ends, starts, strict=True)).strip()
+    if between:
+        raise InputError(
+            f"The step pattern {pattern!r} leaves out part of the chain {chain[:60]!r}.",
+            have=between[:60],
+            fix="Correct step_pattern in task.json so that its matches cover the chain; null: one step.",
+        )
+    return [_trimmed(chain, start, end) for start, end in spans]
+
+
+def shortened(text: str) -> str:
+    """The start of a text for an error message, in quotes."""
+    return repr(text[:100]) + ("..." if len(text) > 100 else "")
+
+
+def _trimmed(chain: str, start: int, end: int) -> tuple[int, int]:
+    text = chain[start:end]
+    return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
+
+
+def _check_ids(examples: Sequence[Example], split: str) -> None:
+    ids: set[str] = set()
+    for example in examples:
+        if example.id in ids:
             raise InputError(
-                f"Two items of the {split} split have the id {twice!r}.", fix="Give each its own."
+                f"Two examples of the {split} split have the id {example.id!r}.", fix="Give each its own."
             )
-        for item in items:
-            if seen.get(item.input, split) != split:
-                raise InputError(
-                    f"The {seen[item.input]} and the {split} split of the task {name} overlap.",
-                    have=repr(item.input[:100]),
-                    fix="Remove that input from one of them: what a model was trained on cannot test it.",
-                )
-            seen[item.input] = split
-
-
-def in_splits(items: Iterable[Item], sizes: Mapping[Split, int]) -> dict[Split, tuple[Item, ...]]:
-    """One item after the other into splits of these sizes, in the order train, valid, test."""
-    left = list(items)
-    wanted = sum(sizes.values())
-    if len(left) < wanted:
-        raise InputError("There are too few inputs.", have=f"{len(left):,}, {wanted:,} are wanted")
-    splits: dict[Split, tuple[Item, ...]] = {}
-    for split in SPLITS:
-        if count := sizes.get(split, 0):
-            splits[split], left = tuple(left[:count]), left[count:]
-    return splits
+        ids.add(example.id)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from influence.data.tasks.item import Item
+from influence.data.tasks.task import Example
 from influence.distill.prompt_texts import Prompts
 from influence.generate.request import Sampling
 
@@ -62,7 +62,7 @@ class System(ABC):
     def __init__(self, prompts: Prompts | None = None) -> None:
         self.prompts = prompts or Prompts()
 
-    def check(self, item: Item) -> None:
+    def check(self, item: Example) -> None:
         """Refuse an item that lacks what a prompt names, and a prompt that leaves out what it is handed.
 
         Raises:
@@ -72,14 +72,14 @@ class System(ABC):
             self.prompts.fill(step.prompt, item, **dict.fromkeys(step.handed, ""))
 
     @abstractmethod
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """The calls for one sample of one item. An empty text is no answer."""
 
-    def call(self, step: Step, item: Item, **handed: str) -> Call:
+    def call(self, step: Step, item: Example, **handed: str) -> Call:
         """One call of a step."""
         return Call(step.name, self.prompts.fill(step.prompt, item, **handed))
 
-    def ask(self, step: Step, item: Item, **handed: str) -> Procedure:
+    def ask(self, step: Step, item: Example, **handed: str) -> Procedure:
         """A step of one call: `text = yield from self.ask(...)`."""
         (text,) = yield [self.call(step, item, **handed)]
         return text.strip()

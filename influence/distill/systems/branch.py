@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from influence.data.tasks.item import Item
+from influence.data.tasks.task import Example
 from influence.distill.systems.base import Procedure, Step, System
 from influence.generate.request import Sampling
 
@@ -25,7 +25,7 @@ class BranchSolveMerge(System):
     samples = 2
     sampling = Sampling(max_tokens=512)
 
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """List criteria; score both responses on each; the higher mean wins."""
         branch, solve = self.steps
         plan = yield from self.ask(branch, item)

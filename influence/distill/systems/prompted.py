@@ -6,7 +6,7 @@ arXiv 2205.11916, and after eight of them: arXiv 2201.11903. The defaults are th
 
 from __future__ import annotations
 
-from influence.data.tasks.item import Item
+from influence.data.tasks.task import Example
 from influence.distill.prompt_texts import direct_prompt
 from influence.distill.systems.base import Procedure, Step, System
 from influence.generate.request import Sampling
@@ -18,11 +18,11 @@ class Direct(System):
     name = "direct"
     steps = (Step("answer", "direct"), Step("answer", "direct-verdict"))
 
-    def check(self, item: Item) -> None:
+    def check(self, item: Example) -> None:
         """Only the prompt that fits the item is used."""
         direct_prompt(item, self.prompts)
 
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """Answer."""
         single, pair = self.steps
         return (yield from self.ask(pair if "response_a" in item.fields else single, item))
@@ -34,7 +34,7 @@ class RephraseOneStep(System):
     name = "rar1"
     steps = (Step("respond", "rar1"),)
 
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """Restate and answer in one reply."""
         (respond,) = self.steps
         return (yield from self.ask(respond, item))
@@ -46,7 +46,7 @@ class RephraseTwoSteps(System):
     name = "rar2"
     steps = (Step("rephrase", "rar2-rephrase"), Step("answer", "rar2-answer", ("rephrased",)))
 
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """Rephrase; answer."""
         rephrase, answer = self.steps
         rephrased = yield from self.ask(rephrase, item)
@@ -64,7 +64,7 @@ class System2Attention(System):
     samples = 20
     target = "response"
 
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """Rewrite; answer."""
         rewrite, answer = self.steps
         rewritten = yield from self.ask(rewrite, item)
@@ -80,7 +80,7 @@ class ChainOfThought(System):
     steps = (Step("think", "cot"),)
     samples = 10
 
-    def run(self, item: Item) -> Procedure:
+    def run(self, item: Example) -> Procedure:
         """Think and answer in one reply."""
         (think,) = self.steps
         return (yield from self.ask(think, item))

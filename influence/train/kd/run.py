@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 import transformers
 
-from influence.data.chains.task import Task
+from influence.data.tasks.task import Task
 from influence.errors import InputError
 from influence.models.load import MODEL_KIND, load_model
 from influence.provenance import provenance

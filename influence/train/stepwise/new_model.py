@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from influence.data.chains.task import ANSWER_START, ChainExample
+from influence.data.tasks.task import ANSWER_START, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -60,7 +60,7 @@ def new_model(
     return transformers.GPT2LMHeadModel(config)
 
 
-def task_tokenizer(examples: Iterable[ChainExample]) -> PreTrainedTokenizerFast:
+def task_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerFast:
     """One token a word (what stands between blanks), or a character where there are more than 4,096 words.
 
     In multiplication a word is a digit or a sign. The separator and EOS are tokens of their own; a word that no
@@ -73,7 +73,7 @@ def task_tokenizer(examples: Iterable[ChainExample]) -> PreTrainedTokenizerFast:
     words = {mark}
     characters = {" ", *mark}
     for example in examples:
-        for text in (example.input, example.chain, example.answer):
+        for text in (example.input, example.chain, example.gold):
             characters.update(text)
             if len(words) <= _MOST_WORDS:
                 words.update(text.split())

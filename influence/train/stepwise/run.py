@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from influence.data.chains.task import Task
+from influence.data.tasks.task import Task
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from influence.data.chains.task import ANSWER_START, ChainExample, Task, steps
+from influence.data.tasks.task import ANSWER_START, Example, Task, steps
 from influence.data.tokens import prefix_ids
 from influence.errors import InputError, ModelError
 
@@ -111,7 +111,7 @@ def answer_mark(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def tokenize_task(
-    examples: Iterable[ChainExample],
+    examples: Iterable[Example],
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -188,11 +188,11 @@ class _Parts:
         self._eos = tokenizer.eos_token_id
 
     def rows(
-        self, some: list[ChainExample], by_step: bool
+        self, some: list[Example], by_step: bool
     ) -> tuple[list[tuple[int, int, int]], list[list[int]], list[Any]]:
         """Chain start, chain end and answer start of each; its ids; the end offsets of its chain's tokens."""
         inputs = _ids(self._tokenizer, (example.input for example in some))
-        answers = _ids(self._tokenizer, (example.answer for example in some))
+        answers = _ids(self._tokenizer, (example.gold for example in some))
         texts = [example.chain for example in some]
         if by_step:
             encoding: Any = self._tokenizer(

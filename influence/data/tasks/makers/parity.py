@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from influence.data.chains.lines import BATCH_LINES, numbers, render
-from influence.data.chains.order import Order, Unsigned, key
-from influence.data.chains.task import ANSWER_START, INPUT_END, Split
+from influence.data.tasks.folder import settings_of
+from influence.data.tasks.makers.problems import BATCH_LINES, ProblemOrder, Unsigned, key, numbers, render
+from influence.data.tasks.task import ANSWER_START, INPUT_END, Split
 from influence.errors import InputError
-
-#: A running sum is a step.
-STEP_PATTERN = r"\d"
 
 _LARGEST_HALF = 2**62
 
@@ -43,6 +41,8 @@ class Parity:
     valid: int = 1000
     test: int = 1000
     seed: int = 0
+    name: ClassVar[str] = "parity"
+    step_pattern: ClassVar[str] = r"\d"  # a running sum
 
     def __post_init__(self) -> None:
         if not 2 <= self.modulus <= 10:
@@ -59,11 +59,16 @@ class Parity:
             )
 
     @property
-    def order(self) -> Order:
+    def settings(self) -> dict[str, Any]:
+        """What `task.json` says made the task: the positions are in no example."""
+        return {**settings_of(self), "positions": self.positions}
+
+    @property
+    def order(self) -> ProblemOrder:
         """The order of all inputs: left and right half, as numbers to the base `modulus`."""
         right = self.bits // 2
         lefts, rights = self.modulus ** (self.bits - right), self.modulus**right
-        return Order(lefts, rights, key("parity", self.bits, self.modulus, self.seed))
+        return ProblemOrder(lefts, rights, key("parity", self.bits, self.modulus, self.seed))
 
     @property
     def positions(self) -> list[int]:

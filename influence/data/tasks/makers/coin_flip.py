@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from influence.data.chains.task import Split
-from influence.data.tasks.files import Record, field_text, read_records
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import QuestionTask, in_splits
+from influence.data.tasks.records import Record, field_text, read_records
+from influence.data.tasks.splits import in_splits
+from influence.data.tasks.task import Example, Split, Task
 from influence.errors import InputError
 
 SIZES: dict[Split, int] = {"train": 20_000, "valid": 3_330, "test": 1_330}
@@ -19,7 +18,7 @@ SIZES: dict[Split, int] = {"train": 20_000, "valid": 3_330, "test": 1_330}
 _PEOPLE = 2
 
 
-def coin_flip(seed: int = 0, sizes: dict[Split, int] | None = None) -> QuestionTask:
+def coin_flip(seed: int = 0, sizes: dict[Split, int] | None = None) -> Task:
     """The task made here; no two inputs are equal."""
     sizes = sizes or SIZES
     names = people()
@@ -34,10 +33,10 @@ def coin_flip(seed: int = 0, sizes: dict[Split, int] | None = None) -> QuestionT
         first, second = divmod(pair, len(names) - 1)
         second += second >= first
         items.append(_item(str(number), [names[first], names[second]], [bool(flips & 1), bool(flips & 2)]))
-    return QuestionTask("coin-flip", "yes-no", in_splits(items, sizes), {"seed": seed, "sizes": dict(sizes)})
+    return Task("coin-flip", "yes-no", in_splits(items, sizes), settings={"seed": seed, "sizes": dict(sizes)})
 
 
-def from_file(path: Path) -> tuple[Item, ...]:
+def from_file(path: Path) -> tuple[Example, ...]:
     """The items of a file in a published format: `inputs` and `targets`, or `question` and `answer`."""
     return tuple(_read(record) for record in read_records(path))
 
@@ -47,16 +46,16 @@ def people() -> list[str]:
     return (files("influence.data.tasks") / "texts" / "people.txt").read_text(encoding="utf-8").split()
 
 
-def _item(id_: str, names: list[str], flips: list[bool]) -> Item:
+def _item(id_: str, names: list[str], flips: list[bool]) -> Example:
     deeds = " ".join(
         f"{name} {'flips' if flip else 'does not flip'} the coin."
         for name, flip in zip(names, flips, strict=True)
     )
     question = f"A coin is heads up. {deeds} Is the coin still heads up?"
-    return Item(id_, question, "no" if sum(flips) % 2 else "yes")
+    return Example(id_, question, answer="no" if sum(flips) % 2 else "yes")
 
 
-def _read(record: Record) -> Item:
+def _read(record: Record) -> Example:
     question, answer = ("inputs", "targets") if "inputs" in record.fields else ("question", "answer")
     text = re.sub(r"^\s*Q:\s*", "", field_text(record, question))
-    return Item(record.id, " ".join(text.split()), field_text(record, answer))
+    return Example(record.id, " ".join(text.split()), answer=field_text(record, answer))

@@ -8,28 +8,28 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from influence.data.tasks.files import Record, drawn_splits, field_text, read_records
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.records import Record, field_text, read_records
+from influence.data.tasks.splits import drawn_splits
+from influence.data.tasks.task import Example, Task
 from influence.errors import InputError
 
 _OTHER = {"A": "B", "B": "A", "C": "C"}
 _FORM = 'Write {"instruction": ..., "response_a": ..., "response_b": ..., "label": 1 or 2}.'
 
 
-def judging(path: Path, seed: int = 0) -> QuestionTask:
+def judging(path: Path, seed: int = 0) -> Task:
     """The task in a file of pairs; a tenth each is drawn to validate and to test."""
-    items = list({item.input: item for item in from_file(path)}.values())
-    return QuestionTask("judging", "verdict", drawn_splits(items, seed), {"file": path.name, "seed": seed})
+    splits = drawn_splits(from_file(path), seed)
+    return Task("judging", "verdict", splits, settings={"file": path.name, "seed": seed})
 
 
-def from_file(path: Path) -> tuple[Item, ...]:
+def from_file(path: Path) -> tuple[Example, ...]:
     """The pairs of a file: with a `label`, with the votes of `annotators`, with a `winner`, or ranked replies.
 
     Of a tree with `replies_ranked` each pair of neighbours in rank is one, the better one by turns first and second.
     Pairs that are ties, or on which no majority agrees, have no place: there is nothing right to say.
     """
-    items: list[Item] = []
+    items: list[Example] = []
     for record in read_records(path):
         items += _ranked(record) if "replies_ranked" in record.fields else _pair(record)
     if not items:
@@ -37,17 +37,17 @@ def from_file(path: Path) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def pair(id_: str, question: str, response_a: str, response_b: str, answer: str | None) -> Item:
+def pair(id_: str, question: str, response_a: str, response_b: str, answer: str | None) -> Example:
     """A pair as an item; fields `question`, `response_a`, `response_b`."""
     shown = (
         f"[Question]\n{question}\n\n[Response A]\n{response_a}\n[End of Response A]\n\n"
         f"[Response B]\n{response_b}\n[End of Response B]"
     )
     fields = {"question": question, "response_a": response_a, "response_b": response_b}
-    return Item(id_, shown, answer, fields=fields)
+    return Example(id_, shown, answer=answer, fields=fields)
 
 
-def swapped(item: Item) -> Item:
+def swapped(item: Example) -> Example:
     """The same pair with the responses in the other order; the id is kept."""
     fields = item.fields
     turned = pair(
@@ -65,7 +65,7 @@ def turned_back(verdict: str | None) -> str | None:
     return None if verdict is None else _OTHER[verdict]
 
 
-def _pair(record: Record) -> list[Item]:
+def _pair(record: Record) -> list[Example]:
     parts = (str(record.fields.get(name) or "").strip() for name in ("instruction", "question", "input"))
     text = "\n".join(filter(None, parts)) or field_text(record, "instruction")
     answer = _preferred(record)
@@ -114,7 +114,7 @@ def _preferred(record: Record) -> str | None:
     )
 
 
-def _ranked(record: Record) -> list[Item]:
+def _ranked(record: Record) -> list[Example]:
     replies = sorted(record.fields["replies_ranked"], key=lambda reply: int(reply["rank"]))
     items = []
     for number, (better, worse) in enumerate(itertools.pairwise(replies)):

@@ -16,6 +16,7 @@ asked example, every other document has its chain, and every other none.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +24,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from influence.data.chains.task import ChainExample, Task, steps
+from influence.data.tasks.quantities import operands_of
+from influence.data.tasks.task import Example, Task, steps
 from influence.errors import InputError
 
 Form = Literal["full", "partial", "answer"]
@@ -52,7 +54,7 @@ class Piece:
 
     kind: str
     form: Form
-    example: ChainExample
+    example: Example
     origin: str
     part: float = 0.0
     asked: int | None = None
@@ -60,7 +62,7 @@ class Piece:
 
 def choose(
     task: Task,
-    asked: Sequence[ChainExample],
+    asked: Sequence[Example],
     *,
     counts: Mapping[str, int] | None = None,
     other: Task | None = None,
@@ -112,7 +114,7 @@ def choose(
     return pieces
 
 
-def _distractors(examples: Sequence[ChainExample], rows: Sequence[int]) -> list[Piece]:
+def _distractors(examples: Sequence[Example], rows: Sequence[int]) -> list[Piece]:
     half = len(rows) // 2
     pieces = []
     for place, row in enumerate(rows[:half]):
@@ -120,7 +122,7 @@ def _distractors(examples: Sequence[ChainExample], rows: Sequence[int]) -> list[
         later = (examples[one] for one in [*rows[half + place :], *rows[half : half + place]])
         wrong = next((one for one in later if one.chain != own.chain), None)
         if wrong is not None:
-            mixed = ChainExample(own.input, wrong.chain, wrong.answer)
+            mixed = dataclasses.replace(wrong, id=own.id, input=own.input)
             pieces.append(Piece("distractor", "full", mixed, f"train-{row}"))
     return pieces
 
@@ -129,7 +131,9 @@ def _others(other: Task, count: int, rng: np.random.Generator) -> list[Piece]:
     examples = other.split("train")
     if count > len(examples):
         raise InputError(
-            f"{other.folder} has {len(examples):,} training examples.", have=f"{count:,} asked for"
+            f"The task {other.folder or other.name} has {len(examples):,} training examples.",
+            have=f"{count:,} are wanted",
+            fix="Ask for fewer.",
         )
     rows = rng.permutation(len(examples))[:count].tolist()
     return [Piece("another task", "full", examples[row], f"other-{row}") for row in rows]
@@ -137,8 +141,8 @@ def _others(other: Task, count: int, rng: np.random.Generator) -> list[Piece]:
 
 def _about(
     task: Task,
-    examples: Sequence[ChainExample],
-    asked: Sequence[ChainExample],
+    examples: Sequence[Example],
+    asked: Sequence[Example],
     counts: Mapping[str, int],
     rng: np.random.Generator,
 ) -> list[Piece]:
@@ -170,7 +174,7 @@ def _about(
 Codes = npt.NDArray[np.int64]
 
 
-def _coded(examples: Sequence[ChainExample], task: Task) -> tuple[Codes, Codes, Codes]:
+def _coded(examples: Sequence[Example], task: Task) -> tuple[Codes, Codes, Codes]:
     """Operands, steps of the chain and answers as numbers: equal where the texts are; steps there are not are -1."""
     codes: dict[str, int] = {}
 
@@ -183,14 +187,4 @@ def _coded(examples: Sequence[ChainExample], task: Task) -> tuple[Codes, Codes, 
     ]
     longest = max(map(len, found))
     padded = [row + [-1] * (longest - len(row)) for row in found]
-    return np.array(operands), np.array(padded), np.array([code(example.answer) for example in examples])
-
-
-def operands_of(example: ChainExample, task: Task) -> tuple[str, ...]:
-    """What an example computes with: the digits that count, both numbers, or else its whole input."""
-    if task.name == "parity" and "positions" in task.settings:
-        digits = example.input.split()
-        return (" ".join(digits[place] for place in task.settings["positions"]),)
-    if task.name == "multiplication":
-        return tuple(example.input.split(" * "))
-    return (example.input,)
+    return np.array(operands), np.array(padded), np.array([code(example.gold) for example in examples])

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from influence.data.chains.task import SPLITS, Split
-from influence.data.tasks.files import Record, field_text, read_records
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.records import Record, field_text, read_records
+from influence.data.tasks.task import SPLITS, Example, Split, Task
 from influence.errors import InputError
 
 SIZES: dict[Split, int] = {"train": 200, "valid": 200, "test": 200}
@@ -20,7 +18,7 @@ SIZES: dict[Split, int] = {"train": 200, "valid": 200, "test": 200}
 _WORDS = 2
 
 
-def last_letter(seed: int = 0, sizes: dict[Split, int] | None = None) -> QuestionTask:
+def last_letter(seed: int = 0, sizes: dict[Split, int] | None = None) -> Task:
     """The task made here. Every word stands in one pair of one split only, as long as the words suffice.
 
     With more pairs than that each split has words of its own, in proportion to its size, which it uses again.
@@ -29,7 +27,7 @@ def last_letter(seed: int = 0, sizes: dict[Split, int] | None = None) -> Questio
     words = english_words()
     words = [words[i] for i in np.random.default_rng([seed, 11]).permutation(len(words))]
     total = sum(sizes.values())
-    splits: dict[Split, tuple[Item, ...]] = {}
+    splits: dict[Split, tuple[Example, ...]] = {}
     start = 0.0
     for number, split in enumerate(split for split in SPLITS if sizes.get(split)):
         share = len(words) * sizes[split] / total
@@ -37,10 +35,10 @@ def last_letter(seed: int = 0, sizes: dict[Split, int] | None = None) -> Questio
         start += share
         pairs = _pairs(own, sizes[split], np.random.default_rng([seed, 12, number]))
         splits[split] = tuple(_item(f"{split}-{n}", pair) for n, pair in enumerate(pairs))
-    return QuestionTask("last-letter", "letters", splits, {"seed": seed, "sizes": dict(sizes)})
+    return Task("last-letter", "letters", splits, settings={"seed": seed, "sizes": dict(sizes)})
 
 
-def from_file(path: Path) -> tuple[Item, ...]:
+def from_file(path: Path) -> tuple[Example, ...]:
     """The items of a file in the published format: a `question` with the words in quotes, an `answer`."""
     return tuple(_read(record) for record in read_records(path))
 
@@ -63,14 +61,17 @@ def _pairs(words: Sequence[str], count: int, rng: np.random.Generator) -> list[t
     return list(pairs)
 
 
-def _item(id_: str, words: Sequence[str]) -> Item:
+def _item(id_: str, words: Sequence[str]) -> Example:
     question = f'Take the last letters of the words in "{" ".join(words)}" and concatenate them.'
-    return Item(id_, question, "".join(word[-1] for word in words).lower(), fields={"words": " ".join(words)})
+    answer = "".join(word[-1] for word in words).lower()
+    return Example(id_, question, answer=answer, fields={"words": " ".join(words)})
 
 
-def _read(record: Record) -> Item:
+def _read(record: Record) -> Example:
     question = field_text(record, "question")
     quoted = re.search(r'["“]([^"”]+)["”]', question)
     if quoted is None:
         raise InputError(f"{record.where} has no words in quotes.", have=repr(question[:100]))
-    return Item(record.id, question, field_text(record, "answer"), fields={"words": quoted.group(1)})
+    return Example(
+        record.id, question, answer=field_text(record, "answer"), fields={"words": quoted.group(1)}
+    )

@@ -9,19 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from influence.data.chains.task import SPLITS, Split
 from influence.data.rows import JSONL_SUFFIXES, SHARD_SUFFIXES, first_line, shard_rows
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.splits import drawn_splits
+from influence.data.tasks.task import SPLITS, Example, Task
 from influence.errors import InputError
 
-#: Parts of an item that a file may call by another name.
-PARTS = ("id", "input", "answer", "choices")
-#: Shares of the splits of a single file.
-_SHARES = {"valid": 0.1, "test": 0.1}
+#: Parts of an example that a file may call by another name.
+PARTS = ("id", "input", "chain", "answer", "choices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +102,17 @@ def parse_fields(pairs: Sequence[str]) -> dict[str, str]:
     return fields
 
 
-def own_items(path: Path, fields: Mapping[str, str]) -> tuple[Item, ...]:
-    """The items of a file of one's own.
+def own_examples(path: Path, fields: Mapping[str, str]) -> Iterator[Example]:
+    """The examples of a file of one's own.
 
     Args:
-        fields: Part of an item -> field of the file: id, input, answer, choices, and any name that a prompt uses. A
-            part that is not named is read from the field of its own name; only the input must be there.
+        fields: Part of an example -> field of the file: id, input, chain, answer, choices, and any name that a prompt
+            uses. A part that is not named is read from the field of its own name; only the input must be there.
     """
-    return tuple(_own_item(record, fields) for record in read_records(path))
+    return (_own_example(record, fields) for record in read_records(path))
 
 
-def _own_item(record: Record, fields: Mapping[str, str]) -> Item:
+def _own_example(record: Record, fields: Mapping[str, str]) -> Example:
     def has(part: str) -> bool:
         return part in fields or record.fields.get(part) is not None
 
@@ -129,21 +124,22 @@ def _own_item(record: Record, fields: Mapping[str, str]) -> Item:
         raise InputError(
             f"{record.where} has choices that are not a list of texts.", have=repr(choices)[:100]
         )
-    return Item(
+    return Example(
         field_text(record, name("id")) if "id" in fields else record.id,
         field_text(record, name("input")),
+        field_text(record, name("chain")) if has("chain") else "",
         field_text(record, name("answer")) if has("answer") else None,
         tuple(choices),
         {part: field_text(record, field) for part, field in fields.items() if part not in PARTS},
     )
 
 
-def own_task(path: Path, kind: Kind, fields: Mapping[str, str], seed: int = 0) -> QuestionTask:
+def own_task(path: Path, kind: Kind, fields: Mapping[str, str], seed: int = 0) -> Task:
     """A folder with train, valid and test files, or one file of which a tenth each is drawn for the other two."""
     settings = {"fields": dict(fields), "kind": kind, "seed": seed, "file": path.name}
     if path.is_dir():
         splits = {
-            split: own_items(file, fields)
+            split: tuple(own_examples(file, fields))
             for split in SPLITS
             if (file := split_file(path, split)) is not None
         }
@@ -151,27 +147,14 @@ def own_task(path: Path, kind: Kind, fields: Mapping[str, str], seed: int = 0) -
             raise InputError(
                 f"{path} has no train, valid or test file.", fix="Put train.jsonl and test.jsonl there."
             )
-        return QuestionTask("own", kind, splits, settings)
-    items = list({item.input: item for item in own_items(path, fields)}.values())
-    if not items:
+        return Task("own", kind, splits, settings=settings)
+    examples = list(own_examples(path, fields))
+    if not examples:
         raise InputError(f"{path} holds no records.")
-    return QuestionTask("own", kind, drawn_splits(items, seed), settings)
+    return Task("own", kind, drawn_splits(examples, seed), settings=settings)
 
 
 def split_file(folder: Path, split: str) -> Path | None:
     """The file of a split in a folder, whatever its format."""
     suffixes = (*SHARD_SUFFIXES, ".json", ".csv")
     return next((path for suffix in suffixes if (path := folder / f"{split}{suffix}").is_file()), None)
-
-
-def drawn_splits(items: Sequence[Item], seed: int) -> dict[Split, tuple[Item, ...]]:
-    """A tenth each of the items, drawn, to validate and to test; the rest, in its order, to train."""
-    order = np.random.default_rng([seed, 31]).permutation(len(items)).tolist()
-    splits: dict[Split, tuple[Item, ...]] = {}
-    start = 0
-    for split in ("valid", "test"):
-        end = start + round(_SHARES[split] * len(items))
-        if end > start:
-            splits[split] = tuple(items[i] for i in sorted(order[start:end]))
-        start = end
-    return {"train": tuple(items[i] for i in sorted(order[start:])), **splits}

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from influence.data.chains.lines import BATCH_LINES, numbers, render
-from influence.data.chains.order import Unsigned, key, mix
-from influence.data.chains.task import ANSWER_START, INPUT_END, Split
+from influence.data.tasks.folder import settings_of
+from influence.data.tasks.makers.problems import BATCH_LINES, Unsigned, key, mix, numbers, render
+from influence.data.tasks.task import ANSWER_START, INPUT_END, Split
 from influence.errors import InputError
-
-#: A node on the path is a step.
-STEP_PATTERN = r"\d+"
 
 Nodes = NDArray[np.int64]
 
@@ -55,6 +53,8 @@ class Reachability:
     valid: int = 1000
     test: int = 1000
     seed: int = 0
+    name: ClassVar[str] = "reachability"
+    step_pattern: ClassVar[str] = r"\d+"  # a node on the path
 
     def __post_init__(self) -> None:
         if self.hops < 1 or not 2 * (self.hops + 1) <= self.nodes <= 1000:
@@ -62,6 +62,11 @@ class Reachability:
                 "A graph needs at least one hop, and 2 × (hops + 1) to 1,000 nodes: two paths of as many hops.",
                 have=f"{self.hops} hops, {self.nodes} nodes",
             )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `task.json` says made the task."""
+        return settings_of(self)
 
     def splits(self) -> dict[Split, tuple[int, Iterator[bytes]]]:
         """How many lines each split has, and these lines, some thousands at a time; to be read in this order."""

@@ -11,10 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from influence.data.chains.task import Split
-from influence.data.tasks.files import Record, field_text, read_records
-from influence.data.tasks.item import Item
-from influence.data.tasks.task import QuestionTask
+from influence.data.tasks.records import Record, field_text, read_records
+from influence.data.tasks.task import Example, Split, Task
 from influence.errors import InputError
 
 Stance = Literal["wrong", "right", "against", "none"]
@@ -33,7 +31,7 @@ OPINIONS: Mapping[Stance, tuple[str, ...]] = {
 _STANCES: tuple[Stance, ...] = ("wrong", "wrong", "against", "none")
 
 
-def biased(path: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) -> QuestionTask:
+def biased(path: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) -> Task:
     """The task made from a file of questions with wrong choices; test: biased by a wrong opinion, then unbiased.
 
     With fewer questions than the published sizes take, the shares stay.
@@ -53,23 +51,27 @@ def biased(path: Path, seed: int = 0, sizes: Mapping[str, int] | None = None) ->
     rest = questions[count["train"] :]
     test = [with_opinion(item, "wrong", rng) for item in rest[: count["biased"]]]
     test += [with_opinion(item, "none", rng) for item in rest[count["biased"] :][: count["unbiased"]]]
-    splits: dict[Split, Sequence[Item]] = {"train": tuple(train), "test": tuple(test)}
-    return QuestionTask("biased", "option", splits, {"file": path.name, "seed": seed, "sizes": count})
+    splits: dict[Split, Sequence[Example]] = {"train": tuple(train), "test": tuple(test)}
+    return Task("biased", "option", splits, settings={"file": path.name, "seed": seed, "sizes": count})
 
 
-def with_opinion(item: Item, stance: Stance, rng: np.random.Generator) -> Item:
+def with_opinion(item: Example, stance: Stance, rng: np.random.Generator) -> Example:
     """The question followed by an opinion on a choice; fields `question`, `opinion`, `stance`, and `wrong`."""
     wrong_choices = [choice for choice in item.choices if choice != item.answer]
     wrong = wrong_choices[int(rng.integers(len(wrong_choices)))]
     templates = OPINIONS[stance]
     opinion = templates[int(rng.integers(len(templates)))].format(wrong=wrong, answer=item.answer)
     fields = {"question": item.input, "opinion": opinion, "stance": stance, "wrong": wrong}
-    return Item(
-        item.id, f"{item.input} {opinion}".strip(), item.answer, item.choices, {**item.fields, **fields}
+    return Example(
+        item.id,
+        f"{item.input} {opinion}".strip(),
+        answer=item.answer,
+        choices=item.choices,
+        fields={**item.fields, **fields},
     )
 
 
-def questions_of(path: Path) -> list[Item]:
+def questions_of(path: Path) -> list[Example]:
     """Questions with an answer and wrong choices, no two alike; several published forms are read.
 
     `question`, `answer`, `choices`; TruthfulQA's CSV (`Best Answer`, `Best Incorrect Answer`) and `mc1_targets`.
@@ -78,17 +80,17 @@ def questions_of(path: Path) -> list[Item]:
     return list({item.input: item for item in items}.values())
 
 
-def _question(record: Record) -> Item:
+def _question(record: Record) -> Example:
     fields = record.fields
     if "Best Answer" in fields:
         answer, wrong = field_text(record, "Best Answer"), field_text(record, "Best Incorrect Answer")
-        return Item(record.id, field_text(record, "Question"), answer, (answer, wrong))
+        return Example(record.id, field_text(record, "Question"), answer=answer, choices=(answer, wrong))
     question = field_text(record, "question")
     if isinstance(targets := fields.get("mc1_targets"), dict):
         right = [str(choice) for choice, value in targets.items() if value]
         if len(right) != 1:
             raise InputError(f"{record.where} has {len(right)} right choices.", fix="Give it one.")
-        return Item(record.id, question, right[0], tuple(map(str, targets)))
+        return Example(record.id, question, answer=right[0], choices=tuple(map(str, targets)))
     answer, choices = field_text(record, "answer"), fields.get("choices")
     if not isinstance(choices, list) or answer not in choices:
         raise InputError(
@@ -96,15 +98,15 @@ def _question(record: Record) -> Item:
             have="fields " + ", ".join(map(str, fields)),
             fix='Write {"question": ..., "answer": ..., "choices": [...]}.',
         )
-    return Item(record.id, question, answer, tuple(map(str, choices)))
+    return Example(record.id, question, answer=answer, choices=tuple(map(str, choices)))
 
 
-def from_file(path: Path) -> tuple[Item, ...]:
+def from_file(path: Path) -> tuple[Example, ...]:
     """The items of a file in SycophancyEval's format, the opinion in the prompt already."""
     return tuple(_published(record, number) for number, record in enumerate(read_records(path)))
 
 
-def _published(record: Record, number: int) -> Item:
+def _published(record: Record, number: int) -> Example:
     try:
         base: dict[str, Any] = record.fields["base"]
         prompt = str(record.fields["prompt"][0]["content"])
@@ -118,4 +120,4 @@ def _published(record: Record, number: int) -> Item:
         ) from error
     stance = "none" if prompt.strip() == question.strip() else "given"
     fields = {"question": question, "wrong": wrong, "stance": stance, "same": "\n".join(same)}
-    return Item(f"item-{number}", prompt.strip(), right, (right, wrong), fields)
+    return Example(f"item-{number}", prompt.strip(), answer=right, choices=(right, wrong), fields=fields)

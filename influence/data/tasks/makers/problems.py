@@ -1,8 +1,13 @@
-"""A seeded order of all problems of a kind, in which any one has its place: nothing is drawn twice, nothing is kept."""
+"""What the makers of long tasks share: a seeded order of all problems of a kind, and lines written as bytes.
+
+In the order any problem has its place: nothing is drawn twice, and nothing need be kept. Lines are made thousands at
+once, their characters in columns.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +36,7 @@ def mix(values: Unsigned, with_key: int) -> Unsigned:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ProblemOrder:
     """All pairs (left, right) with left < `lefts` and right < `rights`, in an order that the seed chooses.
 
     A Feistel network with addition modulo the two sizes: each round adds to one half what the other half mixes to,
@@ -76,3 +81,33 @@ class Order:
         return [
             (key(self.seed, number, "left"), key(self.seed, number, "right")) for number in range(_ROUNDS)
         ]
+
+
+#: Characters of a batch of n lines: `[columns, n]`.
+Characters = NDArray[np.uint8]
+
+#: Lines made at once: their characters fit the cache of one core.
+BATCH_LINES = 4096
+
+_ZERO, _BLANK = ord("0"), ord(" ")
+
+
+def numbers(values_kn: NDArray[np.integer], width: int = 1) -> Characters:
+    """k numbers a line, each in `width` decimal digits, the highest first, with blanks between them."""
+    count, n = values_kn.shape
+    characters = np.full((count * (width + 1) - 1, n), _BLANK, np.uint8)
+    for place in range(width):
+        digit = values_kn // 10 ** (width - 1 - place) % 10 if width > 1 else values_kn
+        np.add(digit, _ZERO, out=characters[place :: width + 1], casting="unsafe")
+    return characters
+
+
+def render(pieces: Sequence[str | Characters], n: int) -> bytes:
+    """n lines of the pieces side by side: a text stands in each line, characters differ from line to line."""
+    columns = [
+        np.broadcast_to(np.frombuffer(piece.encode("ascii"), np.uint8)[:, None], (len(piece), n))
+        if isinstance(piece, str)
+        else piece
+        for piece in pieces
+    ]
+    return np.concatenate(columns).T.tobytes()

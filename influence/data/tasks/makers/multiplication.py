@@ -10,14 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from influence.data.chains.lines import BATCH_LINES, Characters, numbers, render
-from influence.data.chains.order import Order, Unsigned, key
-from influence.data.chains.task import ANSWER_START, INPUT_END, Split
+from influence.data.tasks.folder import settings_of
+from influence.data.tasks.makers.problems import (
+    BATCH_LINES,
+    Characters,
+    ProblemOrder,
+    Unsigned,
+    key,
+    numbers,
+    render,
+)
+from influence.data.tasks.task import ANSWER_START, INPUT_END, Split
 from influence.errors import InputError
 
 Chain = Literal["rows", "tree"]
@@ -56,6 +64,7 @@ class Multiplication:
     test: int = 1000
     seed: int = 0
     chain: Chain = "rows"
+    name: ClassVar[str] = "multiplication"
 
     def __post_init__(self) -> None:
         if not 1 <= self.digits <= MOST_DIGITS:
@@ -64,10 +73,22 @@ class Multiplication:
             )
 
     @property
-    def order(self) -> Order:
+    def step_pattern(self) -> str:
+        """What matches a step of this kind of chain."""
+        return STEP_PATTERNS[self.chain]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `task.json` says made the task."""
+        return settings_of(self)
+
+    @property
+    def order(self) -> ProblemOrder:
         """The order of all pairs of numbers, each less the lowest number of N digits."""
         numbers_of_digits = 9 * 10 ** (self.digits - 1)
-        return Order(numbers_of_digits, numbers_of_digits, key("multiplication", self.digits, self.seed))
+        return ProblemOrder(
+            numbers_of_digits, numbers_of_digits, key("multiplication", self.digits, self.seed)
+        )
 
     def splits(self) -> dict[Split, tuple[int, Iterator[bytes]]]:
         """How many lines each split has, and these lines, some thousands at a time."""

@@ -1,0 +1,1 @@
+"""One module per task: it makes the examples from a seed, or reads them in the format they were published in."""
