@@ -10,7 +10,7 @@ from typing import Any
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.makers.judging import swapped
-from influence.data.tasks.task import Example, answer_of
+from influence.data.tasks.task import Example, is_right
 from influence.distill.filter import choose
 from influence.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
 from influence.distill.prompt_texts import Wordings
@@ -96,7 +96,7 @@ def _asked(item: Example, wordings: Wordings) -> list[_Asked]:
 
 def _answer(model: str, asked: _Asked, reply: Reply, kind: Kind) -> Answer:
     answer = read_in_order(kind, asked.item, SWAP if asked.swapped else None, reply.text)
-    right = _right(kind, asked.item, answer)
+    right = is_right(kind, asked.item, answer)
     return Answer(model, asked.wording, asked.swapped, asked.item.id, answer, right, reply.tokens, reply.text)
 
 
@@ -116,14 +116,16 @@ def of_traces(traces: Iterable[Trace], kind: Kind, filter_: Filter) -> list[Answ
         answer = None if chosen.place is None else chosen.answers[chosen.place]
         text = "" if chosen.place is None else trace.runs[chosen.place].text
         answers.append(
-            Answer(SYSTEM_2, AS_TUNED, False, item.id, answer, _right(kind, item, answer), trace.tokens, text)
+            Answer(
+                SYSTEM_2, AS_TUNED, False, item.id, answer, is_right(kind, item, answer), trace.tokens, text
+            )
         )
         if len(trace.runs) > 1:
             run, first = trace.runs[0], chosen.answers[0]
             tokens = sum(call.tokens for call in run.calls)
             answers.append(
                 Answer(
-                    ONE_SAMPLE, AS_TUNED, False, item.id, first, _right(kind, item, first), tokens, run.text
+                    ONE_SAMPLE, AS_TUNED, False, item.id, first, is_right(kind, item, first), tokens, run.text
                 )
             )
     return answers
@@ -135,17 +137,11 @@ def _both_orders(trace: Trace, kind: Kind) -> list[Answer]:
     for run in trace.runs:
         answer = read_in_order(kind, trace.item, run.order, run.text)
         tokens = sum(call.tokens for call in run.calls)
-        right = _right(kind, trace.item, answer)
+        right = is_right(kind, trace.item, answer)
         rows.append(
             Answer(SYSTEM_2, AS_TUNED, run.order == SWAP, trace.item.id, answer, right, tokens, run.text)
         )
     return rows
-
-
-def _right(kind: Kind, item: Example, answer: str | None) -> bool | None:
-    return (
-        None if item.answer is None else answer is not None and answer == answer_of(kind, item, item.answer)
-    )
 
 
 def evaluate_models(

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from influence.data.tasks.declared import final_text
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.task import Example, answer_of
+from influence.data.tasks.task import is_right
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.sample import KIND as SAMPLES
 from influence.distill.sample import PROMPTS, SUMMARY
@@ -112,7 +113,7 @@ def choose(trace: Trace, kind: Kind, filter: Filter, minimum_share: float, targe
     )
     if place is not None and not wanted:  # the response that was picked has no answer that can be read
         reason, place, wanted = "no answer", None, None
-    correct = None if place is None else _right(kind, trace.item, answers[place])
+    correct = None if place is None else is_right(kind, trace.item, answers[place])
     outcome = Outcome(trace.item.id, wanted, reason, len(answers), abstentions, correct)
     return Chosen(outcome, place, answers)
 
@@ -129,7 +130,7 @@ def _decide(
             agreed = agreement(answers)
             return agreed.reason, None if agreed.answer is None else 0
         case "usc":
-            pick = read_pick(trace.pick.text if trace.pick else None, texts)
+            pick = read_pick(final_text(trace.pick.text) if trace.pick else None, texts)
             return pick.reason, pick.place
         case "none":
             return ("no answer", None) if answers[0] is None else ("first sample", 0)
@@ -138,10 +139,6 @@ def _decide(
 def written(kind: Kind, answer: str | None) -> str | None:
     """An answer that was read as a model is to write it."""
     return f"[[{answer}]]" if kind == "verdict" and answer is not None else answer
-
-
-def _right(kind: Kind, item: Example, answer: str | None) -> bool | None:
-    return None if item.answer is None else answer == answer_of(kind, item, item.answer)
 
 
 def _check(filter_: Filter, sampled_for: Filter, minimum_share: float) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.task import Example, answer_of
+from influence.data.tasks.task import Example, gold_of
 from influence.distill.filter import KIND, PAIRS, written
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.traces import Run, Trace, read_traces
@@ -92,7 +92,7 @@ def gold_lessons(items: Sequence[Example], kind: Kind, prompts: Prompts) -> list
     """The right answers themselves, for the control; items without one are left out."""
     lessons = []
     for item in items:
-        answer = None if item.answer is None else written(kind, answer_of(kind, item, item.answer))
+        answer = written(kind, gold_of(kind, item))
         if answer is not None:
             lessons.append(Lesson(item.id, direct_prompt(item, prompts), answer))
     return lessons

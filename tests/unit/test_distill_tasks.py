@@ -11,7 +11,7 @@ import pytest
 from influence.data.tasks.makers import biased, coin_flip, gsm8k, judging, last_letter
 from influence.data.tasks.named import MADE, named_task
 from influence.data.tasks.records import own_task, parse_fields
-from influence.data.tasks.task import Example, Task
+from influence.data.tasks.task import Example, Task, gold_of
 from influence.errors import InputError
 
 
@@ -211,3 +211,30 @@ def test_published_data(tmp_path: Path) -> None:
         for model in ("6b_finetuning", "175b_verification"):
             said = record[model]
             assert task.right(item, task.read(item, said["solution"])) == said["is_correct"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "example", "gold"),
+    [
+        ("number", Example("1", "?", answer="1,080"), "1080"),
+        ("number", Example("1", "?", answer="$18"), "18"),
+        ("number", Example("1", "?", answer="18.0"), "18"),
+        ("option", Example("1", "?", answer="-3", choices=("-3", "3")), "-3"),
+        ("option", Example("1", "?", answer="C", choices=("C++", "C", "Python")), "C"),
+        ("option", Example("1", "?", answer="x < 3", choices=("x > 3", "x < 3")), "x < 3"),
+        ("option", Example("1", "?", answer="relaxation", choices=("Relaxation", "Death")), "Relaxation"),
+        ("option", Example("1", "?", answer="B", choices=("Relaxation", "Death")), "Death"),
+        ("letters", Example("1", "?", answer="no", fields={"words": "in no"}), "no"),
+    ],
+)
+def test_a_gold_answer_is_read_as_what_it_is(kind: Any, example: Example, gold: str) -> None:
+    task = Task("own", kind, {"test": (example,)})
+    assert gold_of(kind, example) == gold
+    assert task.right(example, gold)
+    assert not task.right(example, None)
+
+
+def test_a_gold_answer_that_cannot_be_read_stops_the_task_with_its_id() -> None:
+    good, bad = Example("good-1", "?", answer="18"), Example("bad-7", "!", answer="18-20")
+    with pytest.raises(InputError, match="'bad-7' in the test split"):
+        Task("own", "number", {"test": (good, bad)})

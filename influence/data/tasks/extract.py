@@ -1,7 +1,8 @@
-"""Answers read out of what a model wrote; None rather than a guess.
+"""Answers read out of what a model wrote; None rather than a guess, because a wrong reading costs more than none.
 
-A declared answer (`the answer is …`, `#### …`, `\\boxed{…}`, `Answer: …`) counts before anything else, the last one if
-there are several. Without one a text gives an answer only if nothing else in it could be one.
+Thinking is passed over. A declared answer (`the answer is …`, `#### …`, `\\boxed{…}`, `Answer: …`) counts before
+anything else: the first `####`, else the last declaration before a model goes on with a next question. Without one a
+text gives an answer only if nothing else in it could be one.
 """
 
 from __future__ import annotations
@@ -10,84 +11,81 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from influence.data.tasks.numbers import read_number
+from influence.data.tasks.choices import read_option
+from influence.data.tasks.declared import Declarations, declarations, final_text, first_sentence
+from influence.data.tasks.numbers import declared_number, is_number, read_number
+from influence.data.tasks.verdicts import read_verdict
 
 Kind = Literal["letters", "yes-no", "number", "option", "verdict", "text"]
 
-_DECLARED = re.compile(
-    r"""\\boxed\s*\{(?P<boxed>(?:[^{}]|\{[^{}]*\})*)\}
-    | \#{2,}\s*(?P<marked>[^\n]*)
-    | \b(?:answer|result)\b[^.\n:=]{0,60}?(?:\bis\b|\bwould\ be\b|:|=)\s*(?P<said>[^\n]*?)(?=\n|\Z|[.!?]\s+[A-Z])
-    | ^\s*(?:\**A|\**Answer|\**Result)\**\s*:\s*(?P<line>[^\n]*)""",
-    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
-)
 _QUOTED = re.compile(
     r"[\"“”`]([^\"“”`\n]{1,40})[\"“”`]|(?<!\w)['‘]([^'’\n]{1,40})['’](?!\w)|\*\*([^*\n]{1,40})\*\*"
 )
-_SPELLED = re.compile(r"[A-Za-z](?:[\s,.+–—-]+(?:and\s+)?[A-Za-z])+")
+_SPELLED = re.compile(r"[A-Za-z](?:[\s,.+–—-]{1,8}(?:and\s{1,3})?[A-Za-z])+")
 _DECORATION = " \t\r\n\"“”'‘’`*_.,!:;()[]{}$\\"
 #: Of an answer without quotes to a question whose words are not known.
 _MOST_LETTERS = 4
 _YES_NO = re.compile(
-    r"\byes\b|\bno\b(?=\W*(?:$|[\n.,!;:\"”*)\]—–-])|\s+(?:because|since|as)\b)", re.IGNORECASE
+    r"\byes\b|\bno\b(?=[\s\"”'’*)\]]{0,4}(?:$|[\n.,!;:—–-])|\s+(?:because|since|as)\b)", re.IGNORECASE
 )
-_VERDICT = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
-_SAID_VERDICT = re.compile(
-    r"\b(?i:verdict|winner|better (?:response|answer|assistant))\b\W*(?:is\W+)?"
-    r"(?i:(?:response|answer|assistant)\W+)?(A|B|C|[Tt]ie)(?=\W*(?:$|[.,;:!\n])|\s+(?:because|since|over)\b)"
+#: A last sentence that begins so says nothing of the answer.
+_ASIDE = re.compile(
+    r"\W{0,4}(?:let me know|would you|do you|if you|i can|feel free|please|note|hope)\b", re.IGNORECASE
 )
-_LEADING_OPTION = re.compile(r"^\W*\(?([A-Z])\s*[).:]|^\W*\(([A-Z])\)|^\W*([A-Z])\W*$")
-_NAMED_OPTION = re.compile(r"\boption\s+\(?([A-Z])\b|\(([A-Z])\)")
 
 
 def read_answer(text: str, kind: Kind, given: Sequence[str] = ()) -> str | None:
     """The answer a text gives, in a form that equal answers share, or None where it gives none or several.
 
     Args:
-        text: What a model wrote.
+        text: What a model wrote; of a very long one the start and the end are read.
         kind: `letters`: letters in a row, in lower case. `yes-no`: `yes` or `no`. `number`: without thousands
             separators, units or trailing zeros. `option`: one of `given`, named by its letter (A, B, … in their order)
             or by its text. `verdict`: `A`, `B`, or `C` for a tie. `text`: all of it, blanks collapsed.
         given: The options of `option`; for `letters` the words of the question, which are no answer.
     """
-    text = text.strip()
+    text = final_text(text)
     if not text:
         return None
+    if kind == "text":
+        return " ".join(text.split())
+    said = declarations(text)
     match kind:
         case "letters":
-            return _letters(text, given)
+            return _letters(text, said, given)
         case "yes-no":
-            return _yes_no(text)
+            return _yes_no(text, said)
         case "number":
-            return _number(text)
+            return _number(text, said)
         case "option":
-            return _option(text, given)
+            return read_option(text, said, given)
         case "verdict":
-            return _verdict(text)
-        case "text":
-            return " ".join(text.split())
+            return read_verdict(text, said)
 
 
-def declared(text: str) -> str | None:
-    """What stands after the last declaration of an answer, up to the end of its sentence or line."""
-    found = list(_DECLARED.finditer(text))
-    return next(part for part in found[-1].groups() if part is not None).strip() if found else None
+def _number(text: str, said: Declarations) -> str | None:
+    for mark in said.marks:
+        if is_number(mark):
+            return declared_number(mark)
+    if said.last is not None:
+        number = declared_number(said.last)
+        later = [line for line in said.rest.splitlines() if "=" in line]
+        return number if not later or declared_number(later[-1]) in (number, None) else None
+    if said.denied:
+        return None
+    last = text.splitlines()[-1].strip()
+    if "=" in last:
+        return declared_number(last)
+    sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z])", last)[-1]
+    return None if _ASIDE.match(sentence) or sentence.endswith("?") else read_number(sentence)
 
 
-def _number(text: str) -> str | None:
-    said = declared(text)
-    if said is not None:
-        return read_number(said, first=True)
-    last = text.splitlines()[-1]
-    if "=" in last and (number := read_number(last.rpartition("=")[2], first=True)) is not None:
-        return number
-    return read_number(re.split(r"(?<=[.!?])\s+(?=[A-Z])", last)[-1])
-
-
-def _yes_no(text: str) -> str | None:
-    text = re.sub(r"\byes (?:or|/) no\b|\byes/no\b", "", text, flags=re.IGNORECASE)
-    said = declared(text)
-    for part in (said, text) if said else (text,):
+def _yes_no(text: str, said: Declarations) -> str | None:
+    if said.denied and not said.lines:
+        return None
+    said_last = said.marks[0] if said.marks else said.last
+    for part in (said_last, text) if said_last else (text,):
+        part = re.sub(r"\byes (?:or|/) no\b|\byes/no\b", "", part, flags=re.IGNORECASE)
         found = {match.group().lower() for match in _YES_NO.finditer(part)}
         if len(found) == 1:
             opening = _YES_NO.match(text.lstrip(_DECORATION))
@@ -98,18 +96,18 @@ def _yes_no(text: str) -> str | None:
     return None
 
 
-def _letters(text: str, words: Sequence[str]) -> str | None:
+def _letters(text: str, said: Declarations, words: Sequence[str]) -> str | None:
     whole = text.strip(_DECORATION)
     if _joined(whole) is not None:
         return _joined(whole) if whole not in words else None
-    said = declared(text)
-    for part in (said, text) if said else (text,):
-        bare = _joined(part.strip(_DECORATION))
-        if bare is not None and part is said:
+    for part in said.marks[:1] or said.lines[-1:]:
+        bare = _joined(first_sentence(part).strip(_DECORATION))
+        if bare is not None:
             fits = len(bare) == len(words) if words else len(bare) <= _MOST_LETTERS
             return bare if fits else None
+    for part in [*(said.marks[:1] or said.lines[-1:]), text]:
         marked = [next(filter(None, match.groups())).strip(_DECORATION) for match in _QUOTED.finditer(part)]
-        marked = [one for one in marked if not set(re.findall(r"\w+", one)) <= set(words)]
+        marked = [quoted for quoted in marked if not set(re.findall(r"\w+", quoted)) <= set(words)]
         if marked:
             last = _joined(marked[-1])
             return last if last is not None and len(last) > 1 else None
@@ -123,44 +121,3 @@ def _joined(text: str) -> str | None:
     if _SPELLED.fullmatch(text):
         return "".join(re.findall(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])", text)).lower()
     return None
-
-
-def _option(text: str, options: Sequence[str]) -> str | None:
-    said = declared(text)
-    for part in (said, text) if said else (text,):
-        by_letter = _lettered(part, options)
-        by_text = mentioned(part, options)
-        found = {one for one in (by_letter, by_text) if one is not None}
-        if len(found) == 1:
-            return found.pop()
-        if found:
-            return None
-    return None
-
-
-def _lettered(text: str, options: Sequence[str]) -> str | None:
-    found = [_LEADING_OPTION.match(text), *_NAMED_OPTION.finditer(text)]
-    letters = {next(filter(None, match.groups())) for match in found if match}
-    places = [ord(letter) - ord("A") for letter in letters]
-    return options[places[0]] if len(places) == 1 and places[0] < len(options) else None
-
-
-def mentioned(text: str, options: Sequence[str]) -> str | None:
-    """The one option whose words stand in the text; None for none or several. One within another yields to it."""
-    plain = _words(text)
-    there = [option for option in options if f" {_words(option)} " in f" {plain} " and _words(option)]
-    widest = [one for one in there if not any(_words(one) in _words(o) for o in there if o != one)]
-    return widest[0] if len(widest) == 1 else None
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
-
-
-def _verdict(text: str) -> str | None:
-    found = {match.group(1).upper() for match in _VERDICT.finditer(text)}
-    if not found:
-        found = {match.group(1).upper() for match in _SAID_VERDICT.finditer(text)}
-    if not found and re.fullmatch(r"\W*[ABC]\W*", text):
-        found = {text.strip(_DECORATION)}
-    return {"TIE": "C"}.get(one := found.pop(), one) if len(found) == 1 else None

@@ -113,12 +113,10 @@ class Task:
 
     def right(self, example: Example, answer: str | None) -> bool | None:
         """Whether an answer that was read is the right one; None where nobody knows."""
-        if example.answer is None:
-            return None
-        return answer is not None and answer == self.read(example, example.answer)
+        return is_right(self.kind, example, answer)
 
     def _checked_sizes(self) -> dict[Split, int]:
-        """The number of examples of each split; memory grows with the held-out splits only.
+        """The number of examples of each split, all of them checked; memory grows with the held-out splits only.
 
         Within a split an input may stand twice.
         """
@@ -136,6 +134,13 @@ class Task:
                     )
                 if name != next(iter(self.splits)):
                     held_out[example.input] = name
+                if example.answer is not None and gold_of(self.kind, example) is None:
+                    raise InputError(
+                        f"The answer of the example {example.id!r} in the {name} split of the task "
+                        f"{self.folder or self.name} cannot be read as one of the kind {self.kind!r}.",
+                        have=shortened(example.answer),
+                        fix="Correct the answer, or leave the example out: no reply to it could be right.",
+                    )
                 sizes[name] = number
             if not sizes[name]:
                 raise InputError(
@@ -157,6 +162,26 @@ def answer_of(kind: Kind, example: Example, text: str) -> str | None:
     same = [name for name in example.fields.get("same", "").splitlines() if name not in example.choices]
     answer = read_answer(text, kind, [*example.choices, *same])
     return example.answer if answer in same else answer
+
+
+def gold_of(kind: Kind, example: Example) -> str | None:
+    """The right answer in the form that `answer_of` gives; None where nobody knows it or it cannot be read."""
+    if example.answer is None:
+        return None
+    if kind == "option":
+        for same in (str, str.casefold):
+            chosen = [choice for choice in example.choices if same(choice) == same(example.answer)]
+            if len(chosen) == 1:
+                return chosen[0]
+    plain = example.answer.strip().lower()
+    if (kind == "letters" and plain.isalpha()) or (kind == "yes-no" and plain in ("yes", "no")):
+        return plain
+    return answer_of(kind, example, example.answer)
+
+
+def is_right(kind: Kind, example: Example, answer: str | None) -> bool | None:
+    """Whether an answer that was read is the right one; None where nobody knows."""
+    return None if example.answer is None else answer is not None and answer == gold_of(kind, example)
 
 
 def steps(chain: str, pattern: str | None) -> list[tuple[int, int]]:

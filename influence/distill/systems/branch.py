@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from influence.data.tasks.declared import final_text
 from influence.data.tasks.task import Example
+from influence.data.tasks.verdicts import read_scores as read_pair_scores
 from influence.distill.systems.base import Procedure, Step, System
 from influence.generate.request import Sampling
 
 _MOST_CRITERIA = 5
 _LISTED = re.compile(r"^\s*(?:\W{0,2}\d{1,2}\s*[.):]|[-*•])\s*(?P<text>\S.*?)\s*$", re.MULTILINE)
-_SCORE = (
-    r"\b(?:score|rating)\W+(?:of\W+|for\W+)?(?:response\W+)?{letter}\b\W*?(?:is\W+)?(?P<score>\d+(?:\.\d+)?)"
-)
 
 
 class BranchSolveMerge(System):
@@ -44,13 +43,8 @@ def read_criteria(plan: str) -> list[str]:
 
 def read_scores(reply: str) -> tuple[float, float] | None:
     """The last score of A and of B, each from 1 to 5; None where one is missing or out of range."""
-    scores = []
-    for letter in "AB":
-        found = re.findall(_SCORE.format(letter=letter), reply, re.IGNORECASE)
-        if not found or not 1 <= float(found[-1]) <= 5:
-            return None
-        scores.append(float(found[-1]))
-    return scores[0], scores[1]
+    scores = read_pair_scores(final_text(reply))
+    return scores if scores is not None and all(1 <= score <= 5 for score in scores) else None
 
 
 def merge(scores: Sequence[tuple[float, float] | None]) -> str:
