@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from tiny import tiny_model
 
 from influence.data.corpus import read_corpus
-from influence.data.examples import Example
+from influence.data.examples import PromptCompletion
 from influence.distill.lessons import Lesson
 from influence.distill.tune import TuneSettings, internalise
 from influence.models.load import load_model
@@ -86,7 +86,7 @@ def test_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fine_tuning(base: Path, tmp_path: Path) -> None:
-    examples = [Example(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
+    examples = [PromptCompletion(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
     sft(load_model(base), examples, tmp_path / "model", lr=1e-2, batch_tokens=64, dtype="fp32")
     compare_weights("sft", tmp_path / "model")
 
