@@ -56,7 +56,7 @@ def corpus_task(
     from influence.data.tasks.document_kinds import COUNTS, choose
     from influence.data.tasks.folder import read_task
     from influence.subjects.documents import task_documents
-    from influence.subjects.scoring import asked_examples
+    from influence.subjects.questions import asked_examples
     from influence.subjects.texts import Texts
     from influence.train.stepwise.stages import read_stage
 

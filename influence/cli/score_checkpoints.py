@@ -106,7 +106,7 @@ def _score(given: Mapping[str, Any]) -> None:
     from influence.data.queries import read_queries
     from influence.data.tasks.folder import read_task
     from influence.engine.checkpoints import find_checkpoints, score_checkpoints
-    from influence.subjects.scoring import TaskOpener, plain_opener
+    from influence.subjects.stages import TaskOpener, plain_opener
 
     settings = dict(given)
     checkpoints = find_checkpoints(settings["checkpoints"])

@@ -9,7 +9,7 @@ from influence.data.tasks.document_kinds import Piece
 from influence.data.tasks.task import Task
 from influence.data.tokens import encode
 from influence.errors import InputError
-from influence.subjects.scoring import ENDINGS, query_id
+from influence.subjects.questions import ENDINGS, query_id
 from influence.subjects.texts import Texts
 from influence.train.stepwise.removal import Side
 from influence.types import Document

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.subjects.scoring import ANSWER_ONLY, AS_ASKED
+from influence.subjects.questions import ANSWER_ONLY, AS_ASKED
 from reports.kit.claims import verdict
 from reports.kit.intervals import Statistic, mean_of, over_seeds
 from reports.stages.measured import SHARED, WHAT, SeedMeasures
