@@ -103,6 +103,7 @@ def write_metrics(run: Path, removed: list[int]) -> None:
             line = {
                 "kind": "stage" if check == 3 else "check",
                 "step": 25 * (4 * level + check + 1),
+                "epoch": (4 * level + check + 1) / 4,
                 "level": level,
                 "removed": amount,
                 "train_loss": 0.30 - 0.2 * recovered,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from influence.data.marking import is_right
 from influence.data.queries import write_queries
@@ -20,6 +21,7 @@ from influence.models.load import LanguageModel
 from influence.progress import Progress
 from influence.provenance import provenance
 from influence.store.artefact import claim, write_json
+from influence.store.lines import Lines
 from influence.types import Query
 
 _BATCH = 64
@@ -128,43 +130,31 @@ def _completions(
     language_model: LanguageModel, questions: Sequence[Query], path: Path, max_new_tokens: int
 ) -> dict[str, str]:
     """The completion of each question by id: read from `path` where a killed run left it, else generated."""
-    texts = _read_lines(path)
+    lines = Lines(path)
+    texts = _kept(lines.read())
     tokenizer = language_model.tokenizer
     encoded = encode(tokenizer, [question.prompt for question in questions])
     prompts = {q.id: prefix_ids(tokenizer) + ids for q, (ids, _) in zip(questions, encoded, strict=True)}
     left = sorted((q.id for q in questions if q.id not in texts), key=lambda id_: len(prompts[id_]))
-    with (
-        Progress("completing", len(questions), len(questions) - len(left), "query") as bar,
-        path.open("a", encoding="utf-8") as file,
-    ):
+    with Progress("completing", len(questions), len(questions) - len(left), "query") as bar:
         for start in range(0, len(left), _BATCH):
             ids = left[start : start + _BATCH]
             said = greedy(language_model, [prompts[id_] for id_ in ids], max_new_tokens)
-            for id_, text in zip(ids, said, strict=True):
-                texts[id_] = text
-                file.write(_line(id_, text))
-            file.flush()
+            texts.update(zip(ids, said, strict=True))
+            lines.append(*((id_, texts[id_], _checksum(id_, texts[id_])) for id_ in ids))
             bar.advance(len(ids))
     return texts
-
-
-def _line(id_: str, text: str) -> str:
-    """What a completion is kept as: id, text, and the checksum of both. It begins a line, whatever came before."""
-    return "\n" + json.dumps([id_, text, _checksum(id_, text)]) + "\n"
 
 
 def _checksum(id_: str, text: str) -> str:
     return hashlib.sha256(json.dumps([id_, text]).encode()).hexdigest()
 
 
-def _read_lines(path: Path) -> dict[str, str]:
-    """The completions kept, without lines that a kill cut off or that are damaged: those are asked again."""
+def _kept(lines: Sequence[Any]) -> dict[str, str]:
+    """The completions kept: id, text, and the checksum of both; what is damaged is asked again."""
     texts: dict[str, str] = {}
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            id_, text, checksum = json.loads(line)
-        except ValueError:
-            continue
-        if checksum == _checksum(id_, text):
-            texts[id_] = text
+    for line in lines:
+        match line:
+            case [str(id_), str(text), str(checksum)] if checksum == _checksum(id_, text):
+                texts[id_] = text
     return texts

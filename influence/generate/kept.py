@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from influence.errors import StoreError
 from influence.generate.request import Generator, Reply, Request
+from influence.store.lines import Lines
 
 #: Called with (replies so far, all) when one arrives.
 Progress = Callable[[int, int], None]
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 class KeptReplies:
     """A file of replies, one JSON line each: `key`, which names what was asked, and `reply`.
 
-    Each is written when it arrives. A line that a kill cut short is passed over, and what it answered asked again.
+    Each is written when it arrives. What a damaged line answered is asked again.
     """
 
     path: Path
@@ -39,23 +39,19 @@ class KeptReplies:
             progress: Told of each reply.
         """
         wanted = set(keys)
-        kept = {key: reply for key, reply in self._lines() if key in wanted}
+        kept = {line["key"]: line["reply"] for line in self._lines() if line["key"] in wanted}
         missing: dict[str, int] = {}
         for place, key in enumerate(keys):
             if key not in kept:
                 missing.setdefault(key, place)
         if missing:
             order = list(missing)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-            with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write("\n" if torn else "")
-                for number, reply in ask(list(missing.values())):
-                    file.write(json.dumps({"key": order[number], "reply": reply}) + "\n")
-                    file.flush()
-                    kept[order[number]] = reply
-                    if progress:
-                        progress(len(kept), len(wanted))
+            lines = Lines(self.path)
+            for number, reply in ask(list(missing.values())):
+                lines.append({"key": order[number], "reply": reply})
+                kept[order[number]] = reply
+                if progress:
+                    progress(len(kept), len(wanted))
         return [kept[key] for key in keys]
 
     def replies(
@@ -81,13 +77,8 @@ class KeptReplies:
                 f"{self.path} holds replies in another form.", have=str(error), fix="Remove the file."
             ) from error
 
-    def _lines(self) -> Iterator[tuple[str, Any]]:
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                    yield str(record["key"]), record["reply"]
-                except (ValueError, KeyError, TypeError):
-                    continue
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """The lines that are replies."""
+        for line in Lines(self.path).read():
+            if isinstance(line, dict) and isinstance(line.get("key"), str) and "reply" in line:
+                yield line

@@ -28,6 +28,7 @@ from influence.report.internalization_figures import (
 )
 from influence.report.page import render, write_page
 from influence.store.artefact import write_json
+from influence.store.formats.metrics import read_metrics
 
 #: Settings that the table of settings leaves out, for they say nothing but what the card says already.
 _CARD = ("mode", "model", "seed", "side", "keep_positions", "by_step")
@@ -222,18 +223,9 @@ def _table(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _metrics(evaluation: Evaluation) -> pd.DataFrame:
-    """The lines of `metrics.jsonl` of the run, or else of its last stage; one that a kill cut off is left out."""
-    lines: list[dict[str, Any]] = []
-    for folder in (evaluation.run, evaluation.run / evaluation.stages[-1].name):
-        path = folder / "metrics.jsonl"
-        if lines or not path.exists():
-            continue
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-    return pd.DataFrame(lines)
+    """The metrics of the run, or else of its last stage."""
+    last = evaluation.run / evaluation.stages[-1].name
+    return pd.DataFrame(read_metrics(evaluation.run) or read_metrics(last))
 
 
 def _left_out(evaluation: Evaluation, rows: pd.DataFrame) -> list[str]:

@@ -28,9 +28,9 @@ from influence.models.decode import prompt_ids, sampled_ids
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim
+from influence.store.formats.metrics import read_metrics
 from influence.train.core.adapt import adapt
 from influence.train.core.batches import IGNORED_LABEL, Batch
-from influence.train.core.metrics import read_metrics
 from influence.train.core.order import order_by_examples
 from influence.train.core.resume import publish
 from influence.train.core.text import Dtype, Row, pad_rows

@@ -25,6 +25,7 @@ from influence.models.load import DType, LanguageModel, load_model
 from influence.progress import Progress
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, forget_file, write_json
+from influence.store.lines import Lines
 from influence.train.answering import Asked, Marked, Question, ask, mark
 from influence.train.kd.models import MODE as COUPLED
 from influence.train.kd.models import load_coupled
@@ -167,14 +168,12 @@ def _load(stage: Stage, settings: Settings) -> LanguageModel:
 
 def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: int) -> list[Marked]:
     """Every question's generation, marked, in their order: read where a killed run left it, else generated."""
-    path = stage.run / FOLDER / f"{stage.folder.name}.jsonl"
-    known = _read_lines(path, stage.digest)
+    lines = Lines(stage.run / FOLDER / f"{stage.folder.name}.jsonl")
+    known = _known(lines, stage.digest)
     left = [question for question in asked.questions if question.number not in known]
     left.sort(key=lambda question: len(question.prompt.tokens))
     total = len(asked.questions)
-    with Progress(stage.folder.name, total, total - len(left), "example") as bar, path.open("a") as file:
-        if not known:
-            file.write(json.dumps({"stage": stage.digest}) + "\n")
+    with Progress(stage.folder.name, total, total - len(left), "example") as bar:
         for start in range(0, len(left), batch_size):
             some = left[start : start + batch_size]
             said = decode_at_positions(
@@ -182,30 +181,18 @@ def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: i
             )
             for question, ids in zip(some, said, strict=True):
                 known[question.number] = mark(question, ids, asked, model)
-                file.write(
-                    json.dumps({"number": question.number, **dataclasses.asdict(known[question.number])})
-                    + "\n"
-                )
-            file.flush()
+            lines.append(*({"number": one.number, **dataclasses.asdict(known[one.number])} for one in some))
             bar.advance(len(some))
     return [known[question.number] for question in asked.questions]
 
 
-def _read_lines(path: Path, digest: str) -> dict[int, Marked]:
-    """The generations of a stage by number of the example; a line that a kill cut off is taken away.
-
-    Those of another training of the stage are of no use: the file is emptied.
-    """
-    if not path.exists():
+def _known(lines: Lines, digest: str) -> dict[int, Marked]:
+    """The generations of a stage by number of the example; of another training of the stage the file begins anew."""
+    stored = lines.read()
+    if not stored or stored[0] != {"stage": digest}:
+        lines.rewrite([{"stage": digest}])
         return {}
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    lines = [json.loads(line) for line in whole.splitlines()]
-    if not lines or lines[0] != {"stage": digest}:
-        whole, lines = b"", []
-    if whole != data:
-        path.write_bytes(whole)
-    return {line.pop("number"): Marked(**line) for line in lines[1:]}
+    return {line.pop("number"): Marked(**line) for line in stored[1:]}
 
 
 def _samples(questions: Sequence[Question], marked: Sequence[Marked]) -> list[dict[str, Any]]:

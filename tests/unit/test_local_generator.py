@@ -135,7 +135,7 @@ def test_kept_replies_are_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert seen[0] == (9, 12)
     assert seen[-1] == (12, 12)
     assert kept.replies(generator, requests[::-1]) == expected[::-1]
-    assert len(kept.path.read_text().splitlines()) == 13
+    assert len(kept.path.read_text().splitlines()) == 12
 
 
 def test_another_model_or_setting_has_other_replies() -> None:

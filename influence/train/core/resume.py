@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from influence.errors import InputError, StoreError
 from influence.models.load import MODEL_KIND
 from influence.store.artefact import release, seal, write_json
+from influence.store.formats.metrics import METRICS
 from influence.train.core.adapt import save_plain
-from influence.train.core.metrics import METRICS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -15,7 +15,8 @@ import torch
 import transformers
 
 from influence.store.artefact import write_json
-from influence.train.core.metrics import Clock, add_metrics, cut_metrics
+from influence.store.formats.metrics import add_metrics, cut_metrics
+from influence.train.core.clock import Clock
 from influence.train.core.order import Order
 from influence.train.core.resume import TENSORBOARD, last_checkpoint
 

@@ -25,7 +25,7 @@ from influence.errors import InputError
 from influence.models.load import MODEL_KIND, load_model
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, seal, write_json
-from influence.train.core.metrics import read_metrics
+from influence.store.formats.metrics import read_metrics
 from influence.train.core.order import order_by_examples
 from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
 from influence.train.kd.models import MODE, Coupled, Emulator, Student, load, save

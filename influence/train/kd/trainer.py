@@ -14,8 +14,8 @@ from safetensors.torch import load_model, save_model
 
 from influence.errors import ComputeError
 from influence.files import whole_file
+from influence.store.formats.metrics import read_metrics
 from influence.train.core.batches import Batch, moved
-from influence.train.core.metrics import read_metrics
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 from influence.train.kd.objectives import Layout, Objective, measure
 

@@ -1,48 +1,10 @@
-"""What a training tells while it runs: lines of metrics in a file, and a line of progress for people."""
+"""When a training tells people how far it is, and when it saves a state to resume from."""
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
-from typing import Any
-
-from influence.files import whole_file
-
-METRICS = "metrics.jsonl"
 
 _BETWEEN_LINES = 10.0
-
-
-def add_metrics(folder: Path, line: dict[str, Any]) -> None:
-    """Add a line to `metrics.jsonl`."""
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`; none where there is no file."""
-    path = folder / METRICS
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def cut_metrics(folder: Path, step: int) -> None:
-    """Forget the lines after `step`, from where a killed run goes on."""
-    path = folder / METRICS
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except ValueError:
-            break  # cut off by the kill
-        kept.append(line + "\n")
-    with whole_file(path) as part:
-        part.write_text("".join(kept), encoding="utf-8")
 
 
 class Clock:
