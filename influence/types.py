@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Group = Literal["reasoning", "factual", "control"]
 Reading = Literal["dot", "per_nat", "normed"]
+#: Whose tokens the loss of a chat or a prompt with its completion counts.
+Loss = Literal["assistant", "all", "last"]
 
 #: One sentence that every table header, chart and help text repeats.
 SIGN_STATEMENT = (
@@ -34,13 +36,51 @@ READING_UNITS: dict[Reading, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """A prompt and the completion that was learnt; together they are the text, and EOS follows."""
+
+    prompt: str
+    completion: str
+    loss: Loss = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Messages as a chat template takes them, with the tools on offer.
+
+    Attributes:
+        prompt_messages: Messages that are the prompt, where prompt and completion were given apart; else 0.
+    """
+
+    messages: tuple[dict[str, Any], ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    prompt_messages: int = 0
+    loss: Loss = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """A text that was tokenised by whoever trained on it; `counts` says of each token whether its loss counts."""
+
+    input_ids: tuple[int, ...]
+    counts: tuple[bool, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """One training document: what a score is about."""
+    """One training document: what a score is about.
+
+    Attributes:
+        example: What a fine-tuning example was before it became a text; None for a plain text.
+        loss_mask: Of a document with tokens: whether the loss of each token counts; None: that of every token.
+    """
 
     id: str
     text: str
     source: str = "unknown"
     metadata: dict[str, Any] = field(default_factory=dict)
+    example: Completion | Chat | TokenIds | None = None
+    loss_mask: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

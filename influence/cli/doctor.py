@@ -36,7 +36,7 @@ def doctor(
     from itertools import islice
 
     from influence.data.corpus import read_corpus
-    from influence.data.tokens import TokenReport, encode_documents
+    from influence.data.document_tokens import TokenReport, encode_documents
     from influence.engine.doctor import examine, random_documents
     from influence.models.load import load_model
 

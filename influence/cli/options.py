@@ -18,7 +18,12 @@ def corpus_options(command: Command) -> Command:
             "--source-field", default="source", show_default=True, help="Field of the source label."
         ),
         click.option("--id-field", default="id", show_default=True, help="Field of the document id."),
-        click.option("--text-field", default="text", show_default=True, help="Field of the text."),
+        click.option(
+            "--text-field",
+            default="text",
+            show_default=True,
+            help="Field of the text. Without it: prompt and completion, messages, or input_ids.",
+        ),
         click.option("--split", default="train", show_default=True, help="Split of a hub or saved dataset."),
         click.option(
             "--corpus",
@@ -32,12 +37,21 @@ def corpus_options(command: Command) -> Command:
 
 def taken_fields(settings: dict[str, Any]) -> dict[str, Any]:
     """Take how to read a corpus, the arguments of `read_corpus`, out of what a command with `corpus_options` got."""
-    return {name: settings.pop(name) for name in ("split", "text_field", "id_field", "source_field")}
+    names = ("split", "text_field", "id_field", "source_field", "loss")
+    return {name: settings.pop(name) for name in names if name in settings}
 
 
 def text_options(command: Command) -> Command:
-    """How long a document may be."""
+    """How much of a document counts."""
     for option in (
+        click.option(
+            "--loss",
+            type=click.Choice(["assistant", "all", "last"]),
+            default="assistant",
+            show_default=True,
+            help="Tokens of a fine-tuning example that count: the assistant's (the completion's), all, or those of its "
+            "last turn.",
+        ),
         click.option(
             "--windows", is_flag=True, help="Cut longer documents into windows instead of truncating them."
         ),

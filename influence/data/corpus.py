@@ -14,6 +14,9 @@
 A row without an id gets `<stem>-<row number>`, counted from 0, where the stem is the file's path inside the corpus
 without its suffixes: the id stays the same as long as the rows before it do. Fields other than text, id and source
 go to `Document.metadata`; a null field is the same as a missing one.
+
+A record without a text may be a fine-tuning example, whose loss counts only a part of it: see
+`influence.data.example_records`.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from influence.data.records import Fields, row_id, to_document
+from influence.data.records import TEXT_FIELD, Fields, row_id, to_document
 from influence.data.rows import (
     SHARD_SUFFIXES,
     TEXT_SUFFIXES,
@@ -38,7 +42,7 @@ from influence.data.rows import (
 from influence.data.seen import SeenIds, hashed
 from influence.errors import InputError
 from influence.ready import ready_names, ready_path
-from influence.types import Document
+from influence.types import Document, Loss
 
 if TYPE_CHECKING:
     import datasets
@@ -105,13 +109,15 @@ class Corpus:
 
     def describe(self) -> dict[str, Any]:
         """Where the documents come from, for provenance: JSON-able, without reading the corpus."""
-        fields = {"text": self._fields.text, "id": self._fields.id, "source": self._fields.source}
+        fields = asdict(self._fields)
+        loss = fields.pop("loss")
         return {
             "name": self.name,
             "kind": self._kind,
             "path": self._origin,
             "split": self._split,
             "fields": fields,
+            "loss": loss,
         }
 
     def __repr__(self) -> str:
@@ -122,9 +128,10 @@ def read_corpus(
     source: str | Path | datasets.Dataset | datasets.IterableDataset,
     *,
     split: str = "train",
-    text_field: str = "text",
+    text_field: str = TEXT_FIELD,
     id_field: str = "id",
     source_field: str = "source",
+    loss: Loss = "assistant",
 ) -> Corpus:
     """Open a corpus; documents are read when it is iterated.
 
@@ -133,11 +140,13 @@ def read_corpus(
         split: The split of a hub dataset or of a saved dataset that has several. Files have none.
         text_field, id_field, source_field: The names of the fields; only the text is required. A document without
             a source has the source "unknown".
+        loss: Which tokens of a fine-tuning example count: the assistant's (of a prompt and completion, the
+            completion's), all, or those of the last turn of the assistant. A mask that comes with token ids stands.
 
     Raises:
         InputError: The source does not exist, is of no known format, or the hub cannot be reached.
     """
-    fields = Fields(text_field, id_field, source_field)
+    fields = Fields(text_field, id_field, source_field, loss)
     if not isinstance(source, str | Path):
         return _from_object(source, fields)
     try:

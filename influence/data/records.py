@@ -8,29 +8,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from influence.data.rows import Row, first_line
+from influence.data.example_records import EXAMPLE_FIELDS, example_text, read_example
+from influence.data.rows import Row, encodable
 from influence.errors import InputError
-from influence.types import Document
+from influence.types import Document, Loss
+
+#: Where the text stands unless another field is named.
+TEXT_FIELD = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names of the fields that hold text, id and source."""
+    """Names of the fields that hold text, id and source, and which tokens of a fine-tuning example count."""
 
     text: str
     id: str
     source: str
+    loss: Loss = "assistant"
 
 
 def to_document(row: Row, names: Fields) -> Document:
     """The document of a row; InputError where text, id or source is not what it must be."""
     text = row.fields.get(names.text)
+    example = None
+    if text is None and names.text == TEXT_FIELD:
+        example = read_example(row, names.loss)
+        text = None if example is None else example_text(example)
     if not isinstance(text, str):
         have = f"a {names.text!r} of type {type(text).__name__}" if names.text in row.fields else "fields "
         raise InputError(
             f"{row.where} has no text in the field {names.text!r}.",
             have=have if names.text in row.fields else have + ", ".join(map(str, row.fields)),
-            fix="Name the text field (text_field), or give each record a string there.",
+            fix="Name the text field (text_field), or give each record a string there, or a fine-tuning example: "
+            "prompt and completion, messages, or input_ids.",
         )
     source = row.fields.get(names.source)
     if source is not None and not isinstance(source, str):
@@ -39,14 +49,16 @@ def to_document(row: Row, names: Fields) -> Document:
             have=type(source).__name__,
             fix="Write the source as a string, or name another source_field.",
         )
-    _encodable(text, row.where, names.text)
-    _encodable(source or "", row.where, names.source)
+    encodable(text, row.where, names.text)
+    encodable(source or "", row.where, names.source)
     metadata = {
         name: _plain(value, row.where, name)
         for name, value in row.fields.items()
-        if value is not None and name not in (names.text, names.id, names.source)
+        if value is not None
+        and name not in (names.text, names.id, names.source)
+        and (example is None or name not in EXAMPLE_FIELDS)
     }
-    return Document(row_id(row, names), text, "unknown" if source is None else source, metadata)
+    return Document(row_id(row, names), text, "unknown" if source is None else source, metadata, example)
 
 
 def row_id(row: Row, names: Fields) -> str:
@@ -60,19 +72,8 @@ def row_id(row: Row, names: Fields) -> str:
             have=repr(value)[:80],
             fix="Write the id as a non-empty string, or name another id_field.",
         )
-    _encodable(str(value), row.where, names.id)
+    encodable(str(value), row.where, names.id)
     return str(value)
-
-
-def _encodable(text: str, where: str, name: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} has half a surrogate pair in the field {name!r}, which no UTF-8 file can hold.",
-            have=first_line(error),
-            fix="Remove that character.",
-        ) from error
 
 
 def _plain(value: Any, where: str, name: str) -> Any:

@@ -213,3 +213,15 @@ def stem_of(file: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its name where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def encodable(text: str, where: str, name: str) -> None:
+    """Raise InputError for a text that UTF-8 cannot hold; `where` and `name` say whose field it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} has half a surrogate pair in the field {name!r}, which no UTF-8 file can hold.",
+            have=first_line(error),
+            fix="Remove that character.",
+        ) from error

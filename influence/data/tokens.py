@@ -1,63 +1,27 @@
-"""From text to token ids: BOS once, truncation or windows, never more text kept than was tokenised."""
+"""From text to token ids: what the tokenizer puts before a text once, and where each token ends in the text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from influence.errors import InputError
-from influence.types import Document, Query
+from influence.types import Query
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_BATCH = 512
 #: By tokenizer: see `_with_whole_offsets`.
 _whole: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-@dataclass(slots=True)
-class TokenReport:
-    """What happened to the documents on their way to tokens. Shown to the user in every run."""
-
-    documents: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    windows: int = 0
-    empty: int = 0
-    beyond_context: int = 0
-    end_left_off: int = 0
-
-    def sentence(self, max_length: int, positions: int | None = None) -> str:
-        """One line for people.
-
-        Args:
-            positions: All that the model has an embedding of, where it has a table of them.
-        """
-        parts = [f"{self.documents:,} documents, {self.tokens:,} tokens"]
-        if self.truncated:
-            limit = ", all the positions of the model" if max_length == positions else ""
-            parts.append(f"{self.truncated:,} truncated to {max_length} tokens{limit}")
-        if self.windows:
-            parts.append(f"{self.windows:,} are windows of longer documents")
-        if self.empty:
-            parts.append(f"{self.empty:,} left out for having no token to predict")
-        if self.end_left_off:
-            parts.append("the end token that the tokenizer appends is left off")
-        if self.beyond_context:
-            parts.append(f"{self.beyond_context:,} longer than any text the model was trained on")
-        return "; ".join(parts)
-
-
 def prefix_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids that this tokenizer itself puts before every text, such as `<s>`, `[CLS]` or `[gMASK]<sop>`."""
-    return _frame(tokenizer)[0]
+    return frame_ids(tokenizer)[0]
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+def frame_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The special tokens that a tokenizer puts before and after a text."""
     encoding: Any = tokenizer("a", return_special_tokens_mask=True)
     ids, special = list(encoding["input_ids"]), list(encoding["special_tokens_mask"])
@@ -73,15 +37,22 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[tuple[l
     """
     prefix = prefix_ids(tokenizer)
     results = []
-    for ids, ends in _ids_and_ends(tokenizer, texts):
+    for ids, ends in ids_and_ends(tokenizer, texts):
         skip = len(prefix) if ids[: len(prefix)] == prefix else 0
         results.append((ids[skip:], ends[skip:]))
     return results
 
 
-def _ids_and_ends(
+def ending(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """Return the EOS that a completion of fine-tuning still lacks: none where it has it, or where there is none."""
+    eos = tokenizer.eos_token_id
+    return [] if eos is None or ids[-1:] == [eos] else [eos]
+
+
+def ids_and_ends(
     tokenizer: PreTrainedTokenizerBase, texts: list[str]
 ) -> Iterator[tuple[list[int], list[int]]]:
+    """Token ids of each text, nothing added or dropped, and the end offset of each token."""
     whole = _with_whole_offsets(tokenizer)
     if whole is not None:
         for encoding in whole.encode_batch(texts, add_special_tokens=False):
@@ -112,60 +83,6 @@ def _with_whole_offsets(tokenizer: PreTrainedTokenizerBase) -> Any:
     return _whole[tokenizer]
 
 
-def encode_documents(
-    documents: Iterable[Document],
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    windows: bool,
-    report: TokenReport,
-    may_be_empty: bool = False,
-    trained_context: int | None = None,
-) -> Iterator[tuple[Document, list[int]]]:
-    """Tokenise documents in order; `report` is filled in on the way.
-
-    Args:
-        max_length: Most tokens of a document, BOS included.
-        windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning.
-        may_be_empty: Accept that none of them has text: they are a part of a corpus.
-        trained_context: Longest text of the model's training, in tokens; longer documents are counted.
-
-    A document with nothing to predict (fewer than two tokens, BOS included) is left out and counted.
-    """
-    _require_offsets(tokenizer)
-    prefix, suffix = _frame(tokenizer)
-    room = max_length - len(prefix)
-    if max_length < 2:
-        raise InputError(f"--max-length {max_length} leaves no room for text.", fix="Use at least 2.")
-    stream = iter(documents)
-    while batch := list(islice(stream, _BATCH)):
-        for document, (ids, ends) in zip(batch, encode(tokenizer, [d.text for d in batch]), strict=True):
-            if len(prefix) + len(ids) < 2:
-                report.empty += 1
-                continue
-            starts = range(0, len(ids), room) if windows else range(1)
-            if len(ids) > room and not windows:
-                report.truncated += 1
-            for number, start in enumerate(starts):
-                part = ids[start : start + room]
-                if len(prefix) + len(part) < 2:  # a last window of one token
-                    continue
-                begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
-                piece = document
-                if len(ids) > room:
-                    identity = f"{document.id}#{number}" if windows else document.id
-                    piece = replace(document, id=identity, text=document.text[begin:end])
-                    report.windows += windows
-                report.documents += 1
-                report.end_left_off += bool(suffix)
-                report.tokens += len(prefix) + len(part)
-                report.beyond_context += (
-                    trained_context is not None and len(prefix) + len(part) > trained_context
-                )
-                yield piece, prefix + part
-    if report.documents == 0 and not may_be_empty:
-        raise InputError("The corpus holds no text.", have=f"{report.empty} empty documents")
-
-
 def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: int) -> tuple[list[int], int]:
     """Token ids of prompt + completion, and the position where the completion begins.
 
@@ -174,7 +91,7 @@ def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: i
     Raises:
         InputError: the two do not fit into `max_length`, or the completion has no token of its own.
     """
-    _require_offsets(tokenizer)
+    require_offsets(tokenizer)
     prefix = prefix_ids(tokenizer)
     ((ids, ends),) = encode(tokenizer, [query.prompt + query.completion])
     boundary = len(query.prompt)
@@ -193,7 +110,8 @@ def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: i
     return tokens, start
 
 
-def _require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
+def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise InputError unless the tokenizer says where its tokens lie in the text."""
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(
             f"{type(tokenizer).__name__} cannot say where its tokens lie in the text.",

@@ -64,10 +64,15 @@ def pad(
     tokens: Sequence[npt.NDArray[np.int32] | list[int]],
     device: torch.device,
     starts: Sequence[int] | None = None,
+    masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
 ) -> TokenBatch:
-    """Pad on the right. `starts[i]` is the first position of document `i` whose loss counts (default 1).
+    """Pad on the right.
 
     Position 0 is predicted by nothing. Padding needs no attention mask: in a causal model no real token sees it.
+
+    Args:
+        starts: First position of each document whose loss counts; default 1.
+        masks: Of the positions from there on, those that count; None: all of a document.
     """
     lengths = np.array([len(t) for t in tokens])
     ids = np.zeros((len(tokens), lengths.max()), np.int64)
@@ -77,4 +82,7 @@ def pad(
     mask = position_T < lengths[:, None]
     first = np.ones(len(tokens)) if starts is None else np.array(starts)
     loss = mask & (position_T >= first[:, None])
+    for row, counts in enumerate(masks or ()):
+        if counts is not None:
+            loss[row, : len(counts)] &= counts
     return TokenBatch(*(torch.from_numpy(array).to(device) for array in (ids, mask, loss)))

@@ -14,9 +14,9 @@ from influence.config import ScoreConfig
 from influence.curvature.low_rank import LowRank, compress, document_roots, joined
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.data.tokens import encode_query
-from influence.engine.batching import batches, pad
+from influence.engine.batching import batches
 from influence.engine.memory import Budget, return_freed_memory
-from influence.engine.passes import backward, describe_documents
+from influence.engine.passes import backward, describe_documents, document_batch
 from influence.engine.products import LowRankProducts, QueryProducts, TokenPair
 from influence.engine.query import query_gradients
 from influence.models.layers import TrackedLayer
@@ -151,7 +151,7 @@ class _Sample:
             backward(
                 model,
                 layers,
-                pad([table.tokens(column)[:longest] for column in part], model.device),
+                document_batch(table, part, model.device, longest),
                 lambda layer, a_BTI, s_BTO: tokens[layer].append((a_BTI, s_BTO)),
                 what=describe_documents(table.take("id", part)),
             )

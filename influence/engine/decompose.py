@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from influence.data.tokens import encode, prefix_ids
-from influence.engine.batching import BATCH_TOKENS, pad
+from influence.engine.batching import BATCH_TOKENS, TokenBatch
 from influence.engine.identity import matching_layers
 from influence.engine.memory import Budget
-from influence.engine.passes import backward
+from influence.engine.passes import backward, document_batch
 from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.errors import InputError, StoreError
 from influence.models.layers import TrackedLayer
@@ -80,7 +80,8 @@ def decompose(
             length_T = _lengths(model, scores.documents.text(column), tokens.tolist())
             if length_T is not None:
                 part = PreconditionedQueries([g[rows] for g in prepared.gradients], prepared.nll[rows])
-                value_QT = token_scores(model, layers, part, [tokens]).double().sum(0)[:, 0].numpy()
+                batch = document_batch(scores.documents, np.array([column]), model.device)
+                value_QT = token_scores(model, layers, part, batch).double().sum(0)[:, 0].numpy()
                 lengths[column] = length_T
                 found += [(row, column, value_QT[place]) for place, row in enumerate(rows)]
             bar.advance()
@@ -97,7 +98,7 @@ def token_scores(
     model: LanguageModel,
     layers: Sequence[TrackedLayer],
     queries: PreconditionedQueries,
-    documents: Sequence[npt.NDArray[np.int32] | list[int]],
+    batch: TokenBatch,
 ) -> Tensor:
     """`s_tᵀ P_q a_t` for each layer, query, document and position: `[L, Q, B, T]`, zero at padding.
 
@@ -105,7 +106,6 @@ def token_scores(
     where the computation runs, one before the token it helps to predict (Grosse et al., arXiv 2308.03296, token-wise
     attribution).
     """
-    batch = pad(documents, model.device)
     result = torch.zeros(len(layers), len(queries.nll), *batch.input_ids.shape, dtype=queries.nll.dtype)
 
     def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
@@ -128,11 +128,11 @@ def _wanted(scores: Scores, k: int) -> dict[int, list[int]]:
 
 def _lengths(model: LanguageModel, text: str, tokens: Sequence[int]) -> npt.NDArray[np.int64] | None:
     """Characters of the text that each token covers; None if the text alone does not give these tokens."""
-    bos = prefix_ids(model.tokenizer)
     ((ids, ends),) = encode(model.tokenizer, [text])
-    if bos + ids != list(tokens) or not ends:
+    before = len(tokens) - len(ids)  # of BOS, which a chat template may leave out
+    if list(tokens) not in (prefix_ids(model.tokenizer) + ids, ids) or not ends:
         return None
-    reached = np.maximum.accumulate([*([0] * len(bos)), *ends])
+    reached = np.maximum.accumulate([*([0] * before), *ends])
     reached[-1] = len(text)
     return np.diff(reached, prepend=0)
 

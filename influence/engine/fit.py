@@ -23,10 +23,17 @@ from influence.curvature.statistics import (
     squared_rotated_gradients,
     symmetric,
 )
-from influence.engine.batching import Columns, TokenBatch, pad
+from influence.engine.batching import Columns, TokenBatch
 from influence.engine.memory import Budget
 from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
-from influence.engine.passes import Labels, backward, describe_documents, idle_pass, sum_over_documents
+from influence.engine.passes import (
+    Labels,
+    backward,
+    describe_documents,
+    document_batch,
+    idle_pass,
+    sum_over_documents,
+)
 from influence.engine.probing import unreached
 from influence.engine.random_numbers import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.engine.run import Run
@@ -81,7 +88,7 @@ def fit_hessian(
     layers = find_layers(model.model, config.layers, config.exclude_layers)
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
-    surveyed = run.survey(corpus)
+    surveyed = run.survey(corpus, model)
     identity = {
         **config.identity(),
         "layers": [layer.name for layer in layers],
@@ -264,7 +271,7 @@ class Fit:
         )
 
     def _run_batch(self, title: str, stream: int, columns: Columns, reduce: _BatchReducer) -> None:
-        batch = pad([self.table.tokens(c) for c in columns], self.model.device)
+        batch = document_batch(self.table, columns, self.model.device)
         if stream == COVARIANCE_LABELS and self.config.covariance_tokens < 1:
             drawn_BT = self._draws.batch(columns, batch, COVARIANCE_TOKENS) < self.config.covariance_tokens
             batch = replace(batch, mask_BT=batch.mask_BT & drawn_BT)

@@ -31,6 +31,8 @@ from influence.store.factors import COVARIANCES, EIGEN, LAMBDA
 _BATCH_TOKENS = 1 << 12
 #: A `TokenBatch` as the dictionary that accelerate can move to a device.
 Batch = dict[str, Tensor]
+#: Token ids, the first position whose loss counts, and the loss mask of a document that has one.
+TokenRow = tuple[npt.NDArray[np.int32], int, npt.NDArray[np.bool_] | None]
 
 
 class LanguageModelTask(Task):  # type: ignore[misc]
@@ -62,22 +64,23 @@ class LanguageModelTask(Task):  # type: ignore[misc]
         return batch["mask_BT"]
 
 
-class TokenDataset(Dataset[tuple[npt.NDArray[np.int32], int]]):
-    """Documents as `(token ids, first position whose loss counts)`."""
+class TokenDataset(Dataset[TokenRow]):
+    """Documents as `TokenRow`."""
 
-    def __init__(self, rows: Sequence[tuple[npt.NDArray[np.int32], int]]) -> None:
+    def __init__(self, rows: Sequence[TokenRow]) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.int32], int]:
+    def __getitem__(self, index: int) -> TokenRow:
         return self.rows[index]
 
 
-def collate(rows: list[tuple[npt.NDArray[np.int32], int]]) -> Batch:
+def collate(rows: list[TokenRow]) -> Batch:
     """Pad a batch on the CPU; kronfluence moves it."""
-    batch = pad([tokens for tokens, _ in rows], torch.device("cpu"), [start for _, start in rows])
+    tokens, starts, masks = zip(*rows, strict=True)
+    batch = pad(tokens, torch.device("cpu"), starts, masks)
     return {"input_ids": batch.input_ids, "mask_BT": batch.mask_BT, "loss_BT": batch.loss_BT}
 
 
@@ -128,7 +131,7 @@ def fit_with_kronfluence(
     order = length_order(table.lengths)
     analyzer.fit_all_factors(
         factors_name="fit",
-        dataset=TokenDataset([(table.tokens(int(column)), 1) for column in order]),
+        dataset=TokenDataset([(table.tokens(int(c)), 1, table.loss_mask(int(c))) for c in order]),
         per_device_batch_size=max(1, (batch_tokens or _BATCH_TOKENS) // int(table.lengths.max())),
         factor_args=arguments,
     )

@@ -106,10 +106,22 @@ def describe_documents(ids: npt.NDArray[np.object_]) -> str:
     return f"a batch of {len(ids)} documents: {', '.join(map(str, ids[:3]))}{', …' if len(ids) > 3 else ''}"
 
 
+def document_batch(
+    table: DocumentTable, columns: Columns, device: torch.device, longest: int | None = None
+) -> TokenBatch:
+    """The documents of some columns, or their first `longest` tokens, padded, with their loss masks."""
+    masks = [table.loss_mask(int(column)) for column in columns]
+    return pad(
+        [table.tokens(int(column))[:longest] for column in columns],
+        device,
+        masks=[None if mask is None else mask[:longest] for mask in masks],
+    )
+
+
 def idle_pass(model: LanguageModel, layers: Sequence[TrackedLayer], table: DocumentTable) -> None:
     """A pass whose result is dropped. It takes the longest document, so that no layer is without effect."""
-    tokens = table.tokens(int(table.lengths.argmax()))
-    backward(model, layers, pad([tokens], model.device), lambda *_: None, what="a pass that only keeps step")
+    batch = document_batch(table, np.array([table.lengths.argmax()]), model.device)
+    backward(model, layers, batch, lambda *_: None, what="a pass that only keeps step")
 
 
 def keep_step(world: World, passes: Callable[[int], int], idle: Callable[[], Any]) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from influence.data.document_tokens import TokenReport, encode_documents
 from influence.errors import StoreError
 from influence.store.artefact import differences
 from influence.store.documents import FILE, DocumentTable
 from influence.store.scores import Scores
 from influence.types import Document
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Columns = npt.NDArray[np.int64]
 
@@ -34,7 +38,7 @@ class Reused:
 
 
 def reusable(table: DocumentTable, earlier: Scores, config: Mapping[str, Any]) -> Reused:
-    """The documents of `table`, by id and tokens, that `earlier` scored.
+    """The documents of `table`, by id, tokens and loss mask, that `earlier` scored.
 
     Args:
         config: Of the run that is to be made.
@@ -48,6 +52,7 @@ def reusable(table: DocumentTable, earlier: Scores, config: Mapping[str, Any]) -
     known = np.isfinite(earlier.gradient_norm[there])  # a search of an index leaves some out
     same = [
         np.array_equal(table.tokens(a), earlier.documents.tokens(b))
+        and _same_loss(table.loss_mask(a), earlier.documents.loss_mask(b))
         for a, b in zip(here.tolist(), there.tolist(), strict=True)
     ]
     kept = known & np.array(same, bool)
@@ -66,21 +71,44 @@ def require_same_but_corpus(earlier: Scores, config: Mapping[str, Any]) -> None:
 
 
 class Scored:
-    """Documents that an earlier run scored, told by id and text, before anything is tokenised."""
+    """Documents that an earlier run scored: texts are told by id and text before anything is tokenised."""
 
-    def __init__(self, earlier: Scores, max_length: int) -> None:
+    def __init__(
+        self, earlier: Scores, tokenizer: PreTrainedTokenizerBase, max_length: int, windows: bool
+    ) -> None:
         self._scores, self._table, self._max_length = earlier, earlier.documents, max_length
+        self._tokenizer, self._windowed = tokenizer, windows
         hashes_D = np.fromiter((hash(name) for name in self._table.ids), np.int64, len(self._table))
         self._order = np.argsort(hashes_D)
         self._hashes = hashes_D[self._order]
 
     def rows(self, document: Document) -> list[int]:
         """Where it is in the earlier run: one row, or one for each of its windows; none if it is new or changed."""
+        if document.example is not None:
+            return self._of_example(document)
         whole = self._row(document.id)
         rows = [whole] if whole is not None else self._windows(document.id)
         stored = "".join(self._table.text(row) for row in rows)
         same = document.text.startswith(stored)
         return rows if rows and same and (len(stored) == len(document.text) or self._cut(rows)) else []
+
+    def _of_example(self, document: Document) -> list[int]:
+        """The same of a fine-tuning example, told by its tokens and their loss."""
+        pieces = encode_documents(
+            [document], self._tokenizer, self._max_length, self._windowed, TokenReport(), True
+        )
+        rows = []
+        for piece, ids in pieces:
+            row = self._row(piece.id)
+            mask = None if piece.loss_mask is None else np.array(piece.loss_mask)
+            if (
+                row is None
+                or self._table.tokens(row).tolist() != ids
+                or not _same_loss(self._table.loss_mask(row), mask)
+            ):
+                return []
+            rows.append(row)
+        return rows
 
     def _windows(self, name: str) -> list[int]:
         rows: list[int] = []
@@ -108,6 +136,10 @@ class Scored:
         return size * self.tokens(rows) / max(1, int(self._table.lengths.sum()))
 
 
+def _same_loss(a: npt.NDArray[np.bool_] | None, b: npt.NDArray[np.bool_] | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
+
+
 def _but_corpus(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "corpus"}
 
@@ -120,5 +152,7 @@ def _digests(table: DocumentTable) -> npt.NDArray[np.uint64]:
         for column, name in zip(columns.tolist(), table.take("id", columns), strict=True):
             digest = hashlib.blake2b(str(name).encode("utf-8", "surrogatepass"), digest_size=8)
             digest.update(table.tokens(column).tobytes())
+            if (mask := table.loss_mask(column)) is not None:
+                digest.update(mask.tobytes())
             found[column] = int.from_bytes(digest.digest(), "little")
     return found

@@ -62,9 +62,9 @@ class Run:
         """One sentence on the documents that were tokenised."""
         return str(self._facts["summary"])
 
-    def survey(self, corpus: Corpus) -> Survey:
-        """Return the size and fingerprint of the corpus, which identify a run over it."""
-        surveyed = survey(corpus, self.world)
+    def survey(self, corpus: Corpus, model: LanguageModel) -> Survey:
+        """Return the size and fingerprint of the corpus as the model reads it, which identify a run over it."""
+        surveyed = survey(corpus, model.tokenizer, self.world)
         self._facts["corpus_name"] = corpus.name
         return surveyed
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
-from influence.engine.batching import Columns, batches, blocks, pad
+from influence.engine.batching import Columns, batches, blocks
 from influence.engine.compress import compress_queries
 from influence.engine.identity import checked_layers, run_identity
 from influence.engine.memory import Budget
 from influence.engine.parallel.distributed import ALONE, World
-from influence.engine.passes import backward, describe_documents, idle_pass, run_missing
+from influence.engine.passes import backward, describe_documents, document_batch, idle_pass, run_missing
 from influence.engine.products import QueryProducts, TokenPair
 from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.reuse import Reused, reusable
@@ -83,7 +83,7 @@ def score(
     query_model = query_model or model
     config = replace(config, max_length=query_model.fitting(model.fitting(config.max_length)))
     layers, query_layers = checked_layers(model, query_model, factors, queries, config, other_checkpoint)
-    surveyed = run.survey(corpus)
+    surveyed = run.survey(corpus, model)
     identity = run_identity(model, query_model, layers, factors, queries, config)
     identity["corpus"] = surveyed.fingerprint
     rows = shard.rows(surveyed.documents) if shard else None
@@ -190,7 +190,7 @@ class Scan:
                 waiting[layer].clear()
 
         for part in plan:
-            batch = pad([self.table.tokens(c) for c in part], self.model.device)
+            batch = document_batch(self.table, part, self.model.device)
             backward(
                 self.model, self.layers, batch, reduce, what=describe_documents(self.table.take("id", part))
             )

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from influence.data.tokens import TokenReport, encode_documents
+from influence.data.chats import chat_template
+from influence.data.document_tokens import TokenReport, encode_documents
 from influence.engine.parallel.distributed import ALONE, World
 from influence.errors import StoreError
 from influence.models.load import LanguageModel
@@ -19,7 +20,10 @@ from influence.progress import Progress
 from influence.store.artefact import write_json
 from influence.store.documents import FILE, REPORT, DocumentTable, write_documents
 from influence.store.journal import intact
-from influence.types import Document
+from influence.types import Chat, Document
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Corpus(Protocol):
@@ -33,34 +37,42 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Size and content of a corpus: any change of an id, a source or a text changes the fingerprint."""
+    """Size and content of a corpus: any change of an id, a source, a text or an example changes the fingerprint."""
 
     documents: int
     fingerprint: str
 
 
 class _Surveyor:
-    """Surveys the documents that stream through it."""
+    """Surveys the documents that stream through it, as the tokenizer will write them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
         self._documents = 0
+        self._tokenizer = tokenizer
 
     def see(self, documents: Iterable[Document]) -> Iterator[Document]:
         for document in documents:
-            for part in (document.id, document.source, document.text):
+            for part in (document.id, document.source, document.text, *self._example(document)):
                 data = part.encode("utf-8", "surrogatepass")
                 self._digest.update(len(data).to_bytes(8, "little") + data)
             self._documents += 1
             yield document
 
+    def _example(self, document: Document) -> Iterator[str]:
+        """What else than their text determines the tokens of a fine-tuning example and their loss."""
+        if (example := document.example) is not None:
+            yield json.dumps([type(example).__name__, asdict(example)], sort_keys=True)
+        if isinstance(example, Chat):
+            yield chat_template(self._tokenizer, example.tools)
+
     def survey(self) -> Survey:
         return Survey(self._documents, self._digest.hexdigest())
 
 
-def survey(corpus: Corpus, world: World = ALONE) -> Survey:
+def survey(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, world: World = ALONE) -> Survey:
     """Stream the corpus once. Also on resume: a corpus that changed under a run must be noticed."""
-    surveyor = _Surveyor()
+    surveyor = _Surveyor(tokenizer)
     if world.first:
         with Progress("reading corpus", 0) as bar:
             for _ in surveyor.see(corpus):
@@ -90,7 +102,7 @@ def tokenised_documents(
         world: Its first process tokenises.
     """
     if world.first and not (intact(folder / FILE) and intact(folder / REPORT)):
-        size, surveyor = found.documents, _Surveyor()
+        size, surveyor = found.documents, _Surveyor(model.tokenizer)
         documents = surveyor.see(corpus)
         kept = rows if draw is None else drawn_rows(size, draw, seed)
         if kept is not None:

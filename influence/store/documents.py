@@ -1,7 +1,9 @@
 """The documents of a run, tokenised, in one memory-mapped Arrow file.
 
-`documents.arrow` (Arrow IPC): `id, source, text, metadata` (strings; metadata is JSON) and `tokens`
-(list<int32>, with BOS if the tokenizer adds one). Row order is document order: columns of a score matrix.
+`documents.arrow` (Arrow IPC): `id, source, text, metadata` (strings; metadata is JSON), `tokens` (list<int32>, with BOS
+if the tokenizer adds one) and `loss_mask` (list<uint8>: 1 for each token whose loss counts; empty where that of every
+token does). Row order is document order: columns of a score matrix. Files of before fine-tuning examples were scored
+lack `loss_mask`, and are read as if it were empty.
 """
 
 from __future__ import annotations
@@ -36,12 +38,15 @@ _SCHEMA = pa.schema(
         ("text", pa.large_string()),
         ("metadata", pa.string()),
         ("tokens", pa.list_(pa.int32())),
+        ("loss_mask", pa.list_(pa.uint8())),
     ]
 )
+#: Of files that were written before there was a mask.
+_WITHOUT_MASK = _SCHEMA.remove(len(_SCHEMA) - 1)
 
 
 def write_documents(folder: Path, documents: Iterable[tuple[Document, list[int]]]) -> None:
-    """Stream `(document, token ids)` pairs into `folder/documents.arrow`, atomically and with flat memory."""
+    """Stream pairs of a document and its token ids into `folder/documents.arrow`, atomically, with flat memory."""
     rows: list[tuple[Document, list[int]]] = []
     with (
         whole_file(folder / FILE) as part,
@@ -84,13 +89,9 @@ def _record_batch(rows: list[tuple[Document, list[int]]]) -> Any:
         [document.text for document, _ in rows],
         [json.dumps(document.metadata, ensure_ascii=True) for document, _ in rows],
     )
-    tokens = [tokens for _, tokens in rows]
-    values = np.fromiter(chain.from_iterable(tokens), np.int32)
-    ids = pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(values)])
-    lists = pa.Array.from_buffers(
-        pa.large_list(pa.int32()), len(tokens), [None, _offsets(tokens)], children=[ids]
-    )
-    columns = (*map(_string_array, strings), lists)
+    tokens = _list_array([tokens for _, tokens in rows], np.dtype(np.int32), pa.int32())
+    masks = _list_array([document.loss_mask or () for document, _ in rows], np.dtype(np.uint8), pa.uint8())
+    columns = (*map(_string_array, strings), tokens, masks)
     return pa.record_batch(
         [column.cast(field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
     )
@@ -100,6 +101,20 @@ def _string_array(texts: Sequence[str]) -> Any:
     encoded = [text.encode() for text in texts]
     buffers = [None, _offsets(encoded), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
+
+
+def _list_array(lists: Sequence[Sequence[int]], dtype: np.dtype[Any], type_: Any) -> Any:
+    values = np.fromiter(chain.from_iterable(lists), dtype)
+    items = pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values)])
+    return pa.Array.from_buffers(pa.large_list(type_), len(lists), [None, _offsets(lists)], children=[items])
+
+
+def _with_mask(batch: Any) -> Any:
+    """A record batch of a file without masks with an empty one for every document."""
+    masks = _list_array([()] * len(batch), np.dtype(np.uint8), pa.uint8()).cast(
+        _SCHEMA.field("loss_mask").type
+    )
+    return pa.record_batch([*batch.columns, masks], schema=_SCHEMA)
 
 
 def _offsets(parts: Sequence[Sized]) -> Any:
@@ -124,7 +139,7 @@ class DocumentTable:
         """The Arrow record batches of the file, of `ROWS_PER_BATCH` rows each but the last."""
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(self.folder / FILE)))
-            if not reader.schema.equals(_SCHEMA):
+            if not reader.schema.equals(_SCHEMA) and not reader.schema.equals(_WITHOUT_MASK):
                 raise ValueError("other columns than those of documents")
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
             if any(len(batch) != ROWS_PER_BATCH for batch in batches[:-1]):
@@ -133,6 +148,14 @@ class DocumentTable:
                 batch.validate(full=(self.folder / FILE).stat().st_size <= VERIFIED_AT_OPEN)
                 if any(column.null_count for column in batch.columns):
                     raise ValueError("fields without a value")
+            if reader.schema.equals(_WITHOUT_MASK):
+                return [_with_mask(batch) for batch in batches]
+            for batch in batches:
+                tokens_N, masked_N = (
+                    np.from_dlpack(batch.column(name).value_lengths()) for name in ("tokens", "loss_mask")
+                )
+                if not np.all((masked_N == 0) | (masked_N == tokens_N)):
+                    raise ValueError("a loss mask of another length than its tokens")
             return batches
         except (pa.ArrowException, OSError, ValueError) as error:
             raise StoreError(
@@ -209,3 +232,8 @@ class DocumentTable:
     def tokens(self, index: int) -> npt.NDArray[np.int32]:
         """Token ids of the document in column `index`."""
         return np.asarray(np.from_dlpack(self._cell("tokens", index).values), np.int32)
+
+    def loss_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
+        """Whether the loss of each token counts, of the document in column `index`; None: that of every token."""
+        values = self._cell("loss_mask", index).values
+        return np.asarray(np.from_dlpack(values), np.bool_) if len(values) else None

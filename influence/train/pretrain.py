@@ -238,12 +238,23 @@ def train_tokenizer(texts: Iterator[str], vocab: int, max_length: int) -> PreTra
     )
 
 
+def _plain_texts(corpus: Corpus) -> Iterator[str]:
+    """The texts of a corpus; InputError for a fine-tuning example, of which only a part was to be learnt."""
+    for document in corpus:
+        if document.example is not None:
+            raise InputError(
+                f"Document {document.id} of {corpus.name} is a fine-tuning example, not a text.",
+                fix="Learn prompts and completions by influence train sft, or give the records a text.",
+            )
+        yield document.text
+
+
 def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length: int) -> Rows:
     """Cut each document into windows: BOS + at most `max_length − 1` tokens, EOS after the document's last token."""
     windows: list[Row] = []
     documents = empty = chunked = 0
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    texts = (document.text for document in corpus)
+    texts = _plain_texts(corpus)
     while some := list(islice(texts, _TOKENIZE_DOCUMENTS)):
         kept = [text for text in some if text.strip()]
         empty += len(some) - len(kept)
@@ -273,7 +284,7 @@ def _tokenizer(corpus: Corpus, folder: Path, shape: Size) -> PreTrainedTokenizer
     from transformers import PreTrainedTokenizerFast
 
     if not folder.exists():
-        tokenizer = train_tokenizer((document.text for document in corpus), shape.vocab, shape.max_length)
+        tokenizer = train_tokenizer(_plain_texts(corpus), shape.vocab, shape.max_length)
         writing = folder.with_name(folder.name + ".part")
         tokenizer.save_pretrained(writing)
         writing.replace(folder)

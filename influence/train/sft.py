@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.data.examples import PromptCompletion
-from influence.data.tokens import encode, prefix_ids
+from influence.data.tokens import encode, ending, prefix_ids
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
@@ -131,11 +131,10 @@ def example_rows(
         InputError: An example is longer than the model's positions.
     """
     bos = prefix_ids(tokenizer)
-    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     rows = []
     encoded = encode(tokenizer, [example.prompt + example.completion for example in examples])
     for number, (example, (ids, ends)) in enumerate(zip(examples, encoded, strict=True), 1):
-        tokens = [*bos, *ids, *eos]
+        tokens = [*bos, *ids, *ending(tokenizer, ids)]
         if positions is not None and len(tokens) > positions:
             raise InputError(
                 f"Example {number} has {len(tokens)} tokens, more than the {positions} positions of the model.",

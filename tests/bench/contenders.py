@@ -159,7 +159,7 @@ def dataset(rows: list[list[int]]) -> Any:
 
     from influence.engine.kronfluence_fit import TokenDataset
 
-    return TokenDataset([(np.array(rows[i], np.int32), 1) for i in longest_first(rows)])
+    return TokenDataset([(np.array(rows[i], np.int32), 1, None) for i in longest_first(rows)])
 
 
 def longest_first(rows: list[list[int]]) -> list[int]:

@@ -17,8 +17,8 @@ from torch import Tensor
 from influence.curvature.low_rank import document_roots, plain_roots
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.data.corpus import read_corpus
+from influence.data.document_tokens import TokenReport, encode_documents
 from influence.data.queries import read_queries
-from influence.data.tokens import TokenReport, encode_documents
 from influence.engine.batching import pad
 from influence.engine.identity import matching_layers
 from influence.engine.memory import Budget

@@ -118,7 +118,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
         from transformers import AutoTokenizer
 
         from influence.data.corpus import read_corpus
-        from influence.data.tokens import TokenReport, encode_documents
+        from influence.data.document_tokens import TokenReport, encode_documents
 
         tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
         documents = list(read_corpus(options.corpus))

@@ -84,7 +84,7 @@ def measure(path: Path, folder: Path, score: bool, send: Any) -> None:
         rows.append((name, peak))
         return result
 
-    found = step("survey", lambda: survey(corpus))
+    found = step("survey", lambda: survey(corpus, model.tokenizer))
     tokenised = folder / "tokenised"
     tokenised.mkdir()
     step("tokenise", lambda: tokenised_documents(tokenised, corpus, found, model, 512, False))

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from influence.curvature.dense import per_document_gradients
 from influence.curvature.ekfac import Inverse
-from influence.data.tokens import TokenReport, encode_documents
+from influence.data.document_tokens import TokenReport, encode_documents
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.types import LayerFactors

@@ -14,7 +14,7 @@ from tiny import tiny_model
 from torch import Tensor
 
 from influence.config import FitConfig
-from influence.data.tokens import TokenReport, encode_documents
+from influence.data.document_tokens import TokenReport, encode_documents
 from influence.engine.batching import pad
 from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward

@@ -20,6 +20,7 @@ from influence.config import FitConfig, ScoreConfig
 from influence.curvature.dense import ekfac_matrix, solve
 from influence.curvature.ekfac import damping
 from influence.data.tokens import encode_query
+from influence.engine.batching import pad
 from influence.engine.decompose import token_scores
 from influence.engine.fit import fit_hessian
 from influence.engine.memory import Budget
@@ -187,7 +188,7 @@ def test_windows_are_documents_of_their_own(dense: World, run: Run) -> None:
 def test_token_and_layer_scores_sum_to_the_documents(dense: World, factors: Factors, run: Run) -> None:
     dot_QD = np.asarray(run().dot)
     queries = preconditioned(dense, factors)
-    parts_LQDT = token_scores(dense.model, dense.layers, queries, dense.tokens)
+    parts_LQDT = token_scores(dense.model, dense.layers, queries, pad(dense.tokens, dense.model.device))
     assert parts_LQDT.shape == (len(dense.layers), len(QUERIES), len(dense.tokens), max(dense.lengths))
     np.testing.assert_allclose(parts_LQDT.sum((0, 3)).numpy(), dot_QD, rtol=1e-9, atol=1e-9)
     for layer, p_QOI, part_QDT in zip(dense.layers, queries.gradients, parts_LQDT, strict=True):

@@ -17,7 +17,8 @@ from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
 from influence.config import FitConfig, ScoreConfig
-from influence.data.tokens import TokenReport, encode_documents, encode_query
+from influence.data.document_tokens import TokenReport, encode_documents
+from influence.data.tokens import encode_query
 from influence.engine.fit import fit_hessian
 from influence.engine.kronfluence_fit import LanguageModelTask, TokenDataset, collate, with_linear_layers
 from influence.engine.score import score
@@ -88,8 +89,10 @@ def pairwise_scores(pair: Pair, name: str) -> np.ndarray:
     analyzer.compute_pairwise_scores(
         scores_name=f"by_{name}",
         factors_name=name,
-        query_dataset=TokenDataset([encode_query(tokenizer, query, MAX_LENGTH) for query in QUERIES]),
-        train_dataset=TokenDataset([(tokens, 1) for _, tokens in documents]),
+        query_dataset=TokenDataset(
+            [(*encode_query(tokenizer, query, MAX_LENGTH), None) for query in QUERIES]
+        ),
+        train_dataset=TokenDataset([(tokens, 1, None) for _, tokens in documents]),
         per_device_query_batch_size=2,
         per_device_train_batch_size=5,
         score_args=ScoreArguments(

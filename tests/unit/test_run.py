@@ -20,7 +20,7 @@ TEMPORARY = ("blocks", "*.state")
 
 def begun(folder: Path) -> tuple[Run, bool]:
     run = Run(temporary=TEMPORARY)
-    surveyed = run.survey(CORPUS)
+    surveyed = run.survey(CORPUS, MODEL)
     return run, run.claim(folder, "scores", {"corpus": surveyed.fingerprint})
 
 
@@ -34,7 +34,7 @@ def unfinished(folder: Path) -> None:
 def test_a_finished_run_says_what_made_it_and_leaves_nothing_temporary(tmp_path: Path) -> None:
     run, works = begun(tmp_path / "run")
     assert works
-    table = run.tokenise(CORPUS, run.survey(CORPUS), MODEL, ScoreConfig())
+    table = run.tokenise(CORPUS, run.survey(CORPUS, MODEL), MODEL, ScoreConfig())
     unfinished(tmp_path / "run")
     run.finish(MODEL, Budget(64), hessian_folder="there")
     made = json.loads((tmp_path / "run" / "manifest.json").read_text())["provenance"]

@@ -12,7 +12,8 @@ from tiny import character_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from influence.data.tokens import TokenReport, encode_documents, encode_query, prefix_ids
+from influence.data.document_tokens import TokenReport, encode_documents
+from influence.data.tokens import encode_query, prefix_ids
 from influence.errors import InputError
 from influence.types import Document, Query
 

@@ -20,7 +20,7 @@ from influence.engine.index.projections import choose_projections, read_projecti
 from influence.engine.index.sketching import VALUE_BYTES, Sketcher, fitting_rank
 from influence.engine.memory import Budget
 from influence.engine.parallel.distributed import ALONE, World
-from influence.engine.passes import backward, idle_pass, run_missing
+from influence.engine.passes import backward, document_batch, idle_pass, run_missing
 from influence.engine.run import Run
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError, StoreError
@@ -90,7 +90,7 @@ def build_index(
     if factors is not None:
         require_same_model(factors, model)
     layers = matching_layers(factors, model)
-    surveyed = run.survey(corpus)
+    surveyed = run.survey(corpus, model)
     identity = {
         **asdict(config),
         "layers": [layer.name for layer in layers],
@@ -222,19 +222,24 @@ class _Build:
 
 def _gradients(build: _Build, queries: Sequence[Query] | None) -> Iterator[list[Tensor]]:
     """Gradients of the queries, or of the sample of documents, a few at a time: `[N, O, I]` of each layer."""
+    device = build.model.device
     if queries is not None:
         encoded = [encode_query(build.model.tokenizer, query, build.config.max_length) for query in queries]
+        stacks = [encoded[start : start + _STACK] for start in range(0, len(encoded), _STACK)]
+        count = len(encoded)
+        stacked = (pad([ids for ids, _ in stack], device, [first for _, first in stack]) for stack in stacks)
     else:
-        encoded = [(build.table.tokens(column).tolist(), 1) for column in build.drawn()]
+        drawn = build.drawn()
+        count = len(drawn)
+        parts = (drawn[start : start + _STACK] for start in range(0, len(drawn), _STACK))
+        stacked = (document_batch(build.table, part, device) for part in parts)
     gradients: dict[int, Tensor] = {}
 
     def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
         gradients[layer] = document_gradients(s_BTO, a_BTI).float()
 
-    with Progress("second moments", len(encoded), unit="gradient") as bar:
-        for start in range(0, len(encoded), _STACK):
-            stack = encoded[start : start + _STACK]
-            batch = pad([tokens for tokens, _ in stack], build.model.device, [first for _, first in stack])
+    with Progress("second moments", count, unit="gradient") as bar:
+        for batch in stacked:
             backward(build.model, build.layers, batch, reduce, what="the gradients that choose projections")
             yield [gradients[layer] for layer in range(len(build.layers))]
-            bar.advance(len(stack))
+            bar.advance(len(batch.input_ids))

@@ -276,11 +276,19 @@ def _rescored(folder: Path, table: DocumentTable, columns: npt.NDArray[np.int64]
     if not intact(folder / FILE):
         ids, sources = table.take("id", columns), table.take("source", columns)
         documents = (
-            (Document(str(name), table.text(column), str(source)), table.tokens(column).tolist())
+            (
+                Document(str(name), table.text(column), str(source), loss_mask=_mask(table, column)),
+                table.tokens(column).tolist(),
+            )
             for name, source, column in zip(ids, sources, columns.tolist(), strict=True)
         )
         write_documents(folder, documents)
     return DocumentTable(folder)
+
+
+def _mask(table: DocumentTable, column: int) -> tuple[bool, ...] | None:
+    mask = table.loss_mask(column)
+    return None if mask is None else tuple(mask.tolist())
 
 
 def _write_partial(

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from influence.config import SKETCH_BITS
 from influence.curvature.sketch import OVERSAMPLED, LayerSketch, low_rank, sketch_documents, sketch_queries
-from influence.engine.batching import Columns, pad
+from influence.engine.batching import Columns
 from influence.engine.index.projections import compared_rows
-from influence.engine.passes import backward, describe_documents
+from influence.engine.passes import backward, describe_documents, document_batch
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.store.documents import DocumentTable
@@ -97,7 +97,7 @@ class Sketcher:
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
             parts[layer] = self.reduce(layer, a_BTI, s_BTO)
 
-        batch = pad([table.tokens(column) for column in columns], model.device)
+        batch = document_batch(table, columns, model.device)
         backward(model, layers, batch, reduce, what=describe_documents(table.take("id", columns)))
         return self.joined([parts[layer] for layer in range(len(layers))])
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from influence.data.tokens import TokenReport
+from influence.data.document_tokens import TokenReport
 from influence.errors import InputError, StoreError
 from influence.files import whole_file
 from influence.provenance import provenance

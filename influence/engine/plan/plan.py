@@ -166,7 +166,7 @@ def plan_score(
         config.windows,
         budget.batch_tokens,
         lambda size: shard.rows(size) if shard else None,
-        Scored(reuse, config.max_length) if reuse else None,
+        Scored(reuse, model.tokenizer, config.max_length, config.windows) if reuse else None,
     ) as drawn:
         rehearsal = QueryRehearsal(model, query_model, layers, query_layers, queries, factors, config, budget)
         preparing, scanning, peaks = rehearsal.run(drawn)

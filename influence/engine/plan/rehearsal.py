@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from influence.data.tokens import TokenReport, encode_documents
+from influence.data.document_tokens import TokenReport, encode_documents
 from influence.engine.batching import Columns, batches, length_order
 from influence.engine.reuse import Scored
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.store.documents import FILE, DocumentTable, write_documents
-from influence.types import Document
+from influence.types import Document, TokenIds
 
 #: Documents drawn to count tokens by.
 _DRAWN = 1000
@@ -135,7 +135,7 @@ class _Census:
         if self._earlier and (rows := self._earlier.rows(document)):
             self.scored += rows
             return
-        self._characters.append(len(document.text))
+        self._characters.append(_characters(document))
         if len(self.kept) < _DRAWN:
             self.kept.append(document)
         elif (place := self._generator.randrange(len(self._characters))) < _DRAWN:
@@ -156,12 +156,19 @@ class _Census:
             return float(len(tokens_N)), float(np.minimum(tokens_N, max_length).sum())
 
         whole = guess(np.asarray(self._characters, np.int64))
-        part = guess(np.array([len(document.text) for document in self.kept], np.int64))
+        part = guess(np.array([_characters(document) for document in self.kept], np.int64))
         found = [
             all_of * seen / guessed if guessed else 0.0
             for all_of, guessed, seen in zip(whole, part, (len(encoded), tokens), strict=True)
         ]
         return round(found[0]), found[1]
+
+
+def _characters(document: Document) -> int:
+    """About how long a document is; of one that comes as tokens, as many as its tokens."""
+    if isinstance(document.example, TokenIds):
+        return len(document.example.input_ids)
+    return len(document.text)
 
 
 def _pairs(lengths: Columns, batch_tokens: int) -> list[Columns]:

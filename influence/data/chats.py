@@ -1,0 +1,140 @@
+"""Chats as the model's chat template writes them, and which of their tokens the loss of fine-tuning counts.
+
+The template's own marks (`{% generation %}`) say what the assistant wrote, where it has them. Without them a turn of
+the assistant is what the template adds to the messages before it, prompted for an answer: each of these beginnings
+must be a beginning of the whole chat, or the chat is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from influence.data.tokens import ids_and_ends
+from influence.errors import InputError
+from influence.types import Chat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+
+#: Token ids, the end of each token in the text, and whether its loss counts (None: that of every token).
+EncodedChat = tuple[list[int], list[int], list[bool] | None]
+
+
+def chat_template(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
+    """Return the template of a tokenizer; InputError where it has none."""
+    try:
+        return str(tokenizer.get_chat_template(tools=list(tools) if tools else None))
+    except ValueError as error:
+        raise InputError(
+            "A chat needs a chat template, and the model's tokenizer has none.",
+            have=str(error).splitlines()[0],
+            fix="Use a model whose tokenizer has one, or give the chats as prompt and completion.",
+        ) from error
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[dict[str, Any]],
+    tools: Sequence[dict[str, Any]] | None = None,
+    *,
+    prompted: bool = False,
+    where: str,
+) -> str:
+    """Return messages as the template writes them, special tokens included.
+
+    Args:
+        prompted: End with what the template writes before an answer of the assistant.
+        where: Names the chat in an error.
+
+    Raises:
+        InputError: the tokenizer has no template, or its template refuses these messages.
+    """
+    chat_template(tokenizer, tools)
+    import jinja2
+
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                list(messages),
+                tools=list(tools) if tools else None,
+                add_generation_prompt=prompted,
+                tokenize=False,
+            )
+        )
+    except (jinja2.TemplateError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"The chat template of the model refuses {len(messages)} messages of {where}.",
+            have=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="Write the messages as this model's template wants them.",
+        ) from error
+
+
+def encode_chat(tokenizer: PreTrainedTokenizerBase, chat: Chat, where: str) -> tuple[str, EncodedChat]:
+    """Return a chat as the template writes it, and its tokens. The template alone decides about BOS and EOS.
+
+    A token belongs to the turn in which it ends.
+
+    Raises:
+        InputError: see `render`; or the template writes the beginning of a chat otherwise than the whole chat, so that
+            it cannot be said what the assistant wrote.
+    """
+    text = render(tokenizer, chat.messages, chat.tools, where=where)
+    ((ids, ends),) = ids_and_ends(tokenizer, [text])
+    if chat.loss == "all":
+        return text, (ids, ends, None)
+    marked = _GENERATION.search(chat_template(tokenizer, chat.tools)) is not None
+    if marked and not chat.prompt_messages:
+        counts = _marked(tokenizer, chat, ids)
+        return text, (ids, ends, _last_run(counts) if chat.loss == "last" else counts)
+    spans = _spans(tokenizer, chat, text, where)
+    return text, (ids, ends, [any(begin < end <= stop for begin, stop in spans) for end in ends])
+
+
+def _marked(tokenizer: PreTrainedTokenizerBase, chat: Chat, ids: list[int]) -> list[bool]:
+    """What stands between the template's own marks."""
+    encoding: Any = tokenizer.apply_chat_template(
+        list(chat.messages),
+        tools=list(chat.tools) if chat.tools else None,
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    assert list(encoding["input_ids"]) == ids, "the same text has the same tokens"
+    return [bool(mark) for mark in encoding["assistant_masks"]]
+
+
+def _spans(tokenizer: PreTrainedTokenizerBase, chat: Chat, text: str, where: str) -> list[tuple[int, int]]:
+    """Characters of the turns whose loss counts, found by writing the messages before and up to each."""
+
+    def characters(messages: int, prompted: bool) -> int:
+        beginning = render(tokenizer, chat.messages[:messages], chat.tools, prompted=prompted, where=where)
+        if not text.startswith(beginning):
+            raise InputError(
+                f"The chat template writes the first {messages} messages of {where} otherwise when others follow, "
+                "so what the assistant wrote cannot be found.",
+                have="it rewrites earlier turns, and has no {% generation %} marks",
+                fix="Give each answer as a chat of its own (prompt and completion as messages), a template with "
+                "{% generation %} marks, or --loss all.",
+            )
+        return len(beginning)
+
+    if chat.prompt_messages and chat.loss == "assistant":
+        return [(characters(chat.prompt_messages, True), len(text))]
+    turns = [n for n, message in enumerate(chat.messages) if message["role"] == "assistant"]
+    if chat.loss == "last":
+        turns = turns[-1:]
+    return [
+        (characters(n, True), len(text) if n + 1 == len(chat.messages) else characters(n + 1, False))
+        for n in turns
+    ]
+
+
+def _last_run(counts: list[bool]) -> list[bool]:
+    """The last run of tokens that count."""
+    end = max((n + 1 for n, count in enumerate(counts) if count), default=0)
+    start = max((n + 1 for n, count in enumerate(counts[:end]) if not count), default=0)
+    return [start <= n < end for n in range(len(counts))]

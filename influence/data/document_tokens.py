@@ -1,0 +1,208 @@
+"""From documents of any kind to token ids and loss masks: truncation or windows, and a count of what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING
+
+from influence.data.chats import encode_chat
+from influence.data.tokens import encode, ending, frame_ids, ids_and_ends, prefix_ids, require_offsets
+from influence.errors import InputError
+from influence.types import Chat, Completion, Document, TokenIds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH = 512
+
+
+@dataclass(slots=True)
+class TokenReport:
+    """What happened to the documents on their way to tokens. Shown to the user in every run."""
+
+    documents: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    windows: int = 0
+    empty: int = 0
+    beyond_context: int = 0
+    end_left_off: int = 0
+    examples: int = 0
+    counted: int = 0
+    without_loss: int = 0
+
+    def sentence(self, max_length: int, positions: int | None = None) -> str:
+        """One line for people.
+
+        Args:
+            positions: All that the model has an embedding of, where it has a table of them.
+        """
+        parts = [f"{self.documents:,} documents, {self.tokens:,} tokens"]
+        if self.truncated:
+            limit = ", all the positions of the model" if max_length == positions else ""
+            parts.append(f"{self.truncated:,} truncated to {max_length} tokens{limit}")
+        if self.windows:
+            parts.append(f"{self.windows:,} are windows of longer documents")
+        if self.examples:
+            parts.append(f"loss on {self.counted:,} tokens of {self.examples:,} fine-tuning examples")
+        if self.without_loss:
+            parts.append(f"{self.without_loss:,} left out for having no token whose loss counts")
+        if self.empty:
+            parts.append(f"{self.empty:,} left out for having no token to predict")
+        if self.end_left_off:
+            parts.append("the end token that the tokenizer appends is left off")
+        if self.beyond_context:
+            parts.append(f"{self.beyond_context:,} longer than any text the model was trained on")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A whole document: its text, what goes before every window, and of each token id, end in the text and loss."""
+
+    text: str
+    prefix: list[int]
+    ids: list[int]
+    ends: list[int]
+    counts: list[bool] | None
+
+
+def encode_documents(
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    windows: bool,
+    report: TokenReport,
+    may_be_empty: bool = False,
+    trained_context: int | None = None,
+) -> Iterator[tuple[Document, list[int]]]:
+    """Tokenise documents in order; `report` is filled in on the way. A document brings its `loss_mask`.
+
+    Args:
+        max_length: Most tokens of a document, what the tokenizer puts before it included.
+        windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning.
+        may_be_empty: Accept that none of them has text: they are a part of a corpus.
+        trained_context: Longest text of the model's training, in tokens; longer documents are counted.
+
+    A document with nothing to predict (fewer than two tokens, prefix included) is left out and counted, and so is one,
+    or a window of one, of which no token counts in the loss.
+    """
+    require_offsets(tokenizer)
+    if max_length < 2:
+        raise InputError(f"--max-length {max_length} leaves no room for text.", fix="Use at least 2.")
+    _, suffix = frame_ids(tokenizer)
+    stream = iter(documents)
+    while batch := list(islice(stream, _BATCH)):
+        for document, whole in zip(batch, _encoded(tokenizer, batch), strict=True):
+            prefix, ids, ends = whole.prefix, whole.ids, whole.ends
+            room = max_length - len(prefix)
+            if len(prefix) + len(ids) < 2:
+                report.empty += 1
+                continue
+            starts = range(0, len(ids), room) if windows else range(1)
+            if len(ids) > room and not windows:
+                report.truncated += 1
+            for number, start in enumerate(starts):
+                part = ids[start : start + room]
+                if len(prefix) + len(part) < 2:  # a last window of one token
+                    continue
+                mask = None
+                if whole.counts is not None:
+                    mask = (*(False for _ in prefix), *whole.counts[start : start + room])
+                    if not any(mask[1:]):
+                        report.without_loss += 1
+                        continue
+                begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
+                piece = document
+                if document.example is not None:
+                    piece = replace(document, text=whole.text, example=None, loss_mask=mask)
+                    report.examples += 1
+                    report.counted += len(prefix) + len(part) - 1 if mask is None else sum(mask[1:])
+                if len(ids) > room:
+                    identity = f"{document.id}#{number}" if windows else document.id
+                    piece = replace(piece, id=identity, text=whole.text[begin:end])
+                    report.windows += windows
+                report.end_left_off += bool(suffix) and document.example is None
+                report.documents += 1
+                report.tokens += len(prefix) + len(part)
+                report.beyond_context += (
+                    trained_context is not None and len(prefix) + len(part) > trained_context
+                )
+                yield piece, prefix + part
+    if report.documents == 0 and not may_be_empty:
+        left_out = [f"{report.empty} empty documents"] if report.empty else []
+        if report.without_loss:
+            left_out.append(f"{report.without_loss} without a token whose loss counts")
+        raise InputError(
+            "The corpus holds no text." if not report.without_loss else "The corpus holds nothing to learn.",
+            have=", ".join(left_out) or "0 empty documents",
+            fix="Raise --max-length if the answers come late." if report.without_loss else None,
+        )
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, documents: list[Document]) -> Iterator[_Encoded]:
+    """Documents of any kind, plain texts and completions tokenised together."""
+    prefix = prefix_ids(tokenizer)
+    texts = [d.text for d in documents if d.example is None or isinstance(d.example, Completion)]
+    encoded = iter(encode(tokenizer, texts) if texts else [])
+    for document in documents:
+        match document.example:
+            case Chat() as chat:
+                text, (ids, ends, counts) = encode_chat(tokenizer, chat, f"document {document.id}")
+                yield _without_prefix(tokenizer, _Encoded(text, [], ids, ends, counts))
+            case TokenIds() as tokens:
+                _require_known(tokenizer, tokens, document.id)
+                yield _without_prefix(tokenizer, _decoded(tokenizer, tokens))
+            case Completion() as example:
+                ids, ends = next(encoded)
+                yield _completed(tokenizer, example, prefix, ids, ends)
+            case None:
+                yield _Encoded(document.text, prefix, *next(encoded), None)
+
+
+def _completed(
+    tokenizer: PreTrainedTokenizerBase,
+    example: Completion,
+    prefix: list[int],
+    ids: list[int],
+    ends: list[int],
+) -> _Encoded:
+    """Prompt and completion with EOS at the end, as fine-tuning reads them."""
+    text = example.prompt + example.completion
+    counts = [end > len(example.prompt) for end in ends]
+    if (eos := ending(tokenizer, ids)) and tokenizer.eos_token:
+        text += str(tokenizer.eos_token)
+        ids, ends, counts = [*ids, *eos], [*ends, len(text)], [*counts, True]
+    return _Encoded(text, prefix, ids, ends, None if example.loss == "all" else counts)
+
+
+def _require_known(tokenizer: PreTrainedTokenizerBase, tokens: TokenIds, document: str) -> None:
+    if (highest := max(tokens.input_ids, default=-1)) >= len(tokenizer):
+        raise InputError(
+            f"Document {document} has a token id that the model's tokenizer has not.",
+            have=f"{highest} of {len(tokenizer):,} ids",
+            fix="Score it with the model that it was tokenised for.",
+        )
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, tokens: TokenIds) -> _Encoded:
+    """Given ids with the text they stand for; a token ends where the text of the tokens up to it ends."""
+    ids = list(tokens.input_ids)
+    text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+    ((again, ends),) = ids_and_ends(tokenizer, [text])
+    if again != ids:  # other tokens than the tokenizer would choose: about where they end
+        lengths = [len(str(tokenizer.decode([id_], clean_up_tokenization_spaces=False))) for id_ in ids]
+        ends = [min(len(text), end) for end in accumulate(lengths)]
+    return _Encoded(text, [], ids, ends, None if tokens.counts is None else list(tokens.counts))
+
+
+def _without_prefix(tokenizer: PreTrainedTokenizerBase, whole: _Encoded) -> _Encoded:
+    """The same with what the tokenizer puts before texts apart, if it is there, so that it begins every window."""
+    prefix = prefix_ids(tokenizer) or [tokenizer.bos_token_id]
+    size = len(prefix)
+    if whole.ids[:size] != prefix:
+        return whole
+    counts = None if whole.counts is None else whole.counts[size:]
+    return replace(whole, prefix=prefix, ids=whole.ids[size:], ends=whole.ends[size:], counts=counts)
