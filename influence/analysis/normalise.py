@@ -159,26 +159,16 @@ def _operators(items: list[Token], text: str) -> list[Token]:
 def _reading(items: list[Token], place: int, before: Token | None, text: str) -> tuple[str, int]:
     """What the token at a place is after `before`: its key, empty if it is nothing, and how many tokens it takes."""
     token = items[place]
-    operator = _OPERATORS.get(token.key)
-    if operator is None and token.key != "**":
-        unit = _UNITS.get(token.key)
-        return (unit if unit and before and before.is_number else token.key), 1
-    taken = 1
-    while key_at(items, place + taken) in _COMPLETIONS.get(operator or "", ()):  # divided by
-        taken += 1
-    after = items[place + taken] if place + taken < len(items) else None
-    signed = (
-        _OPERATORS.get(key_at(items, place + taken)) == "-" and key_at(items, place + taken + 1)[:1] == "#"
-    )
-    operand_after = after is not None and (_is_operand(after) or signed)
     left = before
     if left is not None and (not _ends_operand(left) or _APART.search(text, left.end, token.start)):
         left = None
     if token.key == "**":  # a power, or bold
-        power = left and operand_after and text[token.end : token.end + 1] in " 0123456789"
-        return ("^" if power else ""), 1
-    spelled = token.key[0].isalpha()
-    alone = token.key if spelled else "=" if operator == "=" else ""
+        glued = text[token.end : token.end + 1] in " 0123456789"
+        return ("^" if left and _operand_at(items, place + 1) and glued else ""), 1
+    operator = _OPERATORS.get(token.key)
+    if operator is None:
+        return (_UNITS.get(token.key, token.key) if before and before.is_number else token.key), 1
+    after = items[place + 1] if place + 1 < len(items) else None
     if (
         left is None
         and operator == "-"
@@ -187,11 +177,31 @@ def _reading(items: list[Token], place: int, before: Token | None, text: str) ->
         and _is_sign(token, after, text, before)
     ):
         return "#-" + after.key[1:], 2
-    if left is None or after is None or not operand_after:
-        return alone, 1
-    of_numbers = left.is_number and (signed or after.is_number)
-    of_a_variable = operator == "=" and len(left.key) == 1
-    return (operator or "", taken) if not spelled or of_numbers or of_a_variable else (alone, 1)
+    return _between(items, place, operator, left)
+
+
+def _between(items: list[Token], place: int, operator: str, left: Token | None) -> tuple[str, int]:
+    """Key and width of an operator after the operand `left`, if there is one; a word stays one between no numbers."""
+    key = items[place].key
+    spelled = key[0].isalpha()
+    taken = 1
+    while key_at(items, place + taken) in _COMPLETIONS.get(operator, ()):  # divided by
+        taken += 1
+    if left is not None and _operand_at(items, place + taken):
+        of_numbers = left.is_number and (_signed_at(items, place + taken) or items[place + taken].is_number)
+        of_a_variable = operator == "=" and len(left.key) == 1
+        if not spelled or of_numbers or of_a_variable:
+            return operator, taken
+    return (key if spelled else "=" if operator == "=" else ""), 1
+
+
+def _signed_at(items: list[Token], place: int) -> bool:
+    """Whether a minus and a number stand at a place."""
+    return _OPERATORS.get(key_at(items, place)) == "-" and key_at(items, place + 1)[:1] == "#"
+
+
+def _operand_at(items: list[Token], place: int) -> bool:
+    return place < len(items) and (_is_operand(items[place]) or _signed_at(items, place))
 
 
 def _ends_operand(token: Token) -> bool:

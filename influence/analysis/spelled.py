@@ -61,43 +61,43 @@ def _beside_operator(raw: list[Token], place: int, operators: Container[str]) ->
 
 def _spelled(raw: list[Token], place: int, text: str) -> tuple[str, int]:
     """Value of the spelled-out integer that starts at `place`, and the place after it."""
-    total, current, last = 0, 0, ""
-    start = place
-    while place < len(raw):
-        if place > start and not _joined(raw, place, text):
-            break
-        key = raw[place].key
-        if key == "and" and last in ("hundred", "thousand") and key_at(raw, place + 1) in _SMALL | _TENS:
-            place += 1
-            continue
-        if key == "-" and last in _TENS and 0 < _SMALL.get(key_at(raw, place + 1), 0) < 10:
-            place += 1
-            continue
-        if raw[place].is_number and place == start:
-            if not raw[place].key[1:].isdecimal():
-                return _scaled(raw, place)
-            current = int(raw[place].key[1:])
-        elif key in _SMALL:
-            unit_after_tens = last in _TENS and 0 < _SMALL[key] < 10
-            if last and last not in _SCALES and not unit_after_tens:
+    total, current, last, start = 0, 0, "", place
+    if raw[place].is_number:
+        if not raw[place].key[1:].isdecimal():
+            return _scaled(raw, place)
+        current, last, place = int(raw[place].key[1:]), raw[place].key, place + 1
+    while place < len(raw) and (place == start or _joined(raw, place, text)):
+        if not _is_connective(raw, place, last):
+            sums = _extended(total, current, last, raw[place].key)
+            if sums is None:
                 break
-            current += _SMALL[key]
-        elif key in _TENS:
-            year = last in _SMALL and _SMALL[last] >= 10 and current < 20
-            if year:  # sixteen sixty-nine
-                current *= 100
-            elif last and last not in _SCALES:
-                break
-            current += _TENS[key]
-        elif key == "hundred" and current < 100:
-            current = (current or 1) * 100
-        elif key in _SCALES and key != "hundred":
-            total, current = total + (current or 1) * _SCALES[key], 0
-        else:
-            break
-        last = key
+            total, current = sums
+            last = raw[place].key
         place += 1
     return str(total + current), place
+
+
+def _is_connective(raw: list[Token], place: int, last: str) -> bool:
+    """Whether a token only joins two words of a number: `hundred and five`, `sixty-four`."""
+    key, after = raw[place].key, key_at(raw, place + 1)
+    if key == "and":
+        return last in ("hundred", "thousand") and (after in _SMALL or after in _TENS)
+    return key == "-" and last in _TENS and 0 < _SMALL.get(after, 0) < 10
+
+
+def _extended(total: int, current: int, last: str, key: str) -> tuple[int, int] | None:
+    """The sums of a number with one more word: whole scales, and what stands below the next. None: it ends before."""
+    begins = not last or last in _SCALES
+    if key in _SMALL:
+        after_tens = last in _TENS and 0 < _SMALL[key] < 10
+        return (total, current + _SMALL[key]) if begins or after_tens else None
+    if key in _TENS:
+        if _SMALL.get(last, 0) >= 10 and current < 20:  # sixteen sixty-nine
+            return total, 100 * current + _TENS[key]
+        return (total, current + _TENS[key]) if begins else None
+    if key == "hundred":
+        return (total, 100 * (current or 1)) if current < 100 else None
+    return (total + (current or 1) * _SCALES[key], 0) if key in _SCALES else None
 
 
 def _scaled(raw: list[Token], place: int) -> tuple[str, int]:
