@@ -5,8 +5,8 @@
 | module | does |
 |---|---|
 | `scales` | every number of a scale, in one place |
-| `one_seed` | the steps of one seed of one task: train each run, evaluate it |
-| `measured` | numbers of one seed's runs, with their resamples |
+| `replicate` | the steps of one seed of one task: train each run, evaluate it |
+| `metrics` | numbers of one seed's runs, with their resamples |
 | `published` | what the paper found: its tables, and each effect with the contrast it rests on |
 | `tables` | methods, curves and effects over seeds, and the rule that says whether an effect appears |
 | `results` | the page of the findings |

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.internalization.scales import METHODS
-from reports.kit.figures import svg_axes
+from reports.kit.page import svg_axes
 
 #: A colour and a marker a run, the same in all figures (Okabe and Ito).
 _LOOK = {

@@ -5,11 +5,10 @@ Deng, Choi, Shieber, arXiv 2405.14838, table 2 and figure 3. Its numbers are the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from reports.internalization.measured import (
+from reports.internalization.metrics import (
     Runs,
     curve_accuracy,
     curve_difference,
@@ -18,7 +17,7 @@ from reports.internalization.measured import (
     end_speed,
 )
 from reports.internalization.scales import ABLATIONS, MIRRORED, TaskRuns
-from reports.kit.intervals import Statistic
+from reports.kit.claims import Claim
 
 #: Problem -> method -> accuracy and relative speed, GPT-2 small; of GSM8K only the accuracy is compared here.
 PUBLISHED: dict[str, dict[str, tuple[float, float | None]]] = {
@@ -57,27 +56,17 @@ _SHOWN = {
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A line of the table of effects.
+class Effect(Claim[Runs]):
+    """A claim of the paper, with the runs it is measured on and what they must have reached for it to say anything.
 
     Attributes:
-        what: What is measured.
-        published: The paper's value, as text.
-        claim: What the contrast says, in words.
         needs: Runs that it is measured on.
-        value: Of one seed.
-        contrast: Of one seed; the claim says that it is positive.
         solves: The run that must solve more than no CoT by `MARGIN` for the contrast to say anything.
         at_last: Whether it must at its last stage; else at any.
         unsolved: Whether no CoT must leave the task unsolved, by `MARGIN` below 1, for it to say anything.
     """
 
-    what: str
-    published: str
-    claim: str
-    needs: tuple[str, ...]
-    value: Callable[[Runs], Statistic]
-    contrast: Callable[[Runs], Statistic]
+    needs: tuple[str, ...] = ()
     solves: str | None = None
     at_last: bool = True
     unsolved: bool = False
@@ -85,74 +74,70 @@ class Effect:
 
 def effects(task: TaskRuns) -> list[Effect]:
     """Every effect, in the order of the paper, whether the task has the runs for it or not."""
+    wished = "none: the paper wishes for it"
+    kd_published = "4×4: 0.97 against 0.29; 5×5: 0.10 against 0.01"
     return [
         *_methods("stepwise", "stepwise"),
         *_methods("adaptive", "stepwise, loss-triggered"),
-        _more(
-            "adaptive", "stepwise", "accuracy of stepwise, loss-triggered", "none: the paper wishes for it"
-        ),
-        _more("icot-kd", "no-cot", "accuracy of ICoT-KD", "4×4: 0.97 against 0.29; 5×5: 0.10 against 0.01"),
+        _more("adaptive", "stepwise", "accuracy of stepwise, loss-triggered", wished),
+        _more("icot-kd", "no-cot", "accuracy of ICoT-KD", kd_published),
         _slower("explicit-cot", "explicit CoT", "4×4: 0.17; 5×5: 0.14"),
         _slower("icot-kd", "ICoT-KD", "4×4: 0.67; 5×5: 0.71"),
-        *(one for name in _shown(task) for one in _ablation(name, task.changed_by(name))),
+        *(effect for name in _shown(task) for effect in _ablation(name, task.changed_by(name))),
     ]
 
 
 def _methods(name: str, words: str) -> list[Effect]:
     of = "" if name == "stepwise" else "linear: "
+    accuracy = f"accuracy of {words}"
     return [
-        _more(name, "no-cot", f"accuracy of {words}", f"{of}4×4: 1.00 against 0.29; 5×5: 0.95 against 0.01"),
-        _at_least(
-            name,
-            "explicit-cot",
-            f"accuracy of {words}",
-            f"{of}4×4: 1.00 against 1.00; 5×5: 0.95 against 1.00",
-        ),
-        _more(name, "icot-kd", f"accuracy of {words}", f"{of}4×4: 1.00 against 0.97; 5×5: 0.95 against 0.10"),
+        _more(name, "no-cot", accuracy, f"{of}4×4: 1.00 against 0.29; 5×5: 0.95 against 0.01"),
+        _at_least(name, "explicit-cot", accuracy, f"{of}4×4: 1.00 against 1.00; 5×5: 0.95 against 1.00"),
+        _more(name, "icot-kd", accuracy, f"{of}4×4: 1.00 against 0.97; 5×5: 0.95 against 0.10"),
         Effect(
+            f"at most {SPEED_MARGIN:g} below no CoT",
+            lambda runs: end_speed(runs, name).minus(1 - SPEED_MARGIN),
             f"speed of {words}, no CoT = 1",
             f"{of}4×4: 1.02; 5×5: 1.00",
-            f"at most {SPEED_MARGIN:g} below no CoT",
-            (name, "no-cot"),
             partial(end_speed, name=name),
-            lambda runs: end_speed(runs, name).minus(1 - SPEED_MARGIN),
+            needs=(name, "no-cot"),
         ),
     ]
 
 
-def _more(more: str, less: str, what: str, published: str) -> Effect:
+def _more(more: str, less: str, subject: str, published: str) -> Effect:
     return Effect(
-        what,
-        published,
         f"more than {'no CoT' if less == 'no-cot' else less}",
-        (more, less, "no-cot"),
-        partial(end_accuracy, name=more),
         partial(end_difference, more=more, less=less),
+        subject,
+        published,
+        partial(end_accuracy, name=more),
+        needs=(more, less, "no-cot"),
         unsolved=True,
     )
 
 
-def _at_least(name: str, other: str, what: str, published: str) -> Effect:
+def _at_least(name: str, other: str, subject: str, published: str) -> Effect:
     """Not worse than `other` by more than the margin."""
     return Effect(
-        what,
-        published,
         f"at most {MARGIN:g} below {other}",
-        (name, other, "no-cot"),
+        lambda runs: end_difference(runs, name, other).minus(-MARGIN),
+        subject,
+        published,
         partial(end_accuracy, name=name),
-        lambda runs: _plus(end_difference(runs, name, other), MARGIN),
+        needs=(name, other, "no-cot"),
         solves=other,
     )
 
 
 def _slower(name: str, words: str, published: str) -> Effect:
     return Effect(
+        "slower than no CoT",
+        lambda runs: end_speed(runs, name).times(-1).minus(-1),
         f"speed of {words}, no CoT = 1",
         published,
-        "slower than no CoT",
-        (name, "no-cot"),
         partial(end_speed, name=name),
-        lambda runs: _plus(end_speed(runs, name).times(-1), 1),
+        needs=(name, "no-cot"),
     )
 
 
@@ -163,54 +148,43 @@ def _shown(task: TaskRuns) -> list[str]:
 
 
 def _ablation(name: str, base: str) -> list[Effect]:
-    needs = (name, base, "no-cot")
+    at_end = partial(
+        Effect, value=partial(end_accuracy, name=name), needs=(name, base, "no-cot"), solves=base
+    )
     if name in ("kept-positions", "moved-positions"):
         kept, moved = (name, base) if name == "kept-positions" else (base, name)
         return [
-            Effect(
+            at_end(
+                f"kept at most {MARGIN:g} below moved",
+                lambda runs: end_difference(runs, kept, moved).minus(-MARGIN),
                 f"accuracy with {name.replace('-', ' ')}, all removed",
                 "kept: steadier, same end",
-                f"kept at most {MARGIN:g} below moved",
-                needs,
-                partial(end_accuracy, name=name),
-                lambda runs: _plus(end_difference(runs, kept, moved), MARGIN),
-                solves=base,
             )
         ]
     if name == "left-side":
         return [
-            Effect(
+            at_end(
+                f"more than {base}",
+                partial(end_difference, more=name, less=base),
                 "accuracy with left-side, all removed",
                 _SHOWN["right-side"],
-                f"more than {base}",
-                needs,
-                partial(end_accuracy, name=name),
-                partial(end_difference, more=name, less=base),
-                solves=base,
             )
         ]
     return [
-        Effect(
+        at_end(
+            f"less than {base}",
+            partial(end_difference, more=base, less=name),
             f"accuracy with {name}, all removed",
             _SHOWN[name],
-            f"less than {base}",
-            needs,
-            partial(end_accuracy, name=name),
-            partial(end_difference, more=base, less=name),
-            solves=base,
         ),
         Effect(
+            f"less than {base}",
+            partial(curve_difference, more=base, less=name),
             f"accuracy with {name}, mean over removal",
             _SHOWN[name],
-            f"less than {base}",
-            needs,
             partial(curve_accuracy, name=name, other=base),
-            partial(curve_difference, more=base, less=name),
+            needs=(name, base, "no-cot"),
             solves=base,
             at_last=False,
         ),
     ]
-
-
-def _plus(statistic: Statistic, margin: float) -> Statistic:
-    return statistic.minus(-margin)

@@ -88,10 +88,10 @@ def _methods(table: pd.DataFrame) -> str:
             record["method"],
             f"{record['removed']} of {record['total']}",
             short_number(record["published"]),
-            with_interval(record, "accuracy", "accuracy_low", "accuracy_high"),
+            with_interval(record, "accuracy", "accuracy_"),
             span(record),
             short_number(record["published_speed"]),
-            with_interval(record, "speed", "speed_low", "speed_high"),
+            with_interval(record, "speed", "speed_"),
             short_number(record["generated"]),
             f"{record['trained_on']:,.0f}",
             "–" if not np.isfinite(record["capped"]) else f"{record['capped']:.0%}",
@@ -121,7 +121,7 @@ def _effects(table: pd.DataFrame) -> str:
             record["published"],
             with_interval(record, "here"),
             record["claim"],
-            with_interval(record, "contrast", "contrast_low", "contrast_high"),
+            with_interval(record, "contrast", "contrast_"),
             record["appears"] + (f": {record['why']}" if record["why"] else ""),
         ]
         for record in table.to_dict("records")

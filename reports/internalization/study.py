@@ -11,7 +11,7 @@ import pandas as pd
 from influence.data.tasks.folder import write_task
 from influence.report.internalization import internalization_page
 from reports.internalization.drawings import draw_removal, draw_trade_off
-from reports.internalization.one_seed import OneSeed
+from reports.internalization.replicate import TaskReplicate
 from reports.internalization.results import findings_page
 from reports.internalization.scales import METHODS, SCALES, Scale
 from reports.internalization.tables import curves_table, effects_table, methods_table
@@ -19,7 +19,7 @@ from reports.kit.steps import Times
 from reports.kit.study import Say, Study, Tables
 
 
-class InternalizationStudy(Study[Scale, OneSeed]):
+class InternalizationStudy(Study[Scale, TaskReplicate]):
     """The runs of every task, each seed; tables methods, curves, effects, and two figures a task.
 
     `out/TASK/seed-N` has pages of its stepwise runs, and each run as `influence train` leaves it, but for weights:
@@ -33,49 +33,52 @@ class InternalizationStudy(Study[Scale, OneSeed]):
     def claimed(self, scale: Scale) -> dict[str, Any]:
         return scale.measuring()
 
-    def parts(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[OneSeed]:
-        parts = []
+    def replicates(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[TaskReplicate]:
+        replicates = []
         for number, runs in enumerate(scale.tasks, 1):
             runs.runs(0)
             say(f"task {number} of {len(scale.tasks)}: {runs.title}")
             task = write_task(runs.maker, folder / runs.name / "task")
             for seed in range(seeds):
-                parts.append(OneSeed(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say))
-        for part in parts:
-            part.check()
-        return parts
+                replicates.append(
+                    TaskReplicate(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say)
+                )
+        for replicate in replicates:
+            replicate.check()
+        return replicates
 
-    def where(self, part: OneSeed, seeds: int) -> str:
-        return f"{part.runs.title}, {super().where(part, seeds)}"
+    def where(self, replicate: TaskReplicate, seeds: int) -> str:
+        return f"{replicate.runs.title}, {super().where(replicate, seeds)}"
 
-    def work(self, parts: Sequence[OneSeed]) -> Mapping[str, float]:
-        return {kind: amount for part in parts for kind, amount in part.work().items()}
+    def work(self, replicates: Sequence[TaskReplicate]) -> Mapping[str, float]:
+        return {kind: amount for replicate in replicates for kind, amount in replicate.work().items()}
 
-    def finish(self, part: OneSeed) -> None:
-        for name in part.settings:
-            part.tidy(name)
+    def finish(self, replicate: TaskReplicate) -> None:
+        for name in replicate.settings:
+            replicate.tidy(name)
 
-    def seconds(self, parts: Sequence[OneSeed], times: Times) -> float:
-        return sum(part.seconds() for part in parts)
+    def seconds(self, replicates: Sequence[TaskReplicate], times: Times) -> float:
+        return sum(replicate.seconds() for replicate in replicates)
 
-    def tables(self, scale: Scale, parts: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
+    def tables(self, scale: Scale, replicates: Sequence[TaskReplicate]) -> dict[str, pd.DataFrame]:
         makers = {"methods": methods_table, "curves": curves_table, "effects": effects_table}
         seeds = {
-            task.name: [part.evaluations() for part in parts if part.runs == task] for task in scale.tasks
+            task.name: [replicate.evaluations() for replicate in replicates if replicate.runs == task]
+            for task in scale.tasks
         }
         return {
             name: pd.concat([make(task, seeds[task.name]) for task in scale.tasks], ignore_index=True)
             for name, make in makers.items()
         }
 
-    def draw(self, scale: Scale, folder: Path, parts: Sequence[OneSeed], tables: Tables) -> None:
+    def draw(self, scale: Scale, folder: Path, replicates: Sequence[TaskReplicate], tables: Tables) -> None:
         for task in scale.tasks:
             curves = tables["curves"][tables["curves"]["task"] == task.title]
             shown = ["stepwise", "adaptive", *task.ablations]
             draw_removal(curves, folder / f"{task.name}-ablations.svg", shown, task.ablated)
             draw_trade_off(curves[curves["run"].isin(METHODS)], folder / f"{task.name}-trade-off.svg")
-        for part in parts:
-            _write_pages(part)
+        for replicate in replicates:
+            _write_pages(replicate)
 
     def page(self, scale: Scale, made_by: Mapping[str, Any], tables: Tables) -> str:
         return findings_page(scale, made_by, tables)
@@ -91,12 +94,12 @@ class InternalizationStudy(Study[Scale, OneSeed]):
             yield f"{record['task']}, {record['what']}, {record['claim']}: {record['appears']}"
 
 
-def _write_pages(part: OneSeed) -> None:
+def _write_pages(replicate: TaskReplicate) -> None:
     """The page of each stepwise run, compared with the baselines of its seed."""
-    evaluations = part.evaluations()
+    evaluations = replicate.evaluations()
     for name in ("stepwise", "adaptive"):
         others = [run for other, run in evaluations.items() if other in METHODS and run.method != "stepwise"]
-        internalization_page(evaluations[name], part.folder / f"{name}.html", others=others)
+        internalization_page(evaluations[name], replicate.folder / f"{name}.html", others=others)
 
 
 STUDY = InternalizationStudy()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from influence.analysis.internalization import Evaluation, StageEvaluation
-from reports.internalization.measured import Runs, accuracy, best_over, relative_speed
+from reports.internalization.metrics import Runs, accuracy, best_over, relative_speed
 from reports.internalization.published import MARGIN, PUBLISHED, Effect, effects
 from reports.internalization.scales import METHODS, TaskRuns
 from reports.kit.claims import verdict
@@ -43,7 +43,6 @@ def methods_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
         ends = [one.stages[-1] for one in own]
         right = over_seeds([accuracy(stage) for stage in ends])
         published = paper.get(name, (np.nan, None))
-        by_seed = [stage.right_N.mean() for stage in ends]
         records.append(
             {
                 "task": task.title,
@@ -52,15 +51,13 @@ def methods_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
                 "total": ends[0].about["total"],
                 "published": published[0],
                 "published_speed": np.nan if published[1] is None else published[1],
-                **_interval("accuracy", right),
-                "least": min(by_seed),
-                "most": max(by_seed),
-                **_interval("speed", over_seeds([relative_speed(stage) for stage in ends])),
+                **right.columns("accuracy", "accuracy_"),
+                **right.span(),
+                **over_seeds([relative_speed(stage) for stage in ends]).columns("speed", "speed_"),
                 "generated": float(np.mean([stage.tokens_N.mean() for stage in ends])),
                 "trained_on": float(np.mean([stage.about["examples"] for stage in ends])),
                 "capped": float(np.mean([_capped(one) for one in own])),
-                "seeds": right.seeds,
-                "examples": right.queries,
+                **right.counts("examples"),
             }
         )
     return pd.DataFrame(records)
@@ -85,10 +82,9 @@ def curves_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
                     "task": task.title,
                     "run": name,
                     "removed": removed,
-                    **_interval("accuracy", right),
-                    **_interval("speed", over_seeds([relative_speed(stage) for stage in own])),
-                    "seeds": right.seeds,
-                    "examples": right.queries,
+                    **right.columns("accuracy", "accuracy_"),
+                    **over_seeds([relative_speed(stage) for stage in own]).columns("speed", "speed_"),
+                    **right.counts("examples"),
                 }
             )
     return pd.DataFrame(records)
@@ -108,24 +104,18 @@ def effects_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
 
 def _effect(task: TaskRuns, effect: Effect, seeds: Sequence[Runs]) -> dict[str, Any]:
     have = [runs for runs in seeds if all(name in runs for name in effect.needs)]
-    here = over_seeds([effect.value(runs) for runs in have])
-    contrast = over_seeds([effect.contrast(runs) for runs in have])
+    here, contrast = effect.value_over(have), effect.contrast_over(have)
     why = _why_not(effect, have, contrast)
     return {
         "task": task.title,
-        "what": effect.what,
+        "what": effect.subject,
         "published": effect.published,
-        "here": here.value,
-        "low": here.low,
-        "high": here.high,
-        "claim": effect.claim,
-        "contrast": contrast.value,
-        "contrast_low": contrast.low,
-        "contrast_high": contrast.high,
+        **here.columns("here"),
+        "claim": effect.text,
+        **contrast.columns("contrast", "contrast_"),
         "appears": "not measured" if why else verdict(contrast),
         "why": why,
-        "seeds": here.seeds,
-        "examples": here.queries,
+        **here.counts("examples"),
     }
 
 
@@ -154,7 +144,3 @@ def _capped(run: Evaluation) -> float:
     if len(run.stages) < 2 or not run.stages[-1].about.get("settings", {}).get("adaptive"):
         return float("nan")
     return float(np.mean([bool(stage.about.get("capped")) for stage in run.stages[:-1]]))
-
-
-def _interval(name: str, ours: Interval) -> Mapping[str, float]:
-    return {name: ours.value, f"{name}_low": ours.low, f"{name}_high": ours.high}

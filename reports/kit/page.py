@@ -1,9 +1,10 @@
-"""The files a reader opens: CSV tables, results.json, and findings.md with its head, tables and numbers."""
+"""The files a reader opens: CSV tables, results.json, findings.md with its head, tables and numbers, and figures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from influence.files import whole_file
 from influence.store.artefact import write_json
+from reports.kit.intervals import COVERAGE
 
 
 def write_results(
@@ -36,6 +38,13 @@ def write_results(
         part.write_text(page, encoding="utf-8")
 
 
+_COVERAGE = (
+    "These intervals resample seeds and queries; they are no t-intervals over seeds. With two or three seeds that "
+    f"differ as much as queries do, only {COVERAGE[2]:.0%} or {COVERAGE[3]:.0%} of them hold the true mean, not 95 % "
+    "(simulated)."
+)
+
+
 def page_head(
     title: str, subject: str, made_by: Mapping[str, Any], effort: str, texts: Sequence[str]
 ) -> list[str]:
@@ -51,17 +60,18 @@ def page_head(
         f"{subject} {made_by['seeds']} seed{'s' * (made_by['seeds'] > 1)}.\n",
         f"```\n{made_by['command']}\n```\n",
         f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; {effort}.\n",
-        "\n\n".join(texts) + "\n",
+        "\n\n".join([*texts, _COVERAGE]) + "\n",
     ]
 
 
-def with_interval(record: Mapping[Any, Any], value: str, low: str = "low", high: str = "high") -> str:
-    """A value of a record with its interval, where there is one."""
+def with_interval(record: Mapping[Any, Any], value: str, prefix: str = "") -> str:
+    """A value of a record with its interval, where there is one; the columns are those of `Interval.columns`."""
     if not np.isfinite(record[value]):
         return "–"
-    if not np.isfinite(record[low]):
+    low, high = record[f"{prefix}low"], record[f"{prefix}high"]
+    if not np.isfinite(low):
         return short_number(record[value])
-    return f"{short_number(record[value])} [{short_number(record[low])}, {short_number(record[high])}]"
+    return f"{short_number(record[value])} [{short_number(low)}, {short_number(high)}]"
 
 
 def span(record: Mapping[Any, Any]) -> str:
@@ -78,3 +88,26 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of Markdown."""
     lines = [" | ".join(head), "|".join(["---"] * len(head)), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" if "---|" not in line else f"|{line}|" for line in lines) + "\n"
+
+
+@contextmanager
+def svg_axes(path: Path) -> Iterator[Any]:
+    """Axes whose figure becomes an SVG: the same table gives the same bytes."""
+    with svg_panels(path, 1) as (axes,):
+        yield axes
+
+
+@contextmanager
+def svg_panels(path: Path, count: int) -> Iterator[list[Any]]:
+    """`count` axes beside each other, each with its own scale, whose figure becomes an SVG."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "influence", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        panels = list(figure.subplots(1, count, squeeze=False)[0])
+        for axes in panels:
+            axes.spines[["top", "right"]].set_visible(False)
+        yield panels
+        with whole_file(path) as part:
+            figure.savefig(part, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""A study: parts made of resumable steps, the tables over them, and the files a reader opens."""
+"""A study: replicates made of resumable steps, the tables over them, and the files a reader opens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scale(Protocol):
         """All that determines the result."""
 
 
-class Part(Protocol):
+class Replicate(Protocol):
     """What one seed makes, in a folder of its own."""
 
     @property
@@ -48,10 +48,10 @@ class Part(Protocol):
 
 
 ScaleT = TypeVar("ScaleT", bound=Scale)
-PartT = TypeVar("PartT", bound=Part)
+ReplicateT = TypeVar("ReplicateT", bound=Replicate)
 
 
-class Study(ABC, Generic[ScaleT, PartT]):
+class Study(ABC, Generic[ScaleT, ReplicateT]):
     """A study that can be run at several scales; a run that was killed goes on.
 
     Attributes:
@@ -65,12 +65,12 @@ class Study(ABC, Generic[ScaleT, PartT]):
     scales: ClassVar[Mapping[str, Any]]
 
     @abstractmethod
-    def parts(self, scale: ScaleT, folder: Path, seeds: int, say: Say) -> list[PartT]:
+    def replicates(self, scale: ScaleT, folder: Path, seeds: int, say: Say) -> list[ReplicateT]:
         """Everything that is made, in order; InputError or StoreError where it cannot be."""
 
     @abstractmethod
-    def tables(self, scale: ScaleT, parts: Sequence[PartT]) -> dict[str, pd.DataFrame]:
-        """All tables over finished parts, by name."""
+    def tables(self, scale: ScaleT, replicates: Sequence[ReplicateT]) -> dict[str, pd.DataFrame]:
+        """All tables over finished replicates, by name."""
 
     @abstractmethod
     def page(self, scale: ScaleT, made_by: Mapping[str, Any], tables: Tables) -> str:
@@ -84,25 +84,25 @@ class Study(ABC, Generic[ScaleT, PartT]):
         """What every run in a folder must have in common."""
         return scale.config()
 
-    def where(self, part: PartT, seeds: int) -> str:
-        """What a line of progress calls a part."""
-        return f"seed {part.seed + 1} of {seeds}"
+    def where(self, replicate: ReplicateT, seeds: int) -> str:
+        """What a line of progress calls a replicate."""
+        return f"seed {replicate.seed + 1} of {seeds}"
 
-    def work(self, parts: Sequence[PartT]) -> Mapping[str, float]:
+    def work(self, replicates: Sequence[ReplicateT]) -> Mapping[str, float]:
         """How much work each kind of step is, where that can be guessed before it has been run; only ratios count."""
         return {}
 
-    def finish(self, part: PartT) -> None:
-        """Remove what a part needs no more once its steps are done."""
+    def finish(self, replicate: ReplicateT) -> None:
+        """Remove what a replicate needs no more once its steps are done."""
 
-    def draw(self, scale: ScaleT, folder: Path, parts: Sequence[PartT], tables: Tables) -> None:
+    def draw(self, scale: ScaleT, folder: Path, replicates: Sequence[ReplicateT], tables: Tables) -> None:
         """Write figures and pages."""
 
-    def facts(self, parts: Sequence[PartT]) -> dict[str, Any]:
+    def facts(self, replicates: Sequence[ReplicateT]) -> dict[str, Any]:
         """What is recorded beside the command, such as the number of parameters."""
         return {}
 
-    def seconds(self, parts: Sequence[PartT], times: Times) -> float:
+    def seconds(self, replicates: Sequence[ReplicateT], times: Times) -> float:
         """Seconds that the results took."""
         return sum(sum(taken.values()) for taken in times.seconds.values())
 
@@ -135,24 +135,24 @@ class Study(ABC, Generic[ScaleT, PartT]):
         folder = Path(out)
         claim(folder, self.kind, self.claimed(chosen))
         times = Times(folder / "times.json")
-        parts = self.parts(chosen, folder, n_seeds, say)
-        work = self.work(parts)
-        for number, part in enumerate(parts, 1):
-            part.folder.mkdir(parents=True, exist_ok=True)
-            later = [step.kind for other in parts[number:] for step in other.steps() if not step.done()]
-            run_steps(part.steps(), times, self.where(part, n_seeds), later, say, work)
-            self.finish(part)
+        replicates = self.replicates(chosen, folder, n_seeds, say)
+        work = self.work(replicates)
+        for number, replicate in enumerate(replicates, 1):
+            replicate.folder.mkdir(parents=True, exist_ok=True)
+            later = [step.kind for other in replicates[number:] for step in other.steps() if not step.done()]
+            run_steps(replicate.steps(), times, self.where(replicate, n_seeds), later, say, work)
+            self.finish(replicate)
         say("tables and figures")
-        tables = self.tables(chosen, parts)
-        self.draw(chosen, folder, parts, tables)
-        seconds = self.seconds(parts, times)
+        tables = self.tables(chosen, replicates)
+        self.draw(chosen, folder, replicates, tables)
+        seconds = self.seconds(replicates, times)
         made_by = provenance(
             seconds,
             command=self.command_line(scale, out, seeds),
             seeds=n_seeds,
             hours=seconds / 3600,
             step_seconds=times.seconds,
-            **self.facts(parts),
+            **self.facts(replicates),
         )
         write_results(folder, chosen.config(), made_by, tables, self.page(chosen, made_by, tables))
         return tables

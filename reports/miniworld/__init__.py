@@ -6,15 +6,14 @@
 |---|---|
 | `scales` | every number of a scale, in one place |
 | `world` | the corpus, the tuning pairs and the questions of one seed |
-| `choice` | which of the answered questions become the query set |
-| `one_seed` | the steps of one seed, from its corpus to its measures |
+| `query_selection` | which of the answered questions become the query set |
+| `replicate` | the steps of one seed, from its corpus to its measures |
 | `methods` | the five ways to rank documents, as rows of one shape |
-| `measures` | one number a query and measure, and the correlations between queries |
-| `truth` | what only a world with known truth can measure |
+| `metrics` | one number a query and measure, and the correlations between queries |
+| `ground_truth` | what only a world with known truth can measure |
 | `removal` | which documents to drop for a group of queries |
 | `retrain` | training again without them, and what that does to the queries |
-| `published` | what the paper found, row by row, with its values |
-| `findings` | the table of findings |
+| `findings` | what the paper found, claim by claim, with its values, and the table of findings |
 | `tables` | the tables of truth and removal |
 | `results` | the page of the findings |
 | `drawings` | the figures |

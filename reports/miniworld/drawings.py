@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.kit.figures import svg_axes, svg_panels
+from reports.kit.page import svg_axes, svg_panels
 
 #: Colours that differ for colour-blind readers too (Okabe and Ito).
 _COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#666666")

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from influence.errors import InputError
 from influence.store.scores import Scores, lowest
 from influence.types import Query
+from reports.miniworld.ground_truth import Truth, gold_of_facts, gold_of_procedure
 from reports.miniworld.methods import Row
-from reports.miniworld.truth import Truth, gold_of_facts, gold_of_procedure
 
 #: Facts that the model stated itself, the best reasoning task, and true statements of facts whatever it would say.
 GROUPS = ("factual", "reasoning", "told")

@@ -93,7 +93,7 @@ def _findings(table: pd.DataFrame) -> str:
             record["published"],
             with_interval(record, "here"),
             record["claim"] or "–",
-            with_interval(record, "contrast", "contrast_low", "contrast_high"),
+            with_interval(record, "contrast", "contrast_"),
             record["holds"],
         ]
         for record in table.to_dict("records")
@@ -175,9 +175,9 @@ def _removal(table: pd.DataFrame) -> str:
             record["method"],
             f"{record['dropped']:.0f} of {record['dropped_in_all']:.0f}",
             short_number(record["nll"]),
-            with_interval(record, "nll_change", "nll_low", "nll_high"),
+            with_interval(record, "nll_change", "nll_"),
             short_number(record["accuracy"]),
-            with_interval(record, "accuracy_change", "accuracy_low", "accuracy_high"),
+            with_interval(record, "accuracy_change", "accuracy_"),
         ]
         for record in table.to_dict("records")
     ]

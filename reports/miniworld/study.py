@@ -12,8 +12,8 @@ from influence.store.scores import open_scores
 from reports.kit.study import Say, Study, Tables
 from reports.miniworld.drawings import draw_recall, draw_removal
 from reports.miniworld.findings import findings_table
-from reports.miniworld.measures import SeedMeasures, correlation_matrix, pair_labels
-from reports.miniworld.one_seed import OneSeed
+from reports.miniworld.metrics import SeedMetrics, correlation_matrix, pair_labels
+from reports.miniworld.replicate import WorldReplicate
 from reports.miniworld.results import findings_page
 from reports.miniworld.scales import SCALES, Scale
 from reports.miniworld.tables import (
@@ -36,36 +36,41 @@ _WORK = {
 }
 
 
-class MiniworldStudy(Study[Scale, OneSeed]):
+class MiniworldStudy(Study[Scale, WorldReplicate]):
     """A world and its models each seed; tables accuracy, findings, recall, relations, removal, removal_order."""
 
     name = "miniworld"
     kind = "reproduction"
     scales = SCALES
 
-    def parts(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[OneSeed]:
-        return [OneSeed(folder / f"seed-{seed}", scale, seed) for seed in range(seeds)]
+    def replicates(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[WorldReplicate]:
+        return [WorldReplicate(folder / f"seed-{seed}", scale, seed) for seed in range(seeds)]
 
-    def work(self, parts: Sequence[OneSeed]) -> Mapping[str, float]:
-        return {step.kind: _WORK.get(step.kind, 0.0) for part in parts for step in part.steps()}
-
-    def finish(self, part: OneSeed) -> None:
-        part.tidy()
-
-    def tables(self, scale: Scale, parts: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
-        measures = [_measures(one) for one in parts]
-        records = [[one.json(one.removal_path(*removal)) for removal in one.removals()] for one in parts]
-        accuracy = [pd.DataFrame(one.json(one.path("accuracy.json"))).assign(seed=one.seed) for one in parts]
+    def work(self, replicates: Sequence[WorldReplicate]) -> Mapping[str, float]:
         return {
-            "accuracy": pd.concat(accuracy, ignore_index=True),
-            "findings": findings_table(measures, scale.top_k, scale.source_k),
-            "recall": recall_over_seeds([one.measured("gold") for one in parts]),
-            "relations": relations_over_seeds([one.measured("relations") for one in parts]),
-            "removal": removal_over_seeds(records),
-            "removal_order": removal_order(records),
+            step.kind: _WORK.get(step.kind, 0.0) for replicate in replicates for step in replicate.steps()
         }
 
-    def draw(self, scale: Scale, folder: Path, parts: Sequence[OneSeed], tables: Tables) -> None:
+    def finish(self, replicate: WorldReplicate) -> None:
+        replicate.tidy()
+
+    def tables(self, scale: Scale, replicates: Sequence[WorldReplicate]) -> dict[str, pd.DataFrame]:
+        metrics = [_metrics(replicate) for replicate in replicates]
+        removals = [replicate.removal_records() for replicate in replicates]
+        accuracy = [
+            pd.DataFrame(replicate.json("accuracy.json")).assign(seed=replicate.seed)
+            for replicate in replicates
+        ]
+        return {
+            "accuracy": pd.concat(accuracy, ignore_index=True),
+            "findings": findings_table(metrics, scale.top_k, scale.source_k),
+            "recall": recall_over_seeds([replicate.measured("gold") for replicate in replicates]),
+            "relations": relations_over_seeds([replicate.measured("relations") for replicate in replicates]),
+            "removal": removal_over_seeds(removals),
+            "removal_order": removal_order(removals),
+        }
+
+    def draw(self, scale: Scale, folder: Path, replicates: Sequence[WorldReplicate], tables: Tables) -> None:
         draw_recall(tables["recall"], folder / "recall.svg")
         draw_removal(tables["removal"], folder / "removal.svg")
 
@@ -79,14 +84,14 @@ class MiniworldStudy(Study[Scale, OneSeed]):
                 yield f"{record['finding']}  {record['what']:<66} {record['here']:>8.3g}  {record['holds']}"
 
 
-def _measures(one: OneSeed) -> SeedMeasures:
-    queries = open_scores(one.path("scores")).queries
-    return SeedMeasures(
-        one.measured("queries"),
-        one.measured("relations"),
-        correlation_matrix(one.analysis, queries),
+def _metrics(replicate: WorldReplicate) -> SeedMetrics:
+    queries = open_scores(replicate.path("scores")).queries
+    return SeedMetrics(
+        replicate.measured("queries"),
+        replicate.measured("relations"),
+        correlation_matrix(replicate.analysis, queries),
         pair_labels(queries),
-        one.json(one.path("measures.json"))["corpus_shares"],
+        replicate.json("measures.json")["corpus_shares"],
     )
 
 

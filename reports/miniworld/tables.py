@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.kit.claims import verdict
-from reports.kit.intervals import Interval, Statistic, mean_of, over_seeds
+from reports.kit.intervals import Statistic, mean_of, over_seeds
 from reports.miniworld.removal import UNDISTURBED
 
 #: The first is expected to hurt more than the second. Published: influence > gradient dot product > random.
@@ -34,7 +34,7 @@ def recall_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Recall and reciprocal rank of gold documents, by whose completion it is and by count.
 
     Args:
-        seeds: Tables of `truth.gold_table`.
+        seeds: Tables of `ground_truth.gold_table`.
 
     Returns:
         Columns method, measure, queries_are (a key of `QUERIES_ARE`, alone or after "stated N times, "), value, low,
@@ -56,7 +56,15 @@ def recall_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
             values = [_values(t, {"method": method, "measure": measure}, "value") for t in own]
             ours = over_seeds([mean_of(value) for value in values])
             if ours.seeds:
-                records.append({"method": method, "measure": measure, "queries_are": name, **_interval(ours)})
+                records.append(
+                    {
+                        "method": method,
+                        "measure": measure,
+                        "queries_are": name,
+                        **ours.columns(),
+                        **ours.counts(),
+                    }
+                )
     return pd.DataFrame(records, columns=["method", "measure", "queries_are", *_COLUMNS])
 
 
@@ -64,7 +72,7 @@ def relations_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """What the top documents of reasoning queries show, against the corpus.
 
     Args:
-        seeds: Tables of `truth.relation_table`.
+        seeds: Tables of `ground_truth.relation_table`.
 
     Returns:
         Columns method, what, corpus_share (mean over queries and seeds), value (share of the top), low, high, seeds,
@@ -81,7 +89,8 @@ def relations_over_seeds(seeds: Sequence[pd.DataFrame]) -> pd.DataFrame:
                 "method": method,
                 "what": what,
                 "corpus_share": corpus,
-                **_interval(ours),
+                **ours.columns(),
+                **ours.counts(),
                 "multiplier": multiplier,
             }
         )
@@ -114,7 +123,7 @@ def removal_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataF
         for name, field in (("nll", "nll"), ("accuracy", "right")):
             row[name] = over_seeds([mean_of(_asked(record, field)) for record in own]).value
             change = over_seeds([_change(a, b, field) for a, b in zip(own, before, strict=True)])
-            row |= {f"{name}_change": change.value, f"{name}_low": change.low, f"{name}_high": change.high}
+            row |= change.columns(f"{name}_change", f"{name}_")
         records.append({**row, "seeds": len(own), "queries": sum(len(record["asked"]) for record in own)})
     return pd.DataFrame(records)
 
@@ -134,8 +143,8 @@ def removal_order(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
                 ours = over_seeds(
                     [_change(_of(seed, group, more), _of(seed, group, less), "nll") for seed in seeds]
                 )
-                record = {"group": group, "more": more, "less": less, **_interval(ours)}
-                records.append({**record, "holds": verdict(ours) if ours.seeds > 1 else "not measured"})
+                record = {"group": group, "more": more, "less": less, **ours.columns(), **ours.counts()}
+                records.append({**record, "holds": verdict(ours, least_seeds=2)})
     return pd.DataFrame(records, columns=["group", "more", "less", *_COLUMNS, "holds"])
 
 
@@ -144,31 +153,21 @@ def _methods(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[str, st
 
 
 def _of(seed: Sequence[Mapping[str, Any]], group: str, method: str) -> Mapping[str, Any]:
-    (record,) = (one for one in seed if (one["group"], one["method"]) == (group, method))
-    return record
+    (only,) = (record for record in seed if (record["group"], record["method"]) == (group, method))
+    return only
 
 
 def _asked(record: Mapping[str, Any], field: str) -> list[float]:
-    return [float(one[field]) for one in record["asked"]]
+    return [float(answer[field]) for answer in record["asked"]]
 
 
 def _change(now: Mapping[str, Any], before: Mapping[str, Any], field: str) -> Statistic:
     """Mean over queries of the difference on the same query."""
-    old = {one["query"]: float(one[field]) for one in before["asked"]}
-    return mean_of([float(one[field]) - old[one["query"]] for one in now["asked"]])
+    old = {answer["query"]: float(answer[field]) for answer in before["asked"]}
+    return mean_of([float(answer[field]) - old[answer["query"]] for answer in now["asked"]])
 
 
 _COLUMNS = ("value", "low", "high", "seeds", "queries")
-
-
-def _interval(ours: Interval) -> dict[str, float]:
-    return {
-        "value": ours.value,
-        "low": ours.low,
-        "high": ours.high,
-        "seeds": ours.seeds,
-        "queries": ours.queries,
-    }
 
 
 def _pairs(seeds: Sequence[pd.DataFrame], a: str, b: str) -> list[tuple[str, str]]:

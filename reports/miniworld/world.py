@@ -23,7 +23,7 @@ from influence.data.miniworld.problems import PROCEDURES
 from influence.data.miniworld.world import fact
 from influence.data.queries import read_queries, write_queries
 from influence.types import Query
-from reports.miniworld.choice import in_turn
+from reports.miniworld.query_selection import in_turn
 from reports.miniworld.scales import Scale
 
 CORPUS, TUNING, QUESTIONS, TOLD = "corpus", "tuning.jsonl", "questions.jsonl", "told.jsonl"

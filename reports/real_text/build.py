@@ -20,6 +20,8 @@ from typing import Any
 
 import click
 
+from influence.data.queries import write_queries
+from influence.files import whole_file
 from influence.types import Query, Step
 
 Record = dict[str, Any]
@@ -201,12 +203,9 @@ def step(expression: str, value: str) -> Step:
 
 
 def write_jsonl(path: Path, records: list[Record]) -> None:
-    """Write one record a line; the file appears whole."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    part.replace(path)
+    """Write one record on each line; the file appears whole."""
+    with whole_file(path) as part:
+        part.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), "utf-8")
 
 
 @click.command()
@@ -233,7 +232,7 @@ def main(data: Path, out: Path, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_jsonl(out / "corpus.jsonl", corpus)
     write_jsonl(out / "held_out.jsonl", held_out)
-    write_jsonl(out / "queries.jsonl", [dataclasses.asdict(query) for query in queries])
+    write_queries(queries, out / "queries.jsonl")
     for label, number in sorted(collections.Counter(record["source"] for record in corpus).items()):
         characters = sum(len(record["text"]) for record in corpus if record["source"] == label)
         click.echo(f"{label:14} {number:6,} documents {characters:10,} characters")

@@ -8,44 +8,49 @@ Writes `ranks.csv` (query × method), `recall.csv` and `recall.md`. Only ids and
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
+import click
 import pandas as pd
 
 from influence.analysis.bm25 import bm25_scores
 from influence.analysis.gold import best_rank, gold_columns, gold_ranks, recall_table
+from influence.files import whole_file
 from influence.store.scores import Scores, open_scores
+from reports.kit.page import markdown_table, with_interval
 
 
-def main() -> None:
-    """Compute, write and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scores", type=Path, required=True, help="Score store with the fitted Hessian.")
-    parser.add_argument("--baseline", type=Path, required=True, help="Score store with --hessian identity.")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    scores, baseline = open_scores(options.scores), open_scores(options.baseline)
+@click.command()
+@click.option(
+    "--scores", required=True, type=click.Path(path_type=Path), help="Scores with the fitted Hessian."
+)
+@click.option(
+    "--baseline", required=True, type=click.Path(path_type=Path), help="Scores with --hessian identity."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+def main(scores: Path, baseline: Path, out: Path) -> None:
+    """Write ranks.csv, recall.csv and recall.md, and print the last."""
+    influence, gradients = open_scores(scores), open_scores(baseline)
     ranks = pd.DataFrame(
         {
-            "influence, normed": gold_ranks(scores, "normed"),
-            "influence, dot": gold_ranks(scores, "dot"),
-            "gradient cosine": gold_ranks(baseline, "normed"),
-            "gradient dot product": gold_ranks(baseline, "dot"),
-            "BM25, question": bm25_ranks(scores, with_answer=False),
-            "BM25, question and answer": bm25_ranks(scores, with_answer=True),
+            "influence, normed": gold_ranks(influence, "normed"),
+            "influence, dot": gold_ranks(influence, "dot"),
+            "gradient cosine": gold_ranks(gradients, "normed"),
+            "gradient dot product": gold_ranks(gradients, "dot"),
+            "BM25, question": bm25_ranks(influence, with_answer=False),
+            "BM25, question and answer": bm25_ranks(influence, with_answer=True),
         }
     )
     table = recall_table(ranks)
-    options.out.mkdir(parents=True, exist_ok=True)
-    ranks.to_csv(options.out / "ranks.csv", index_label="query")
-    table.to_csv(options.out / "recall.csv", index=False, float_format="%.6g")
-    text = markdown(table, len(scores.documents))
-    (options.out / "recall.md").write_text(text)
-    sys.stdout.write(f"{text}\n")
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / "ranks.csv") as part:
+        ranks.to_csv(part, index_label="query")
+    with whole_file(out / "recall.csv") as part:
+        table.to_csv(part, index=False, float_format="%.6g")
+    text = markdown(table, len(influence.documents))
+    with whole_file(out / "recall.md") as part:
+        part.write_text(text, encoding="utf-8")
+    click.echo(text)
 
 
 def bm25_ranks(scores: Scores, with_answer: bool) -> pd.Series[float]:
@@ -59,17 +64,15 @@ def bm25_ranks(scores: Scores, with_answer: bool) -> pd.Series[float]:
 
 
 def markdown(table: pd.DataFrame, documents: int) -> str:
-    """One row a method, one column a measure, `value [low, high]`."""
+    """A row for each method and a column for each measure, with intervals."""
     measures = list(table["measure"].unique())
-    lines = [
-        f"{int(table['n'].iloc[0])} factual queries, {documents:,} documents; value [95 % bootstrap over queries]\n",
-        "| method | " + " | ".join(measures) + " |",
-        "|---" * (len(measures) + 1) + "|",
+    rows = [
+        [str(method), *(with_interval(record, "value") for record in records.to_dict("records"))]
+        for method, records in table.groupby("method", sort=False)
     ]
-    for method, rows in table.groupby("method", sort=False):
-        cells = [f"{row.value:.3g} [{row.low:.3g}, {row.high:.3g}]" for row in rows.itertuples()]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    queries = f"{int(table['n'].iloc[0])} factual queries, {documents:,} documents"
+    head = f"{queries}; value [95 % bootstrap over queries]\n\n"
+    return head + markdown_table(["method", *measures], rows)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 | module | does |
 |---|---|
 | `scales` | every number of a scale, in one place |
-| `one_seed` | the steps of one seed: its three trainings, the scores of their checkpoints, its page |
-| `measured` | numbers of one seed's checkpoints, a value a query |
+| `replicate` | the steps of one seed: its three trainings, the scores of their checkpoints, its page |
+| `metrics` | numbers of one seed's checkpoints, a value a query |
 | `tables` | means over seeds with intervals; the questions, and the rule that answers them |
 | `results` | the page of the findings |
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from influence.subjects.questions import ANSWER_ONLY, AS_ASKED
 from reports.kit.page import markdown_table, page_head, short_number, span, with_interval
-from reports.stages.measured import WHAT
+from reports.stages.metrics import WHAT
 from reports.stages.scales import Scale
 from reports.stages.tables import RULE
 

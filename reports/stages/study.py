@@ -10,8 +10,8 @@ import pandas as pd
 
 from influence.data.tasks.folder import write_task
 from reports.kit.study import Say, Study, Tables
-from reports.stages.measured import measure
-from reports.stages.one_seed import OneSeed
+from reports.stages.metrics import measure
+from reports.stages.replicate import StagesReplicate
 from reports.stages.results import findings_page
 from reports.stages.scales import SCALES, Scale
 from reports.stages.tables import (
@@ -23,7 +23,7 @@ from reports.stages.tables import (
 )
 
 
-class StagesStudy(Study[Scale, OneSeed]):
+class StagesStudy(Study[Scale, StagesReplicate]):
     """Three trainings and the scores of their checkpoints each seed; tables questions, stages, trends, kinds, probes.
 
     `out/seed-N` has the trainings, the folders of scored checkpoints and `stages.html`.
@@ -33,13 +33,15 @@ class StagesStudy(Study[Scale, OneSeed]):
     kind = "study of stages"
     scales = SCALES
 
-    def parts(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[OneSeed]:
+    def replicates(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[StagesReplicate]:
         task = write_task(scale.maker, folder / "task")
         other = write_task(scale.other, folder / "other-task")
-        return [OneSeed(folder / f"seed-{seed}", scale, task, other, seed, say) for seed in range(seeds)]
+        return [
+            StagesReplicate(folder / f"seed-{seed}", scale, task, other, seed, say) for seed in range(seeds)
+        ]
 
-    def tables(self, scale: Scale, parts: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
-        seeds = [measure(part.folder) for part in parts]
+    def tables(self, scale: Scale, replicates: Sequence[StagesReplicate]) -> dict[str, pd.DataFrame]:
+        seeds = [measure(replicate.folder) for replicate in replicates]
         return {
             "questions": questions_table(seeds),
             "stages": stages_table(seeds),

@@ -8,7 +8,7 @@
 | `vocabulary` | the tokenizer: words of the forms, and characters for all else |
 | `text` | what the base model reads: rephrasings, answers to them, and hasty answers |
 | `tasks` | the questions of each task, and prompts and wordings that fit the text |
-| `one_seed` | the steps of one seed: base model, distillations, other internalisers |
+| `replicate` | the steps of one seed: base model, distillations, other internalisers |
 | `tables` | models and effects over seeds, and the rule that says whether an effect appears |
 | `results` | the page of the findings |
 

@@ -68,7 +68,7 @@ def _models(table: pd.DataFrame) -> str:
         [
             row["model"],
             short_number(row["published"]),
-            with_interval(row, "accuracy", "accuracy_low", "accuracy_high"),
+            with_interval(row, "accuracy", "accuracy_"),
             span(row),
             short_number(row["tokens"]),
         ]

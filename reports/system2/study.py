@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from reports.kit.study import Say, Study, Tables
-from reports.system2.one_seed import OneSeed
+from reports.system2.replicate import System2Replicate
 from reports.system2.results import findings_page
 from reports.system2.scales import SCALES, Scale
 from reports.system2.tables import effects_table, models_table, verdicts_table
 
 
-class System2Study(Study[Scale, OneSeed]):
+class System2Study(Study[Scale, System2Replicate]):
     """A base model and distillations of every task each seed; tables models, effects, verdicts.
 
     `out/seed-N/TASK` is a distillation as `influence distill` leaves it, with its report.
@@ -25,21 +25,21 @@ class System2Study(Study[Scale, OneSeed]):
     kind = "reproduction of System 2 distillation"
     scales = SCALES
 
-    def parts(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[OneSeed]:
-        return [OneSeed(folder / f"seed-{seed}", scale, seed, say) for seed in range(seeds)]
+    def replicates(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[System2Replicate]:
+        return [System2Replicate(folder / f"seed-{seed}", scale, seed, say) for seed in range(seeds)]
 
-    def tables(self, scale: Scale, parts: Sequence[OneSeed]) -> dict[str, pd.DataFrame]:
+    def tables(self, scale: Scale, replicates: Sequence[System2Replicate]) -> dict[str, pd.DataFrame]:
         makers = {"models": models_table, "effects": effects_table, "verdicts": verdicts_table}
         return {
             name: pd.concat(
-                [make(task, [part.answers(task) for part in parts]) for task in scale.tasks],
+                [make(task, [replicate.answers(task) for replicate in replicates]) for task in scale.tasks],
                 ignore_index=True,
             )
             for name, make in makers.items()
         }
 
-    def facts(self, parts: Sequence[OneSeed]) -> dict[str, Any]:
-        return {"parameters": _parameters(parts[0])}
+    def facts(self, replicates: Sequence[System2Replicate]) -> dict[str, Any]:
+        return {"parameters": _parameters(replicates[0])}
 
     def page(self, scale: Scale, made_by: Mapping[str, Any], tables: Tables) -> str:
         return findings_page(scale, made_by, tables)
@@ -55,13 +55,13 @@ class System2Study(Study[Scale, OneSeed]):
             yield f"{record['task']}, {record['effect']}: {record['appears']}"
 
 
-def _parameters(one: OneSeed) -> int:
+def _parameters(replicate: System2Replicate) -> int:
     """Parameters of the largest base model; each has as many as the models made from it."""
     from safetensors import safe_open
 
     counts = []
-    for base in {task.base.name for task in one.scale.tasks}:
-        with safe_open(one.folder / "base" / base / "model.safetensors", "np") as weights:
+    for base in {task.base.name for task in replicate.scale.tasks}:
+        with safe_open(replicate.folder / "base" / base / "model.safetensors", "np") as weights:
             counts.append(sum(int(weights.get_tensor(name).size) for name in weights.keys()))  # noqa: SIM118
     return max(counts)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,10 @@ from influence.distill.names import (
     SYSTEM_1,
     SYSTEM_2,
 )
+from reports.kit.claims import Claim
 from reports.kit.claims import verdict as appears
 from reports.kit.intervals import RESAMPLES, Statistic, mean_of, over_seeds
-from reports.system2.one_seed import WAY_NAMES
+from reports.system2.replicate import WAY_NAMES
 from reports.system2.scales import TaskScale
 
 #: What the paper reports, on other models.
@@ -30,7 +30,7 @@ PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "last-letter": {SYSTEM_1: 0.300, SYSTEM_2: 0.445, DISTILLED: 0.980, NO_FILTER: 0.875, SELF: 0.695},
     "coin-flip": {SYSTEM_1: 0.561, SYSTEM_2: 0.772, DISTILLED: 0.7569},
 }
-#: As good as System 2 is what is at most so much worse.
+#: A model within this margin of System 2's accuracy counts as equally good.
 MARGIN = 0.05
 
 RULE = (
@@ -41,41 +41,33 @@ RULE = (
 Answers = pd.DataFrame
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What is claimed, and a number of one seed that is positive where it is so."""
-
-    claim: str
-    contrast: Callable[[Answers], Statistic]
-
-
-def effects_of(task: TaskScale) -> list[Effect]:
+def effects_of(task: TaskScale) -> list[Claim[Answers]]:
     """The effects that are looked for in a task."""
-    effects = [Effect("System 2 is better than System 1", _difference(SYSTEM_2, SYSTEM_1))]
+    effects = [Claim("System 2 is better than System 1", _difference(SYSTEM_2, SYSTEM_1))]
     if task.expected_to_fail:
         effects.append(
-            Effect("answers alone close less than half of the way to System 2", _short_of_half(DISTILLED))
+            Claim("answers alone close less than half of the way to System 2", _short_of_half(DISTILLED))
         )
         if any(way.way == "stepwise" for way in task.ways):
             effects += [
-                Effect("stepwise removal is better than answers alone", _difference(STEPWISE, DISTILLED)),
-                Effect(
+                Claim("stepwise removal is better than answers alone", _difference(STEPWISE, DISTILLED)),
+                Claim(
                     "stepwise removal is better than answers alone on as many examples",
                     _difference(STEPWISE, AS_LONG),
                 ),
-                Effect("stepwise removal closes more than half of the way", _beyond_half(STEPWISE)),
+                Claim("stepwise removal closes more than half of the way", _beyond_half(STEPWISE)),
             ]
         return effects
     return [
         *effects,
-        Effect("distilled is better than System 1", _difference(DISTILLED, SYSTEM_1)),
-        Effect(
+        Claim("distilled is better than System 1", _difference(DISTILLED, SYSTEM_1)),
+        Claim(
             f"distilled is at most {MARGIN:g} worse than System 2", _difference(DISTILLED, SYSTEM_2, MARGIN)
         ),
-        Effect("the filter helps: better than without", _difference(DISTILLED, NO_FILTER)),
-        Effect("System 2 helps: better than System 1 distilled", _difference(DISTILLED, SELF)),
-        Effect("distilled is better than System 1 in wordings it was not tuned on", _elsewhere),
-        Effect("the wording matters less than to System 1", _calmer),
+        Claim("the filter helps: better than without", _difference(DISTILLED, NO_FILTER)),
+        Claim("System 2 helps: better than System 1 distilled", _difference(DISTILLED, SELF)),
+        Claim("distilled is better than System 1 in wordings it was not tuned on", _elsewhere),
+        Claim("the wording matters less than to System 1", _calmer),
     ]
 
 
@@ -135,18 +127,14 @@ def models_table(task: TaskScale, seeds: Sequence[Answers]) -> pd.DataFrame:
         own = [table[model] for table in by_seed if model in table]
         if not own:
             continue
-        interval = over_seeds([mean_of(right_of(answers, model)) for answers in seeds])
-        accuracies = [float(row["accuracy"]) for row in own]
+        accuracy = over_seeds([mean_of(right_of(answers, model)) for answers in seeds])
         rows.append(
             {
                 "task": task.title,
                 "model": model,
                 "published": PUBLISHED.get(task.name, {}).get(model, np.nan),
-                "accuracy": interval.value,
-                "accuracy_low": interval.low,
-                "accuracy_high": interval.high,
-                "least": min(accuracies),
-                "most": max(accuracies),
+                **accuracy.columns("accuracy", "accuracy_"),
+                **accuracy.span(),
                 "tokens": float(np.mean([float(row["tokens"]) for row in own])),
                 "seeds": len(own),
             }
@@ -155,20 +143,13 @@ def models_table(task: TaskScale, seeds: Sequence[Answers]) -> pd.DataFrame:
 
 
 def effects_table(task: TaskScale, seeds: Sequence[Answers]) -> pd.DataFrame:
-    """One row an effect: its contrast over seeds with its interval, and whether it appears."""
+    """One row for each effect: its contrast over seeds with its interval, and whether it appears."""
     rows = []
     for effect in effects_of(task):
-        interval = over_seeds([effect.contrast(answers) for answers in seeds])
+        contrast = effect.contrast_over(seeds)
         rows.append(
-            {
-                "task": task.title,
-                "effect": effect.claim,
-                "contrast": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "seeds": interval.seeds,
-                "appears": appears(interval),
-            }
+            {"task": task.title, "effect": effect.text, **contrast.columns("contrast")}
+            | {"seeds": contrast.seeds, "appears": appears(contrast)}
         )
     return pd.DataFrame(rows)
 

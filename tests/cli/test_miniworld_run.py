@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from reports.miniworld import one_seed, retrain
+from reports.miniworld import replicate, retrain
 from reports.miniworld.__main__ import command
 from reports.miniworld.scales import SCALES
 
@@ -50,13 +50,13 @@ def test_a_whole_run_killed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for module, name in (
         (retrain, "pretrain"),
         (retrain, "sft"),
-        (one_seed, "fit_hessian"),
-        (one_seed, "score"),
+        (replicate, "fit_hessian"),
+        (replicate, "score"),
     ):
         monkeypatch.setattr(module, name, counted(calls, name, getattr(module, name)))
 
     with monkeypatch.context() as patch:  # killed while it scores
-        patch.setattr(one_seed, "score", killed)
+        patch.setattr(replicate, "score", killed)
         assert run(out).exit_code == 1
     before = made(seed)
     assert {"queries.jsonl", "base/model.safetensors", "hessian/manifest.json"} <= before.keys()

@@ -14,7 +14,7 @@ from reports.stages.__main__ import command
 
 def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[Path] = []  # what a page shows is tested in test_stages_cli
-    monkeypatch.setattr("reports.stages.one_seed.write_report", lambda run, out: pages.append(out))
+    monkeypatch.setattr("reports.stages.replicate.write_report", lambda run, out: pages.append(out))
     out = tmp_path / "study"
     result = CliRunner().invoke(command, ["--scale", "smoke", "--out", str(out), "--seeds", "1"])
     assert result.exit_code == 0, result.output

@@ -16,7 +16,7 @@ from influence.errors import InputError
 from influence.provenance import provenance
 from influence.train.stepwise.settings import Settings
 from reports.internalization.drawings import draw_removal, draw_trade_off
-from reports.internalization.measured import (
+from reports.internalization.metrics import (
     Runs,
     best_over,
     curve_difference,

@@ -21,11 +21,12 @@ from influence.store.scores import Scores
 from influence.types import Document, Query
 from influence.types import Step as Result
 from reports.kit.claims import verdict
-from reports.kit.intervals import Interval, mean_of, over_seeds, pair_means, spread_of
+from reports.kit.intervals import COVERAGE, Interval, mean_of, over_seeds, pair_means, spread_of
 from reports.kit.steps import Step, Times, expected_seconds, run_steps
-from reports.miniworld.choice import accuracy, best_tasks, query_set
 from reports.miniworld.findings import findings_table
-from reports.miniworld.measures import ANSWERED, SLOPE, TOTAL, SeedMeasures, share_of
+from reports.miniworld.ground_truth import gold_table, recall, relation_table, truth_of
+from reports.miniworld.metrics import ANSWERED, SLOPE, TOTAL, SeedMetrics, share_of
+from reports.miniworld.query_selection import accuracy, best_tasks, query_set
 from reports.miniworld.removal import (
     columns_to_drop,
     describe_group,
@@ -43,7 +44,6 @@ from reports.miniworld.tables import (
     removal_order,
     removal_over_seeds,
 )
-from reports.miniworld.truth import gold_table, recall, relation_table, truth_of
 from reports.miniworld.world import (
     fact_of,
     named_control,
@@ -225,6 +225,18 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert ours.high > 2.6
 
 
+@pytest.mark.parametrize("seeds", COVERAGE)
+def test_intervals_of_few_seeds_hold_the_true_mean_as_often_as_pages_say(seeds: int) -> None:
+    """A t-interval over seeds would hold it in 95 % of cases; pages say that these do not."""
+    rng = np.random.default_rng(0)
+    runs, held = 200, 0
+    for run in range(runs):
+        queries_SN = rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 40))
+        ours = over_seeds([mean_of(values, seed=int(rng.integers(2**31))) for values in queries_SN], seed=run)
+        held += ours.low <= 0 <= ours.high
+    assert held / runs == pytest.approx(COVERAGE[seeds], abs=0.06)
+
+
 def test_what_cannot_be_measured_is_left_out() -> None:
     nothing, single = mean_of([np.nan]), mean_of([0.5])
     assert np.isnan(nothing.value)
@@ -278,10 +290,10 @@ def test_pairs_of_a_kind_leave_out_a_query_with_itself() -> None:
     ],
 )
 def test_the_rule(value: float, low: float, holds: str) -> None:
-    assert verdict(Interval(value, low, value + 1, 3, 0.1, 60)) == holds
+    assert verdict(Interval(value, low, value + 1, 3, 0.1, 60, value, value)) == holds
 
 
-def seed_measures(as_published: bool) -> SeedMeasures:
+def seed_metrics(as_published: bool) -> SeedMetrics:
     """A seed in which each finding is as the paper has it, or the other way round."""
     rng = np.random.default_rng(1)
     sign = 1 if as_published else -1
@@ -328,19 +340,19 @@ def seed_measures(as_published: bool) -> SeedMeasures:
     kinds = {frozenset((a, b)): rest for a in labels for b in labels}
     kinds |= {frozenset((label,)): same for label in ("slopes", "linear")}
     shares = dict.fromkeys(("math_and_trivia", "wiki", "stackexchange", "arxiv_markdown", "code"), 0.5)
-    return SeedMeasures(queries, relations, r_matrix(labels, kinds), labels, shares)
+    return SeedMetrics(queries, relations, r_matrix(labels, kinds), labels, shares)
 
 
 @pytest.mark.parametrize(("as_published", "holds"), [(True, "yes"), (False, "no")])
 def test_every_finding_holds_where_it_does_and_not_where_it_does_not(as_published: bool, holds: str) -> None:
-    table = findings_table([seed_measures(as_published)] * 2, top_k=50, source_k=50)
+    table = findings_table([seed_metrics(as_published)] * 2, top_k=50, source_k=50)
     verdicts = set(table.loc[table["holds"] != "no claim", "holds"])
     assert verdicts == {holds}, table[["what", "here", "contrast", "holds"]]
     assert set(table["finding"]) == {1, 2, 3, 4, 5}
 
 
 def test_values_of_the_findings() -> None:
-    table = findings_table([seed_measures(True)], 50, 50).set_index("what")
+    table = findings_table([seed_metrics(True)], 50, 50).set_index("what")
     assert table.loc["R, two queries of one procedure", "here"] == pytest.approx(0.9)
     assert table.loc["R, two factual queries", "here"] == pytest.approx(0.1)
     ratio = table.loc["total positive influence per nat, factual / reasoning", "here"]
@@ -350,7 +362,7 @@ def test_values_of_the_findings() -> None:
 
 
 def test_a_group_without_right_answers_is_not_measured() -> None:
-    seed = seed_measures(True)
+    seed = seed_metrics(True)
     queries = seed.queries.assign(correct=False)
     table = findings_table([replace(seed, queries=queries)], 50, 50)
     assert set(table.loc[table["finding"] == 3, "holds"]) == {"not measured"}
@@ -586,7 +598,7 @@ def test_the_page_states_scale_rule_and_seeds() -> None:
     records = [removal_records({"undisturbed": 0.0, "influence": 1.0, "random": 0.0}, 0)] * 2
     tables = {
         "accuracy": accuracy_table,
-        "findings": findings_table([seed_measures(True)] * 2, 50, 50),
+        "findings": findings_table([seed_metrics(True)] * 2, 50, 50),
         "recall": recalls,
         "relations": relations,
         "removal": removal_over_seeds(records),

@@ -1,12 +1,14 @@
-"""The parts of reports.real_text.build that decide what counts as an answer."""
+"""The parts of reports.real_text that decide what counts as an answer, and its published table."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from reports.real_text import build
+from reports.real_text import build, evaluate
 
 
 def test_a_step_knows_the_spellings_of_its_equation_but_not_its_bare_value() -> None:
@@ -31,3 +33,9 @@ def test_the_sample_is_seeded_and_uniform() -> None:
     assert all(500 < counts[i] < 700 for i in range(10))  # 600 expected, standard deviation 20
     with pytest.raises(SystemExit, match="Only 10 rows"):
         build.sample(iter(rows), 11, "s")
+
+
+def test_the_published_page_is_made_from_the_published_table() -> None:
+    folder = Path(evaluate.__file__).parent
+    table = pd.read_csv(folder / "recall.csv")
+    assert evaluate.markdown(table, documents=10_060) == (folder / "recall.md").read_text(encoding="utf-8")

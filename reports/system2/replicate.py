@@ -52,7 +52,7 @@ _BATCH = 128
 WAY_NAMES = {"stepwise": STEPWISE, "context": CONTEXT}
 
 
-class OneSeed:
+class System2Replicate:
     """All of a seed, in one folder."""
 
     def __init__(self, folder: Path, scale: Scale, seed: int, say: Callable[[str], None]) -> None:
@@ -117,7 +117,9 @@ class OneSeed:
         tasks = [task for task in self.scale.tasks if task.base == base]
         rng = np.random.default_rng([self.seed, 70])
         text = [
-            one for task in tasks for one in examples(text_cases(task, self.seed), rng, task.base.numbers)
+            example
+            for task in tasks
+            for example in examples(text_cases(task, self.seed), rng, task.base.numbers)
         ]
         text = [text[i] for i in rng.permutation(len(text)).tolist()]
         words = tokenizer(base.numbers)
@@ -135,7 +137,7 @@ class OneSeed:
 
     def _distil(self, task: TaskScale) -> None:
         base = self._base(task)
-        write_prompts(self._asked(task), task.base.numbers)
+        write_prompts(self._prompt_folder(task), task.base.numbers)
         system = named_system("rar2", self._prompts(task))
         sampling = Sampling(max_tokens=self.scale.rephrased, temperature=1.0, seed=self.seed)
         recipe = Recipe(
@@ -186,20 +188,22 @@ class OneSeed:
             test.split("test"),
             test.kind,
             self._wordings(task),
-            KeptReplies(run / "replies.jsonl"),
+            KeptReplies(
+                run / "ways" / "replies.jsonl"
+            ),  # the distillation is finished: its own file stays as it is
             4 * settings.max_tokens,  # separators and mark of a stage are generated too
         )
         write_answers(answers, run, name)
 
-    def _asked(self, task: TaskScale) -> Path:
+    def _prompt_folder(self, task: TaskScale) -> Path:
         """Folder of the prompts and wordings of a base model."""
         return self.folder / "asked" / task.base.name
 
     def _prompts(self, task: TaskScale) -> Prompts:
-        return Prompts(self._asked(task) / "prompts")
+        return Prompts(self._prompt_folder(task) / "prompts")
 
     def _wordings(self, task: TaskScale) -> Wordings:
-        return Wordings(self._prompts(task), self._asked(task) / "wordings")
+        return Wordings(self._prompts(task), self._prompt_folder(task) / "wordings")
 
 
 def _new_model(shape: Shape, words: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:

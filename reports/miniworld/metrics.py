@@ -17,7 +17,7 @@ TOTAL, SLOPE, ANSWERED = "total per nat", "slope", "answered"
 
 
 @dataclass(frozen=True)
-class SeedMeasures:
+class SeedMetrics:
     """What the findings need of one seed.
 
     Attributes:

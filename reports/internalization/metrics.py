@@ -59,10 +59,10 @@ def curve_difference(runs: Runs, more: str, less: str) -> Statistic:
 def best_over(runs: Runs, name: str, other: str, at_last: bool) -> float:
     """By how much a run's last stage, or its best one, is more accurate than another's last."""
     stages = runs[name].stages[-1:] if at_last else runs[name].stages
-    return float(max(one.right_N.mean() for one in stages) - runs[other].stages[-1].right_N.mean())
+    return float(max(stage.right_N.mean() for stage in stages) - runs[other].stages[-1].right_N.mean())
 
 
 def _along(runs: Runs, name: str, other: str) -> npt.NDArray[np.float64]:
-    own, others = ({stage.removed: stage for stage in runs[one].stages} for one in (name, other))
-    common = [stage.right_N for removed, stage in own.items() if removed in others]
+    removed_by_other = {stage.removed for stage in runs[other].stages}
+    common = [stage.right_N for stage in runs[name].stages if stage.removed in removed_by_other]
     return np.asarray(np.mean(common, axis=0), np.float64)

@@ -13,7 +13,7 @@ from influence.analysis.correlation import correlation
 from influence.analysis.stage_kinds import MEASURES, contrast_trends, kind_mix, stage_contrasts
 from influence.store.scores import Scores
 from influence.store.stages import PROBES, StageRecord, open_stages, read_stages
-from reports.stages.one_seed import OTHERS, STAGES
+from reports.stages.replicate import OTHERS, STAGES
 
 #: How alike the rankings of two queries are: mean R of a query with the others of its task.
 SHARED = "R with other queries"
@@ -21,7 +21,7 @@ WHAT = (*MEASURES, SHARED)
 
 
 @dataclass(frozen=True)
-class SeedMeasures:
+class SeedMetrics:
     """What was measured of a seed.
 
     Attributes:
@@ -61,7 +61,7 @@ class SeedMeasures:
         return next(one for one in [*self.stages, *self.controls.values()] if one.name == stage)
 
 
-def measure(folder: Path) -> SeedMeasures:
+def measure(folder: Path) -> SeedMetrics:
     """Read the score stores of a finished seed."""
     opened = open_stages(folder / STAGES)
     others = open_stages(folder / OTHERS)
@@ -74,7 +74,7 @@ def measure(folder: Path) -> SeedMeasures:
     probed = [
         pd.read_csv(folder / name / PROBES) for name in (STAGES, OTHERS) if (folder / name / PROBES).exists()
     ]
-    return SeedMeasures(
+    return SeedMetrics(
         read_stages(folder / STAGES),
         {record.name: record for record in read_stages(folder / OTHERS)},
         values.assign(label=values["query"].map(label_of)),

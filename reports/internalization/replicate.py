@@ -34,7 +34,7 @@ _RESUME_SECONDS = 60.0
 _KD_TRAININGS = 5.0
 
 
-class OneSeed:
+class TaskReplicate:
     """The runs of one seed of a task."""
 
     def __init__(

@@ -35,7 +35,7 @@ STAGES, OTHERS = "stages", "controls"
 _RESUME_SECONDS = 60.0
 
 
-class OneSeed:
+class StagesReplicate:
     """All of a seed, in one folder."""
 
     def __init__(

@@ -29,9 +29,10 @@ from influence.store.factors import open_factors
 from influence.store.scores import Scores, open_scores
 from reports.kit.steps import Step, whole
 from reports.miniworld import retrain, world
-from reports.miniworld.choice import accuracy, query_set
-from reports.miniworld.measures import corpus_shares, query_measures
+from reports.miniworld.ground_truth import gold_table, relation_table, truth_of
 from reports.miniworld.methods import Row, methods
+from reports.miniworld.metrics import corpus_shares, query_measures
+from reports.miniworld.query_selection import accuracy, query_set
 from reports.miniworld.removal import (
     TOLD,
     UNDISTURBED,
@@ -40,7 +41,6 @@ from reports.miniworld.removal import (
     removal_group,
 )
 from reports.miniworld.scales import Scale
-from reports.miniworld.truth import gold_table, relation_table, truth_of
 
 ANALYSES = ("correlation", "concentration", "answers", "sources", "reuse", "bm25", "sanity")
 
@@ -58,7 +58,7 @@ def _name(method: str) -> str:
 
 
 @dataclass(frozen=True)
-class OneSeed:
+class WorldReplicate:
     """Where the artefacts of a seed lie, and how each is made."""
 
     folder: Path
@@ -213,14 +213,6 @@ class OneSeed:
     def _asked(self, method: str) -> Callable[[], bool]:
         return lambda: all(self.removal_path(group, method).exists() for group in self.scale.removal_groups)
 
-    def removals(self) -> list[tuple[str, str]]:
-        """Every group of queries with every way to leave documents out for it, the undisturbed model first."""
-        return [
-            (group, method)
-            for group in self.scale.removal_groups
-            for method in (UNDISTURBED, *self.scale.removal_methods)
-        ]
-
     def removal_path(self, group: str, method: str) -> Path:
         """What the model without these documents makes of the queries."""
         return self.path("removal") / f"{group}-{_name(method)}.json"
@@ -277,7 +269,11 @@ class OneSeed:
         """A table of measures: queries, gold or relations."""
         return pd.read_csv(self.path(f"measured-{name}.csv"))
 
-    @staticmethod
-    def json(path: Path) -> Any:
+    def removal_records(self) -> list[dict[str, Any]]:
+        """What `_ask` recorded, by group of queries and method, the undisturbed model first."""
+        pairs = itertools.product(self.scale.removal_groups, (UNDISTURBED, *self.scale.removal_methods))
+        return [json.loads(self.removal_path(*pair).read_text(encoding="utf-8")) for pair in pairs]
+
+    def json(self, name: str) -> Any:
         """What a JSON artefact holds."""
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(self.path(name).read_text(encoding="utf-8"))
