@@ -133,7 +133,7 @@ class FitConfig:
     """Settings of a Hessian fit.
 
     Attributes:
-        layers: Tracked layers: `mlp`, `all`, or globs over layer names.
+        layers: Tracked layers: `mlp`, `experts`, `router`, `all`, or globs over layer names.
         exclude_layers: Globs over names of layers, or of modules of experts, that are not tracked.
         max_length: Most tokens of a document.
         windows: Cut longer documents into windows instead of truncating them.

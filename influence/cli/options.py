@@ -106,7 +106,7 @@ def layers_option(command: Command) -> Command:
             multiple=True,
             default=("mlp",),
             show_default=True,
-            help="Tracked layers: mlp, all, or a glob over layer names. Repeatable.",
+            help="Tracked layers: mlp, experts, router, all, or a glob over layer names. Repeatable.",
         ),
     ):
         command = option(command)

@@ -33,6 +33,10 @@ class TokenBatch:
     mask_BT: Tensor
     loss_BT: Tensor
 
+    def mask_at(self, position_BR: Tensor) -> Tensor:
+        """The mask of rows that stand at these positions of their documents, −1 for none: `[B, R]`."""
+        return self.mask_BT.gather(1, position_BR.clamp(min=0)) & (position_BR >= 0)
+
 
 def length_order(lengths: Columns) -> Columns:
     """Columns sorted by length, longest first; equal lengths stay in document order."""

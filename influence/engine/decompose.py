@@ -107,12 +107,17 @@ def token_scores(
     attribution).
     """
     result = torch.zeros(len(layers), len(queries.nll), *batch.input_ids.shape, dtype=queries.nll.dtype)
+    positions: dict[int, Tensor] = {}
 
     def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
         for query, p_OI in enumerate(queries.gradients[layer]):
-            result[layer, query] = ((s_BTO.to(p_OI.dtype) @ p_OI) * a_BTI).sum(-1).cpu()
+            value_BT = ((s_BTO.to(p_OI.dtype) @ p_OI) * a_BTI).sum(-1).to(result)
+            if layer in positions:  # rows beyond those of an expert are zero and may fall anywhere
+                result[layer, query].scatter_add_(1, positions[layer].clamp(min=0).cpu(), value_BT)
+            else:
+                result[layer, query] = value_BT
 
-    backward(model, layers, batch, reduce, what="the documents to decompose")
+    backward(model, layers, batch, reduce, positions=positions, what="the documents to decompose")
     return result
 
 

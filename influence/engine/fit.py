@@ -38,7 +38,7 @@ from influence.engine.probing import unreached
 from influence.engine.random_numbers import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.engine.run import Run
 from influence.engine.tokenised import Corpus
-from influence.errors import ComputeError, InputError
+from influence.errors import ComputeError, InputError, ModelError
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.progress import Progress
@@ -57,8 +57,8 @@ from influence.store.factors import (
 )
 from influence.store.journal import intact
 
-#: A reducer that also sees the batch: `(layer, a_BTI, s_BTO, batch)`.
-_BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, TokenBatch], None]
+#: A reducer that also sees which rows are tokens that count: `(layer, a_BTI, s_BTO, mask_BT)`.
+_BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, Tensor], None]
 
 
 def fit_hessian(
@@ -88,6 +88,13 @@ def fit_hessian(
     layers = find_layers(model.model, config.layers, config.exclude_layers)
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
+    routed = [layer.name for layer in layers if layer.routes or layer.expert is not None]
+    if config.backend == "kronfluence" and routed:
+        raise ModelError(
+            "kronfluence knows linear layers only, no fused experts and no routers.",
+            have=f"{len(routed)} of them are tracked, first {routed[0]}",
+            fix="Leave out --backend kronfluence, or track other layers.",
+        )
     surveyed = run.survey(corpus, model)
     identity = {
         **config.identity(),
@@ -173,11 +180,11 @@ class Fit:
             for suffix, width in zip(suffixes, block_sizes(size, len(suffixes)), strict=True)
         }
 
-        def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, batch: TokenBatch) -> None:
+        def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, mask_BT: Tensor) -> None:
             for kind, x_BTN in (("activation", a_BTI), ("gradient", s_BTO)):
                 totals = [sums[f"{kind}_covariance/{layer.name}{suffix}"] for suffix in suffixes]
                 for total_NN, part_BTN in zip(totals, x_BTN.split([len(t) for t in totals], 2), strict=True):
-                    add_covariance(total_NN, part_BTN, batch.mask_BT)
+                    add_covariance(total_NN, part_BTN, mask_BT)
 
         tokens = torch.tensor([self._covariance_tokens])
         self._accumulate("covariances", COVARIANCE_LABELS, sums, reduce)
@@ -229,7 +236,7 @@ class Fit:
         }
         sums = {layer.name: self._zeros(*layer.shape) for layer in self.layers}
 
-        def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, batch: TokenBatch) -> None:
+        def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, mask_BT: Tensor) -> None:
             q_S, q_A = bases["gradient"][layer.name], bases["activation"][layer.name]
             sums[layer.name] += squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, self.dtype)
 
@@ -276,12 +283,16 @@ class Fit:
             drawn_BT = self._draws.batch(columns, batch, COVARIANCE_TOKENS) < self.config.covariance_tokens
             batch = replace(batch, mask_BT=batch.mask_BT & drawn_BT)
 
+        positions: dict[int, Tensor] = {}
+
         def consume(index: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-            reduce(self.layers[index], a_BTI, s_BTO, batch)
+            mask_BT = batch.mask_BT if index not in positions else batch.mask_at(positions[index])
+            reduce(self.layers[index], a_BTI, s_BTO, mask_BT)
 
         labels = None if self.config.empirical else self._sampled(columns, batch, stream)
         names = describe_documents(self.table.take("id", columns))
-        backward(self.model, self.layers, batch, consume, labels=labels, what=f"pass “{title}”, {names}")
+        what = f"pass “{title}”, {names}"
+        backward(self.model, self.layers, batch, consume, labels=labels, positions=positions, what=what)
 
     def _sampled(self, columns: Columns, batch: TokenBatch, stream: int) -> Labels:
         """Labels from the model itself."""

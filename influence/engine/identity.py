@@ -11,7 +11,7 @@ from typing import Any
 
 from influence.config import ScoreConfig
 from influence.errors import InputError, ModelError, StoreError
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer, all_layers, find_layers
 from influence.models.load import LanguageModel
 from influence.store.factors import Factors
 from influence.types import Query
@@ -75,7 +75,7 @@ def matching_layers(factors: Factors | None, model: LanguageModel) -> list[Track
     """The layers of `model` that `factors` covers (without: the MLPs); StoreError where name or shape differ."""
     if factors is None:
         return _mlps(model)
-    present = dict(model.model.named_modules())
+    present = {*dict(model.model.named_modules()), *all_layers(model.model)}
     missing = [name for name in factors.layers if name not in present]
     if missing:
         raise StoreError(

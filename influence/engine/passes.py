@@ -46,12 +46,14 @@ def backward(
     reduce: Reducer,
     *,
     labels: Labels | None = None,
+    positions: dict[int, Tensor] | None = None,
     what: str,
 ) -> Tensor:
     """One batch forward and backward; `reduce` sees each tracked layer. Returns the NLL of each document `[B]`, nats.
 
     Args:
         labels: Draws labels from the logits; default the batch's own tokens.
+        positions: Of the rows of experts, for a `reduce` that must know them: see `capture`.
         what: Says which documents these are, for an error.
 
     Raises:
@@ -63,18 +65,19 @@ def backward(
         sums[index] = torch.stack([a_BTI.sum(dtype=torch.float32), s_BTO.sum(dtype=torch.float32)])
         reduce(index, augment(a_BTI, layers[index].has_bias), s_BTO)
 
-    with capture(model.model, layers, batch.input_ids.shape, consume):
+    with capture(model.model, layers, batch.input_ids.shape, consume, positions):
         logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
         nll_BT: Tensor = SummedNll.apply(logits_BTV, label_BT, batch.loss_BT)  # type: ignore[no-untyped-call]
         del logits_BTV
-        if not nll_BT.requires_grad:
+        if nll_BT.requires_grad:
+            nll_BT.sum().backward()
+        elif all(layer.expert is None for layer in layers):  # experts may see no token of a batch
             raise ModelError(
                 f"None of the tracked layers has an effect on the loss of {what}.",
                 have=f"{len(layers)} tracked, first {layers[0].name}",
                 fix="Track other layers: --layers all",
             )
-        nll_BT.sum().backward()
     finite_L2 = torch.isfinite(torch.stack([sums[index] for index in range(len(layers))]))
     if not finite_L2.all():
         raise _not_finite(model, layers, finite_L2, what)

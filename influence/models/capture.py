@@ -7,15 +7,17 @@ the lowest tracked layer: its output is where the graph begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from influence.errors import ModelError
+from influence.models.experts import LinearsSeen, Rows, dispatched, run_experts
 from influence.models.layers import TrackedLayer
 from influence.models.probe import used_without_a_call
 
@@ -27,16 +29,22 @@ Consumer = Callable[[int, Tensor, Tensor], None]
 
 @contextmanager
 def capture(
-    model: PreTrainedModel, layers: Sequence[TrackedLayer], shape: torch.Size, consume: Consumer
+    model: PreTrainedModel,
+    layers: Sequence[TrackedLayer],
+    shape: torch.Size,
+    consume: Consumer,
+    positions: dict[int, Tensor] | None = None,
 ) -> Iterator[None]:
     """Call `consume` with the activations and pseudo-gradients of each tracked layer of each backward pass.
 
     The model's mode, `requires_grad` flags and hooks are restored on exit, also after an exception.
 
-    A layer that has no effect on the loss of these documents gets zeros, last.
+    A layer that has no effect on the loss of these documents gets zeros, last. An expert gets the tokens that are
+    routed to it, grouped by document: `[B, R, I]`, R being the most of one document, zero where there are fewer.
 
     Args:
         shape: `[B, T]` of the batch. OPT feeds its linears `[B × T, I]`: unfolded here.
+        positions: Gets, for each expert's layer, where its rows stand in their documents: `[B, R]`, −1 for none.
 
     Raises:
         ModelError: a layer runs twice in one forward pass, or its input is not `[B, T, I]`.
@@ -55,23 +63,11 @@ def capture(
             ran.add(index)
             a_BTI = _unfolded(inputs[0], shape)
             if a_BTI is None:
-                raise ModelError(
-                    f"{layer.name} sees an input of shape {list(inputs[0].shape)}, not [batch, tokens, inputs]: "
-                    "its documents cannot be told apart.",
-                    fix=f"Leave it out: --exclude-layers '{layer.name}'",
-                )
+                raise _not_by_tokens(layer, inputs[0])
             if index in waiting:
-                raise ModelError(
-                    f"{layer.name} runs more than once in a forward pass: a shared layer cannot be tracked.",
-                    fix=f"Leave it out: --exclude-layers '{layer.name}'",
-                )
+                raise _runs_twice(layer)
             waiting[index] = a_BTI.detach()
-            if output.requires_grad:
-                output.register_hook(backward_hook(index))
-                return output
-            leaf = output.detach().requires_grad_()
-            leaf.register_hook(backward_hook(index))
-            return leaf.clone()  # some models write into it, which a leaf does not allow
+            return _watched(output, backward_hook(index))
 
         return hook
 
@@ -79,16 +75,52 @@ def capture(
         def hook(s_BTO: Tensor) -> None:
             with torch.no_grad():
                 seen.add(index)
-                consume(index, waiting.pop(index), s_BTO.reshape(*shape, -1))
+                a_BTI = waiting.pop(index)
+                consume(index, a_BTI, s_BTO.reshape(*shape, -1).to(a_BTI.dtype))
 
         return hook
 
-    handles = [layer.module.register_forward_hook(forward_hook(i)) for i, layer in enumerate(layers)]
+    experts: dict[nn.Module, dict[tuple[int, str], int]] = {}
+    handles: list[RemovableHandle] = []
+    for index, layer in enumerate(layers):
+        if layer.expert is not None:
+            experts.setdefault(layer.module, {})[layer.expert, layer.parameter] = index
+        elif layer.routes:
+            handles += _router_hooks(layer, forward_hook(index))
+        else:
+            handles.append(layer.module.register_forward_hook(forward_hook(index)))
+
+    def run(module: nn.Module, hidden_NH: Tensor, index_NK: Tensor, weight_NK: Tensor) -> Tensor:
+        tracked = experts.get(module, {})
+        for index in tracked.values():
+            if index in ran:
+                raise _runs_twice(layers[index])
+            if hidden_NH.ndim != 2 or len(hidden_NH) != shape.numel():
+                raise _not_by_tokens(layers[index], hidden_NH)
+            ran.add(index)
+
+        def show(expert: int, parameter: str, rows: Rows, a_NI: Tensor, output_NO: Tensor) -> Tensor:
+            index = tracked.get((expert, parameter))
+            if index is None:
+                return output_NO
+            a_NI = a_NI.detach()
+
+            def hook(s_NO: Tensor) -> None:
+                with torch.no_grad():
+                    seen.add(index)
+                    if positions is not None:
+                        positions[index] = rows.position_BR
+                    consume(index, rows.grouped(a_NI), rows.grouped(s_NO))
+
+            return _watched(output_NO, hook)
+
+        return run_experts(module, hidden_NH, index_NK, weight_NK, shape[1], show)
+
     try:
         model.eval()
         for parameter, _ in flags:
             parameter.requires_grad_(False)
-        with torch.enable_grad():
+        with torch.enable_grad(), dispatched(model, run) if experts else nullcontext():
             yield
     finally:
         for handle in handles:
@@ -102,7 +134,53 @@ def capture(
     zero = torch.zeros((), dtype=next(p.dtype for p, _ in flags if p.is_floating_point()), device=device)
     for index in rest:
         layer = layers[index]
-        consume(index, zero.expand(*shape, layer.inputs), zero.expand(*shape, layer.outputs))
+        rows = shape if layer.expert is None else (shape[0], 0)
+        if positions is not None and layer.expert is not None:
+            positions[index] = torch.empty(rows, dtype=torch.int64, device=device)
+        consume(index, zero.expand(*rows, layer.inputs), zero.expand(*rows, layer.outputs))
+
+
+def _watched(output: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
+    """An output whose gradient goes to `hook`; where nothing below is tracked, the graph begins here."""
+    if output.requires_grad:
+        output.register_hook(hook)
+        return output
+    leaf = output.detach().requires_grad_()
+    leaf.register_hook(hook)
+    return leaf.clone()  # some models write into it, which a leaf does not allow
+
+
+def _router_hooks(layer: TrackedLayer, see: Callable[..., Tensor]) -> list[RemovableHandle]:
+    """Hooks that show the product in the midst of a router, in the precision of its weight."""
+    dtype = getattr(layer.module, layer.parameter).dtype
+    running: list[LinearsSeen] = []
+
+    def enter(module: nn.Module, _: Any) -> None:
+        running.append(LinearsSeen(lambda a, output: see(module, (a.to(dtype),), output)))
+        running[-1].__enter__()
+
+    def leave(*_: Any) -> None:
+        running.pop().__exit__(None, None, None)
+
+    return [
+        layer.module.register_forward_pre_hook(enter),
+        layer.module.register_forward_hook(leave, always_call=True),
+    ]
+
+
+def _not_by_tokens(layer: TrackedLayer, inputs: Tensor) -> ModelError:
+    return ModelError(
+        f"{layer.name} sees an input of shape {list(inputs.shape)}, not [batch, tokens, inputs]: "
+        "its documents cannot be told apart.",
+        fix=f"Leave it out: --exclude-layers '{layer.name}'",
+    )
+
+
+def _runs_twice(layer: TrackedLayer) -> ModelError:
+    return ModelError(
+        f"{layer.name} runs more than once in a forward pass: a shared layer cannot be tracked.",
+        fix=f"Leave it out: --exclude-layers '{layer.name}'",
+    )
 
 
 def _require_unused(model: PreTrainedModel, layers: Sequence[TrackedLayer]) -> None:

@@ -1,8 +1,8 @@
 """Which layers are tracked, found by structure and not by a list of model names.
 
-A layer is anything with a 2-D weight that maps its last axis: `nn.Linear` (weight `[O, I]`) or the transformers'
-`Conv1D` of GPT-2 (weight `[I, O]`). Behind this module both are one gradient matrix `[O, I]`, or `[O, I + 1]`
-with a bias.
+A layer is anything with a 2-D weight that maps its last axis: `nn.Linear` (weight `[O, I]`), the transformers'
+`Conv1D` of GPT-2 (weight `[I, O]`), a router, or one matrix of one of many fused experts. Behind this module all are
+one gradient matrix `[O, I]`, or `[O, I + 1]` with a bias.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from influence.errors import ModelError
+from influence.models.experts import expert_products, is_router
 from influence.models.probe import NO_TEXT
 
 _EXPERT = re.compile(r"expert|moe", re.IGNORECASE)
 _ROUTER = re.compile(r"router|gate$", re.IGNORECASE)
+#: A linear layer that chooses experts, or is a part of what does.
+_ROUTES = re.compile(r"(^|\.)(router|gate)(\.|$)")
 #: Modules inside a block that mix positions, and those that do not, by the naming rule of Hugging Face models.
 _MIXES_POSITIONS = re.compile(r"attn|attention|mixer|mamba|rwkv|recurrent", re.IGNORECASE)
 _MIXES_CHANNELS = re.compile(r"mlp|feed_?forward|ffn|moe|experts|channel_?mix", re.IGNORECASE)
@@ -28,18 +31,32 @@ _MIXES_CHANNELS = re.compile(r"mlp|feed_?forward|ffn|moe|experts|channel_?mix", 
 
 @dataclass(frozen=True, slots=True)
 class TrackedLayer:
-    """One tracked layer."""
+    """One tracked layer.
+
+    Attributes:
+        expert: Number of a fused expert; `module` then holds all of them.
+        parameter: Name of its weight in `module`.
+        routes: Whether it is a router, whose module gives back more than the layer's output.
+    """
 
     name: str
     module: nn.Module
     inputs: int
     outputs: int
     has_bias: bool
+    expert: int | None = None
+    parameter: str = "weight"
+    routes: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of its gradient matrix, `(O, I)` or `(O, I + 1)`."""
         return self.outputs, self.inputs + self.has_bias
+
+    @property
+    def module_name(self) -> str:
+        """Name of `module` in the model."""
+        return self.name if self.expert is None else self.name.rsplit(".", 2)[0]
 
 
 def find_layers(
@@ -48,14 +65,15 @@ def find_layers(
     """The tracked layers, in the order the model defines them.
 
     Args:
-        selection: `mlp` (linears of the blocks outside attention), `all` (every linear but the output head),
-            or globs over layer names such as `*.mlp.down_proj`.
+        selection: `mlp` (linears, routers and experts of the blocks outside attention), `experts` (each matrix of
+            each fused expert), `router`, `all` (every layer but the output head), or globs over layer names such as
+            `*.mlp.down_proj`.
         exclude: Globs over names of layers, or of modules that hold fused experts, that are not tracked.
 
     Raises:
         ModelError: nothing matches, or a matched weight is shared, tied, quantised or holds fused experts.
     """
-    linears = _linears(model)
+    linears = all_layers(model)
     chosen: dict[str, TrackedLayer] = {}
     for pattern in selection:
         _refuse_fused_experts(model, linears, pattern, exclude)
@@ -72,11 +90,18 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _names(layer: TrackedLayer, patterns: Sequence[str]) -> bool:
+    """Whether a pattern matches a layer, or the module that holds it among other experts."""
+    return _matches(layer.name, patterns) or _matches(layer.module_name, patterns)
+
+
 def _nothing_matches(
     model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str, exclude: Sequence[str]
 ) -> ModelError:
     examples = ", ".join(list(linears)[:6]) or "none at all"
-    usable = [choice for choice in ("mlp", "all") if _select(model, linears, choice, exclude)]
+    usable = [
+        choice for choice in ("mlp", "all", "experts", "router") if _select(model, linears, choice, exclude)
+    ]
     return ModelError(
         f"--layers {pattern}: no linear layer of {type(model).__name__} matches.",
         have=f"linear layers: {examples}, …",
@@ -86,25 +111,46 @@ def _nothing_matches(
     )
 
 
-def _linears(model: PreTrainedModel) -> dict[str, TrackedLayer]:
-    found = {}
+def all_layers(model: PreTrainedModel) -> dict[str, TrackedLayer]:
+    """Every layer that can be tracked, by name, in the order the model defines them."""
+    layers = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            inputs, outputs = module.in_features, module.out_features
+        layers += _experts(name, module)
+        if is_router(name, module):
+            outputs, inputs = module.weight.shape
+            has_bias = getattr(module, "bias", None) is not None
+            layers.append(TrackedLayer(name, module, inputs, outputs, has_bias, routes=True))
+        elif isinstance(module, nn.Linear):
+            layers.append(
+                TrackedLayer(name, module, module.in_features, module.out_features, module.bias is not None)
+            )
         elif isinstance(module, Conv1D):
-            inputs, outputs = module.weight.shape
-        else:
-            continue
-        found[name] = TrackedLayer(name, module, inputs, outputs, module.bias is not None)
-    return found
+            layers.append(TrackedLayer(name, module, *module.weight.shape, module.bias is not None))
+    return {layer.name: layer for layer in layers}
+
+
+def _experts(name: str, module: nn.Module) -> list[TrackedLayer]:
+    products = expert_products(module)
+    experts = len(getattr(module, products[0][0])) if products else 0
+    return [
+        TrackedLayer(f"{name}.{expert}.{weight}", module, inputs, outputs, has_bias, expert, weight)
+        for expert in range(experts)
+        for weight, inputs, outputs, has_bias in products
+    ]
 
 
 def _select(
     model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str, exclude: Sequence[str] = ()
 ) -> dict[str, TrackedLayer]:
-    linears = {name: layer for name, layer in linears.items() if not _matches(name, exclude)}
+    if pattern in linears and not exclude:
+        return {pattern: linears[pattern]}
+    linears = {name: layer for name, layer in linears.items() if not _names(layer, exclude)}
+    if pattern == "experts":
+        return {name: layer for name, layer in linears.items() if layer.expert is not None}
+    if pattern == "router":
+        return {name: layer for name, layer in linears.items() if layer.routes or _ROUTES.search(name)}
     if pattern not in ("mlp", "all"):
-        return {name: layer for name, layer in linears.items() if fnmatchcase(name, pattern)}
+        return {name: layer for name, layer in linears.items() if _names(layer, (pattern,))}
     blocks = _block_prefixes(model)
     head, tower = model.get_output_embeddings(), _text_tower(model)
     return {
@@ -112,7 +158,10 @@ def _select(
         for name, layer in linears.items()
         if layer.module is not head
         and name.startswith(tower)
-        and (pattern == "all" or (_inside(name, blocks) and not _inside_attention(model, name, blocks)))
+        and (
+            pattern == "all"
+            or (_inside(name, blocks) and not _inside_attention(model, layer.module_name, blocks))
+        )
     }
 
 
@@ -167,10 +216,12 @@ def _inside_attention(model: PreTrainedModel, name: str, blocks: list[str]) -> b
 
 
 def _fused_experts(model: PreTrainedModel) -> dict[str, list[str]]:
-    """Weights of many experts in one parameter, by module."""
+    """Weights of many experts in one parameter that `influence.models.experts` cannot take apart, by module."""
     found: dict[str, list[str]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | Conv1D | nn.modules.conv._ConvNd | nn.Embedding):
+            continue
+        if expert_products(module):
             continue
         if not (_EXPERT.search(name.rpartition(".")[2]) or _EXPERT.search(type(module).__name__)):
             continue
@@ -189,12 +240,14 @@ def _refuse_fused_experts(
         names = [name, *(f"{name}.{weight.partition(' ')[0]}" for weight in weights)]
         if _matches(name, exclude):
             continue
-        if pattern in ("mlp", "all") or any(fnmatchcase(candidate, pattern) for candidate in names):
+        if pattern in ("mlp", "all", "experts") or any(
+            fnmatchcase(candidate, pattern) for candidate in names
+        ):
             without = sorted({f"*.{expert.rpartition('.')[2]}" for expert in experts})
             instead = next(
                 choice
                 for choice in (pattern, "mlp", "all")
-                if _select(model, linears, choice, [*exclude, *without])
+                if choice != "experts" and _select(model, linears, choice, [*exclude, *without])
             )
             options = " ".join(f"--exclude-layers '{glob}'" for glob in [*exclude, *without])
             raise ModelError(
@@ -209,7 +262,7 @@ def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
     for layer in layers:
-        weight = layer.module.weight
+        weight = getattr(layer.module, layer.parameter)
         assert isinstance(weight, nn.Parameter)
         if not weight.is_floating_point():
             raise ModelError(

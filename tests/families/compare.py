@@ -128,15 +128,20 @@ def _autograd(net: PreTrainedModel, layers: list[TrackedLayer], row: list[int]) 
 
 
 def _own_gradient(layer: TrackedLayer) -> Tensor:
-    weight = layer.module.weight
-    gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
-    if gradient.shape != (layer.outputs, layer.inputs) or type(layer.module).__name__ == "Conv1D":
+    gradient = _gradient(layer, layer.parameter)
+    transposed = getattr(layer.module, "is_transposed", False) or type(layer.module).__name__ == "Conv1D"
+    if transposed or gradient.shape != (layer.outputs, layer.inputs):
         gradient = gradient.mT
     if layer.has_bias:
-        bias = layer.module.bias
-        row_O = torch.zeros_like(bias) if bias.grad is None else bias.grad.clone()
-        gradient = torch.cat([gradient, row_O[:, None]], 1)
+        name = "bias" if layer.expert is None else f"{layer.parameter}_bias"
+        gradient = torch.cat([gradient, _gradient(layer, name)[:, None]], 1)
     return gradient
+
+
+def _gradient(layer: TrackedLayer, parameter: str) -> Tensor:
+    weight = getattr(layer.module, parameter)
+    gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
+    return gradient if layer.expert is None else gradient[layer.expert]
 
 
 def _difference(found: list[list[Tensor]], expected: list[list[Tensor]]) -> float:

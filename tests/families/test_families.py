@@ -6,9 +6,6 @@ import pytest
 from build import tiny_model
 from compare import outcome
 
-from influence.errors import ModelError
-from influence.models.layers import find_layers
-
 #: Dense, learned positions, parallel blocks, recurrence, hybrids, folded inputs, in-place writes, an MLP called mixer.
 RIGHT = (
     "llama",
@@ -35,6 +32,37 @@ def test_gradients_are_those_of_autograd(kind: str) -> None:
         assert found.layers >= 2
 
 
+#: Fused experts: gates of several kinds, with biases, transposed, beside shared ones, routers in float32.
+EXPERTS = (
+    "mixtral",
+    "qwen2_moe",
+    "qwen3_moe",
+    "olmoe",
+    "deepseek_v2",
+    "deepseek_v3",
+    "gpt_oss",
+    "granitemoe",
+    "phimoe",
+    "aria_text",
+)
+
+
+@pytest.mark.parametrize("kind", EXPERTS)
+def test_gradients_of_experts_and_routers_are_those_of_autograd(kind: str) -> None:
+    net = tiny_model(kind)
+    for selection in ("experts", "router", "mlp"):
+        found = outcome(net, selection)
+        assert found.verdict == "right", found
+        assert found.layers >= (1 if selection == "router" else 8)
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "gpt_oss"])
+def test_gradients_of_experts_are_exact_in_double_precision(kind: str) -> None:
+    net = tiny_model(kind).double()
+    net.set_experts_implementation("eager")  # the only one of transformers in float64
+    assert outcome(net, "mlp").difference < 1e-13
+
+
 @pytest.mark.parametrize("kind", ["bert", "xlm", "xlnet"])
 def test_models_that_look_ahead_are_refused(kind: str) -> None:
     found = outcome(tiny_model(kind), "all")
@@ -50,9 +78,7 @@ def test_documents_that_change_each_other_are_compared_alone() -> None:
     assert outcome(tiny_model("doge", keep_window_size=8), "mlp").verdict == "right"
 
 
-def test_experts_are_refused_with_options_that_work() -> None:
-    net = tiny_model("qwen2_moe")
-    with pytest.raises(ModelError, match="fused expert weights") as caught:
-        find_layers(net)
-    assert "--layers mlp --exclude-layers '*.experts'" in str(caught.value.fix)
-    assert outcome(net, "mlp", ("*.experts",)).verdict == "right"
+def test_experts_that_run_in_code_of_their_own_are_refused_with_options_that_work() -> None:
+    found = outcome(tiny_model("jetmoe"), "mlp")
+    assert (found.verdict, found.followed) == ("refused", "right")
+    assert "fused expert weights" in found.reason
