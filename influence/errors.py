@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+#: A word without a blank that is longer is cut in its middle, and so is any part of a message.
+_LONGEST_WORD, _LONGEST_PART = 300, 1_500
+
 
 class InfluenceError(Exception):
     """Base of every error this package raises on purpose.
@@ -23,11 +29,11 @@ class InfluenceError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        parts = [self.message]
+        parts = [shown(self.message)]
         if self.have:
-            parts.append(f"  found: {self.have}")
+            parts.append(f"  found: {shown(self.have)}")
         if self.fix:
-            parts.append(f"  next:  {self.fix}")
+            parts.append(f"  next:  {shown(self.fix)}")
         return "\n".join(parts)
 
 
@@ -49,3 +55,25 @@ class ComputeError(InfluenceError):
     """A computation failed: a non-finite value, or no memory left even for one document."""
 
     exit_code = 4
+
+
+def plain(text: str) -> str:
+    """A text without what controls a terminal or turns the direction of writing: `�` instead. Line breaks stay."""
+    return "".join("�" if _controls(character) else character for character in text)
+
+
+def shown(text: str) -> str:
+    """A text that quotes names and texts of others, as an error prints it: plain, and cut where it is too long."""
+    words = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: _cut(word[0], _LONGEST_WORD), text)
+    return plain(_cut(words, _LONGEST_PART))
+
+
+def _controls(character: str) -> bool:
+    return character != "\n" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end - 1]}…{text[-end:]}"

@@ -28,7 +28,7 @@ def is_full_disk(error: BaseException | None) -> bool:
     """Whether this error, or one that it was raised from or while handling, is that of a full disk."""
     if error is None:
         return False
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     said = any(text in str(error) for text in _SAID_OF_A_FULL_DISK)
     return said or is_full_disk(error.__cause__ or error.__context__)

@@ -83,7 +83,7 @@ def write_run(
             "samples": samples,
             "measured": {"too_long": 0, "most_new_tokens": tokens + 16, "unfinished": 0},
             "speed": {
-                "how": {},
+                "how": {"timed": timed, "baseline": "0" if baseline else None, "device": "cpu"},
                 "threads": 1,
                 "seconds": own.tolist(),
                 "baseline_seconds": other.tolist() if baseline else None,

@@ -6,7 +6,6 @@ examples; a relative speed is of the same examples, timed by turns, so examples 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +19,11 @@ import pandas as pd
 from influence.analysis.grouping import bootstrap_means, mean_interval, wilson
 from influence.errors import StoreError
 from influence.store.artefact import read_manifest
+from influence.store.formats.evaluation import AGAIN, FOLDER, EvaluationRecord, Measured, Sample
+from influence.store.formats.manifest import fingerprint
+from influence.store.formats.records import read_record
+from influence.store.formats.stage import StageFile
 from influence.store.journal import VERIFIED_AT_OPEN, verify_files
-
-#: The folder inside a run that an evaluation leaves.
-FOLDER = "evaluation"
 
 _LEVELS = (2.5, 97.5)
 
@@ -35,31 +35,31 @@ class StageEvaluation:
     Attributes:
         run: Name of the run.
         name: Name of the stage's folder.
-        about: What the training says of it: mode, removed, total, seed, step, settings and so on.
+        about: What the training says of it.
         right_N: Whether the answer is exactly right.
         position_NP: 1 where the token of the answer at a position is right, 0 where wrong, NaN past its end.
         tokens_N: Generated tokens, the end included.
         seconds_M: Of generation, at batch size 1.
         baseline_M: The same for the no-CoT model, timed by turns; None if there was none.
-        samples: Some generations: input, answer, said, generated, right.
-        measured: What else is worth knowing: device, dropped examples, most new tokens.
+        samples: Some generations.
+        measured: What else is worth knowing.
     """
 
     run: str
     name: str
-    about: dict[str, Any]
+    about: StageFile
     right_N: npt.NDArray[np.bool_]
     position_NP: npt.NDArray[np.float64]
     tokens_N: npt.NDArray[np.int64]
     seconds_M: npt.NDArray[np.float64]
     baseline_M: npt.NDArray[np.float64] | None
-    samples: list[dict[str, Any]]
-    measured: dict[str, Any]
+    samples: list[Sample]
+    measured: Measured
 
     @property
     def removed(self) -> int:
         """Removed tokens of the chain of thought."""
-        return int(self.about["removed"])
+        return self.about.removed
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Evaluation:
     @property
     def method(self) -> str:
         """stepwise, or the baseline it is."""
-        return str(self.stages[-1].about["mode"])
+        return self.stages[-1].about.mode
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -94,33 +94,32 @@ def read_evaluation(run: Path) -> Evaluation:
     stages = [_read_stage(run, path) for path in sorted(folder.glob("*.json")) if path.stem != "manifest"]
     if manifest is None or not stages:
         raise StoreError(f"No stage of {run} was evaluated.", fix="Run influence evaluate on its stages.")
-    stages.sort(key=lambda stage: (stage.removed, int(stage.about.get("step") or 0), stage.name))
+    stages.sort(key=lambda stage: (stage.removed, stage.about.step or 0, stage.name))
     return Evaluation(run, manifest, stages)
 
 
 def _read_stage(run: Path, path: Path) -> StageEvaluation:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        speed = stored["speed"]
-        baseline = speed["baseline_seconds"]
-        return StageEvaluation(
-            run.resolve().name,
-            path.stem,
-            stored["about"],
-            np.array([mark == "1" for mark in stored["right"]], bool),
-            _positions(stored["positions"]),
-            np.array(stored["tokens"], np.int64),
-            np.array(speed["seconds"], np.float64),
-            None if baseline is None else np.array(baseline, np.float64),
-            stored["samples"],
-            stored["measured"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    stored = read_record(path, EvaluationRecord, fix=AGAIN)
+    stage = read_manifest(run / path.stem)
+    if stage is not None and stored.fingerprint not in (None, fingerprint(stage)):
         raise StoreError(
-            f"{path} is not an evaluation of a stage.",
-            have=f"{type(error).__name__}: {error}",
-            fix="Delete it and run influence evaluate again.",
-        ) from error
+            f"{path} is not of the stage in {run / path.stem}.",
+            have="an evaluation of other weights",
+            fix="Run influence evaluate again: it evaluates the stages that were trained anew.",
+        )
+    baseline = stored.speed.baseline_seconds
+    return StageEvaluation(
+        run.resolve().name,
+        path.stem,
+        stored.about,
+        np.array([mark == "1" for mark in stored.right], bool),
+        _positions(stored.positions),
+        np.array(stored.tokens, np.int64),
+        np.array(stored.speed.seconds, np.float64),
+        None if baseline is None else np.array(baseline, np.float64),
+        stored.samples,
+        stored.measured,
+    )
 
 
 def _positions(marks: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -144,10 +143,10 @@ def _row(stage: StageEvaluation) -> dict[str, Any]:
     return {
         "run": stage.run,
         "stage": stage.name,
-        "method": stage.about["mode"],
-        "seed": stage.about.get("seed"),
+        "method": stage.about.mode,
+        "seed": stage.about.seed,
         "removed": stage.removed,
-        "step": stage.about.get("step"),
+        "step": stage.about.step,
         "examples": n,
         "right": right,
         "accuracy": right / n,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from influence.cli.plain import plain
+from influence.errors import plain
 
 if TYPE_CHECKING:
     from influence.analysis.grouping import Grouping

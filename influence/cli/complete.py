@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from influence.cli.options import device_options
-from influence.cli.plain import plain
+from influence.errors import plain
 
 
 @click.command("complete")

@@ -15,9 +15,9 @@ from influence.cli.options import (
     taken_fields,
     text_options,
 )
-from influence.cli.plain import plain
 from influence.cli.torchrun import require_one_process, shared_by_processes
 from influence.config import IndexConfig, SearchConfig
+from influence.errors import plain
 
 if TYPE_CHECKING:
     from influence.engine.parallel.distributed import World

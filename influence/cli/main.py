@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -11,10 +13,9 @@ from typing import NoReturn
 import click
 
 from influence import __version__
-from influence.cli.plain import plain
 from influence.cli.progress import show_messages
 from influence.cli.torchrun import one_voice, require_one_process, under_torchrun
-from influence.errors import InfluenceError
+from influence.errors import InfluenceError, InputError, plain, shown
 from influence.files import is_full_disk
 
 #: command name -> (module, attribute, one line of help). Help is here so that `--help` imports no command.
@@ -94,19 +95,22 @@ def run_program(program: click.Command, name: str) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         with one_voice():
+            _refuse_unwritable(sys.argv[1:])
             program(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(file=text)
+        click.echo(shown(text.getvalue().rstrip()), err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         shared = "torchrun … -m " if under_torchrun() else ""
         command = shared + f"{name} {shlex.join(sys.argv[1:])}"
-        click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {command}", err=True)
+        click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {plain(command)}", err=True)
         sys.exit(130)
     except InfluenceError as error:
-        click.echo(f"Error: {plain(str(error))}", err=True)
+        click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has seen enough
         sys.exit(1)
@@ -114,18 +118,59 @@ def run_program(program: click.Command, name: str) -> None:
         _explain(error)
 
 
+def _refuse_unwritable(arguments: list[str]) -> None:
+    """Refuse names that are not UTF-8: no result, page or provenance could name them.
+
+    Raises:
+        InputError: An argument has such bytes.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                "An argument is not UTF-8.", have=argument, fix="Rename that file or folder."
+            ) from error
+
+
+#: Number of an error of the system -> what a user can do.
+_NEXT = {
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) and run the same command again.",
+    errno.ENOTDIR: "a part of this path is a file: name another path.",
+    errno.EEXIST: "a part of this path is a file: name another path.",
+    errno.EISDIR: "this is a folder: name a file.",
+    errno.EACCES: "ask for the right to read and write there, or name another path.",
+    errno.EPERM: "ask for the right to read and write there, or name another path.",
+    errno.EROFS: "this place cannot be written: name another path.",
+    errno.ENAMETOOLONG: "choose a shorter name.",
+    errno.EMFILE: "raise the limit on open files (ulimit -n) and run the same command again.",
+    errno.ENOMEM: "free some memory and run the same command again.",
+}
+
+
 def _explain(error: Exception) -> NoReturn:
-    """End with a line for an error of the system; raise any other, which is a mistake of the program."""
+    """End with what is wrong and what to do for an error of the system; raise any other, which is our mistake."""
     if is_full_disk(error):
         where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        click.echo(
-            f"Error: the disk is full{where}.\n"
-            "  next:  free some space and run the same command again; finished blocks are kept.",
-            err=True,
+        _end(
+            f"the disk is full{where}.",
+            "free some space and run the same command again; finished blocks are kept.",
+            4,
         )
-        sys.exit(4)
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        click.echo(f"Error: {plain(what)}.", err=True)
-        sys.exit(2)
+        _end(f"{what}.", _NEXT.get(error.errno or 0, "check the path, and run the same command again."), 2)
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        _end(
+            f"a name or a text is not UTF-8: {error.object[max(0, error.start - 60) : error.end + 60]}",
+            "rename that file or folder, or remove that character.",
+            2,
+        )
+    if isinstance(error, RecursionError):
+        _end("a file is nested too deeply to be read.", "take the nested fields out of it.", 2)
     raise error
+
+
+def _end(what: str, next_step: str, code: int) -> NoReturn:
+    click.echo(f"Error: {shown(what)}\n  next:  {next_step}", err=True)
+    sys.exit(code)

@@ -6,6 +6,7 @@ import logging
 
 import click
 
+from influence.errors import plain
 from influence.progress import Progress
 
 
@@ -13,7 +14,7 @@ class _Messages(logging.Handler):
     """Prints each message as a line on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        click.echo(plain(self.format(record)), err=True)
 
 
 def show_messages(quiet: bool = False) -> None:

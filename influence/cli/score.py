@@ -15,10 +15,10 @@ from influence.cli.options import (
     taken_fields,
     text_options,
 )
-from influence.cli.plain import plain
 from influence.cli.score_checkpoints import checkpoint_options
 from influence.cli.torchrun import shared_by_processes
 from influence.config import ScoreConfig
+from influence.errors import plain
 
 if TYPE_CHECKING:
     from influence.engine.parallel.distributed import World

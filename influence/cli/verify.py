@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from influence.cli.plain import plain
+from influence.errors import plain
 
 #: Names of unchecked files that are printed.
 _NAMED = 5

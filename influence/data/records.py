@@ -16,6 +16,9 @@ from influence.types import Document, Loss
 #: Where the text stands unless another field is named.
 TEXT_FIELD = "text"
 
+#: Most levels of lists and objects in a field of metadata.
+_DEEPEST = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -76,8 +79,13 @@ def row_id(row: Row, names: Fields) -> str:
     return str(value)
 
 
-def _plain(value: Any, where: str, name: str) -> Any:
+def _plain(value: Any, where: str, name: str, depth: int = 0) -> Any:
     """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings."""
+    if depth > _DEEPEST:
+        raise InputError(
+            f"{where} has a field {name!r} that is nested more than {_DEEPEST} deep.",
+            fix="Drop that field from the corpus, or flatten it.",
+        )
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, datetime.date | datetime.time):
@@ -85,9 +93,9 @@ def _plain(value: Any, where: str, name: str) -> Any:
     if isinstance(value, decimal.Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, where, name) for key, item in value.items()}
+        return {str(key): _plain(item, where, name, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, where, name) for item in value]
+        return [_plain(item, where, name, depth + 1) for item in value]
     raise InputError(
         f"{where} has a field {name!r} that JSON cannot hold.",
         have=type(value).__name__,

@@ -12,6 +12,7 @@ from typing import Any
 from influence.analysis.internalization import StageEvaluation
 from influence.errors import StoreError
 from influence.report.format import clip
+from influence.store.formats.evaluation import Sample
 
 #: Stages whose generations are shown; right and wrong ones of each, and inputs of each fate.
 MOST_STAGES, OF_EACH = 12, 3
@@ -57,7 +58,7 @@ def generations(stages: Sequence[StageEvaluation]) -> list[OfStage]:
             [
                 _generation(sample)
                 for right in (True, False)
-                for sample in [one for one in stage.samples if bool(one["right"]) == right][:OF_EACH]
+                for sample in [one for one in stage.samples if one.right == right][:OF_EACH]
             ],
         )
         for stage in spread(stages, MOST_STAGES)
@@ -71,15 +72,10 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
-def _generation(sample: dict[str, Any]) -> Generation:
-    texts = {name: clip(str(sample[name]), _CHARACTERS) for name in ("input", "answer", "said", "generated")}
-    return Generation(
-        bool(sample["right"]),
-        texts["input"],
-        texts["answer"],
-        marked(texts["said"], texts["answer"]),
-        texts["generated"],
-    )
+def _generation(sample: Sample) -> Generation:
+    texts = (sample.input, sample.answer, sample.said, sample.generated)
+    asked, answer, said, generated = (clip(text, _CHARACTERS) for text in texts)
+    return Generation(sample.right, asked, answer, marked(said, answer), generated)
 
 
 def marked(said: str, answer: str) -> list[tuple[bool, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -29,6 +30,7 @@ from influence.report.internalization_figures import (
 from influence.report.page import render, write_page
 from influence.store.artefact import write_json
 from influence.store.formats.metrics import read_metrics
+from influence.store.formats.stage import StageFile
 
 #: Settings that the table of settings leaves out, for they say nothing but what the card says already.
 _CARD = ("mode", "model", "seed", "side", "keep_positions", "by_step")
@@ -48,7 +50,7 @@ def internalization_page(
     """
     with exporting(figures):
         values = _values(evaluation, others)
-    made = {"evaluation": evaluation.manifest, "last stage": evaluation.stages[-1].about}
+    made = {"evaluation": evaluation.manifest, "last stage": msgspec.to_builtins(evaluation.stages[-1].about)}
     return write_page(out, render("internalization.html", made, **values).encode("utf-8"))
 
 
@@ -81,15 +83,15 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
     return {
         "title": evaluation.run.resolve().name,
         "kind": "internalisation",
-        "mode": about["mode"],
-        "model": str(about["model"]),
+        "mode": about.mode,
+        "model": about.model,
         "task": _task(config),
         "split": config["split"],
         "n": config["examples"],
         "unit": _unit(about),
         "tiles": _tiles(rows, about),
         "card": _card(about),
-        "settings": sorted((key, _shown(v)) for key, v in about["settings"].items() if key not in _CARD),
+        "settings": sorted((key, _shown(v)) for key, v in about.settings.items() if key not in _CARD),
         "stages": _table(rows),
         "compared": _table(compared[compared["method"] != evaluation.method]),
         "relative": bool(rows["relative_speed"].notna().any()),
@@ -142,8 +144,8 @@ def _sections(
     return [*sections, Section("generations", "Generations", told)]
 
 
-def _unit(about: Mapping[str, Any]) -> str:
-    return "steps" if about["by_step"] else "tokens"
+def _unit(about: StageFile) -> str:
+    return "steps" if about.by_step else "tokens"
 
 
 def _task(config: Mapping[str, Any]) -> str:
@@ -152,13 +154,13 @@ def _task(config: Mapping[str, Any]) -> str:
     return f"{config['task']} {digits}×{digits}" if digits else str(config["task"])
 
 
-def _tiles(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _tiles(rows: pd.DataFrame, about: StageFile) -> list[tuple[str, str, str]]:
     """The numbers that open the page: a name, a value, a note."""
     first, last = rows.iloc[0], rows.iloc[-1]
     tiles = [
         (
             "Removed, last stage",
-            f"{count(int(last['removed']))} of {count(int(about['total']))}",
+            f"{count(int(last['removed']))} of {count(about.total)}",
             f"{_unit(about)} of the longest chain",
         ),
         ("Exact match, last stage", f"{last['accuracy']:.3f}", interval_of(last, "accuracy", 3)),
@@ -184,15 +186,15 @@ def _tiles(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
     return tiles
 
 
-def _card(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    normal = "kept: what follows the cut stays where it was" if about["keep_positions"] else "normal"
+def _card(about: StageFile) -> list[tuple[str, str]]:
+    normal = "kept: what follows the cut stays where it was" if about.keep_positions else "normal"
     return [
-        ("Method", str(about["mode"])),
-        ("Model", str(about["model"])),
-        ("Seed", str(about["seed"])),
-        ("Removed", f"{'whole steps' if about['by_step'] else 'tokens'}, from the {about['side']}"),
+        ("Method", about.mode),
+        ("Model", about.model),
+        ("Seed", str(about.seed)),
+        ("Removed", f"{'whole steps' if about.by_step else 'tokens'}, from the {about.side}"),
         ("Positions", normal),
-        ("Longest chain", f"{count(int(about['total']))} {_unit(about)}"),
+        ("Longest chain", f"{count(about.total)} {_unit(about)}"),
     ]
 
 
@@ -229,8 +231,8 @@ def _metrics(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _left_out(evaluation: Evaluation, rows: pd.DataFrame) -> list[str]:
-    too_long = max(int(stage.measured.get("too_long", 0)) for stage in evaluation.stages)
-    unfinished = sum(int(stage.measured.get("unfinished", 0)) for stage in evaluation.stages)
+    too_long = max(stage.measured.too_long for stage in evaluation.stages)
+    unfinished = sum(stage.measured.unfinished for stage in evaluation.stages)
     timed = int(rows["timed"].max())
     items = [
         f"Speed of all {count(int(rows['examples'].max()))} examples: "

@@ -111,7 +111,7 @@ def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
     config = json.loads(json.dumps(config))  # as it will read back: tuples are lists
     manifest = _matching(folder, kind, config)
     if manifest is None or manifest["status"] != "complete":
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         take_lock(folder)
         manifest = _matching(folder, kind, config)  # another process may have written it meanwhile
         if manifest is None:
@@ -123,6 +123,17 @@ def claim(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Any]:
         release(folder)
         open_complete(folder, kind)
     return manifest
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(
+            f"--out {folder} cannot be made.",
+            have=f"{error.filename} is a file",
+            fix="Name a folder that is not below a file.",
+        ) from error
 
 
 def _new(kind: str, config: dict[str, Any]) -> dict[str, Any]:

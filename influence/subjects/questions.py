@@ -110,10 +110,10 @@ def _removed_tokens(
         InputError: positions are kept and chains differ in length, so a text does not say how much is missing.
     """
     sequences = tokenize_task(examples, task, model.tokenizer, by_step=stage.by_step)
-    if stage.keep_positions and set(sequences.chain_lengths.tolist()) != {int(stage.about["total"])}:
+    if stage.keep_positions and set(sequences.chain_lengths.tolist()) != {stage.about.total}:
         raise InputError(
             f"{stage.folder} keeps positions, and the chains of the task differ in length.",
-            have=f"{sequences.chain_lengths.min()} to {stage.about['total']} tokens",
+            have=f"{sequences.chain_lengths.min()} to {stage.about.total} tokens",
             fix="Score stages that were trained without --keep-positions.",
         )
     asked_N = np.full(len(sequences), stage.removed)

@@ -11,13 +11,13 @@ from influence.engine.checkpoints import Checkpoint, Opened
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.models.load import DType, LanguageModel, load_model
+from influence.store.formats.stage import COUPLED, STAGE_FILE, TaskRecord
 from influence.store.stages import PROBES
 from influence.subjects.model_as_trained import read_as_trained
 from influence.subjects.probes import probe_table
 from influence.subjects.questions import ENDINGS, asked_examples, predicted, stage_queries
 from influence.subjects.texts import Texts
-from influence.train.kd.models import MODE as COUPLED
-from influence.train.stepwise.stages import STAGE_FILE, Stage, read_stage
+from influence.train.stepwise.stages import Stage, read_stage
 from influence.types import Query
 
 #: Examples asked of each stage.
@@ -95,12 +95,11 @@ class TaskOpener:
         return folder / PROBES
 
     def _check_task(self, stage: Stage) -> None:
-        trained_on = stage.about.get("task", {})
-        now = {"name": self._task.name, "settings": dict(self._task.settings)}
-        if trained_on and trained_on != now:
+        trained_on = stage.about.task
+        if trained_on != TaskRecord(name=self._task.name, settings=dict(self._task.settings)):
             raise InputError(
                 f"{stage.folder} was trained on another task than {self._task.folder}.",
-                have=f"{trained_on.get('name')} {trained_on.get('settings')}",
+                have=f"{trained_on.name} {trained_on.settings}",
                 fix="Give the folder of that task.",
             )
 
@@ -111,16 +110,16 @@ def _stage_of(one: Checkpoint) -> Stage | None:
 
 
 def _reading(stage: Stage, model: LanguageModel) -> LanguageModel:
-    if stage.about.get("mode") == COUPLED:
+    if stage.about.mode == COUPLED:
         raise InputError(
             f"{stage.folder} is a student with an emulator: its loss is not that of one model.",
             fix="Score stages of influence train stepwise, explicit-cot or no-cot.",
         )
-    total = int(stage.about["total"])
+    total = stage.about.total
     return read_as_trained(model, total, stage.side, stage.keep_positions)
 
 
 def _facts(stage: Stage) -> dict[str, Any]:
     kept = ("mode", "examples", "seed", "capped", "target_accuracy", "answer_accuracy")
-    facts = {name: stage.about[name] for name in kept if name in stage.about}
-    return {"removed": stage.removed, "total": int(stage.about["total"]), "facts": facts}
+    facts = {name: getattr(stage.about, name) for name in kept if getattr(stage.about, name) is not None}
+    return {"removed": stage.removed, "total": stage.about.total, "facts": facts}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +23,23 @@ from influence.models.decode import decode_at_positions
 from influence.models.load import DType, LanguageModel, load_model
 from influence.progress import Progress
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, forget_file, write_json
+from influence.store.artefact import claim, finish, forget_file
+from influence.store.formats.evaluation import (
+    AGAIN,
+    FOLDER,
+    KIND,
+    Conditions,
+    EvaluationRecord,
+    Measured,
+    Sample,
+    Speed,
+)
+from influence.store.formats.records import convert, read_record, write_record
+from influence.store.formats.stage import COUPLED
 from influence.store.lines import Lines
 from influence.train.answering import Asked, Marked, Question, ask, mark
-from influence.train.kd.models import MODE as COUPLED
 from influence.train.kd.models import load_coupled
 from influence.train.stepwise.stages import Stage, find_stages
-
-#: The folder inside a run that all of this lies in.
-FOLDER = "evaluation"
 
 #: Examples that are timed one by one.
 TIMED = 100
@@ -98,7 +105,7 @@ def evaluate(
 def _baseline(path: Path) -> Stage:
     """The stage whose speed is 1: the last of a run, or a stage itself. It has no chain of thought to write."""
     stage = find_stages([path])[-1]
-    total = stage.about.get("total")
+    total = stage.about.total
     if stage.removed != total:
         raise InputError(
             f"{stage.folder} writes a chain of thought, so it is no measure of relative speed.",
@@ -120,7 +127,7 @@ def claim_folder(run: Path, task: Task, examples: Sequence[Example], settings: S
         "dtype": settings.dtype,
     }
     try:
-        return claim(run / FOLDER, "evaluation", config)
+        return claim(run / FOLDER, KIND, config)
     except StoreError as error:
         raise StoreError(
             f"{run} was evaluated with other arguments.",
@@ -134,35 +141,44 @@ def _evaluate_stage(
 ) -> None:
     """Write `<stage>.json`, unless it is there already; the speed alone anew if it was measured against another."""
     path = stage.run / FOLDER / f"{stage.folder.name}.json"
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    if stored is not None and stored["digest"] != stage.digest:
+    stored = read_record(path, EvaluationRecord, fix=AGAIN) if path.exists() else None
+    if stored is not None and not _is_of(stored, stage):
         stored = None  # the stage was trained anew
-    if stored is not None and stored["speed"]["how"] == timer.how:
+    if stored is not None and stored.speed.how == timer.how:
         return
     model = _load(stage, settings)
     asked = ask(stage, examples, task, model)
     forget_file(path.parent, path.name)
-    if stored is None:
+    if stored is not None:
+        stored.speed = timer.time(stage, asked, model)
+    else:
         marked = _generations(stage, asked, model, settings.batch_size)
-        stored = {
-            "digest": stage.digest,
-            "about": stage.about,
-            "right": "".join("1" if one.right else "0" for one in marked),
-            "positions": [one.positions for one in marked],
-            "tokens": [one.tokens for one in marked],
-            "samples": _samples(asked.questions, marked),
-            "measured": {
-                "too_long": asked.too_long,
-                "most_new_tokens": asked.new_tokens,
-                "unfinished": sum(one.tokens >= asked.new_tokens for one in marked),
-            },
-        }
-    write_json(path, stored | {"speed": timer.time(stage, asked, model)})
+        stored = EvaluationRecord(
+            digest=stage.digest,
+            fingerprint=stage.fingerprint,
+            about=stage.about,
+            right="".join("1" if one.right else "0" for one in marked),
+            positions=[one.positions for one in marked],
+            tokens=[one.tokens for one in marked],
+            samples=_samples(asked.questions, marked),
+            measured=Measured(
+                too_long=asked.too_long,
+                most_new_tokens=asked.new_tokens,
+                unfinished=sum(one.tokens >= asked.new_tokens for one in marked),
+            ),
+            speed=timer.time(stage, asked, model),
+        )
+    write_record(path, stored)
+
+
+def _is_of(stored: EvaluationRecord, stage: Stage) -> bool:
+    """Whether the evaluation is of the stage as it is now."""
+    return stored.digest == stage.digest and stored.fingerprint in (None, stage.fingerprint)
 
 
 def _load(stage: Stage, settings: Settings) -> LanguageModel:
     """The model of a stage; that of ICoT-KD is two models that generate as one."""
-    load = load_coupled if stage.about.get("mode") == COUPLED else load_model
+    load = load_coupled if stage.about.mode == COUPLED else load_model
     return load(stage.folder, dtype=settings.dtype, device=settings.device)
 
 
@@ -192,10 +208,15 @@ def _known(lines: Lines, digest: str) -> dict[int, Marked]:
     if not stored or stored[0] != {"stage": digest}:
         lines.rewrite([{"stage": digest}])
         return {}
-    return {line.pop("number"): Marked(**line) for line in stored[1:]}
+    try:
+        return {line.pop("number"): convert(line, Marked) for line in stored[1:]}
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise StoreError(
+            f"{lines.path} holds other lines than generations.", have=str(error), fix=AGAIN
+        ) from error
 
 
-def _samples(questions: Sequence[Question], marked: Sequence[Marked]) -> list[dict[str, Any]]:
+def _samples(questions: Sequence[Question], marked: Sequence[Marked]) -> list[Sample]:
     """The first right and the first wrong generations, with what was asked."""
     left = {True: SAMPLES, False: SAMPLES}
     samples = []
@@ -204,8 +225,14 @@ def _samples(questions: Sequence[Question], marked: Sequence[Marked]) -> list[di
             left[one.right] -= 1
             example = question.example
             samples.append(
-                {"input": example.input, "answer": example.answer, "chain": example.chain}
-                | {name: getattr(one, name) for name in ("right", "said", "generated")}
+                Sample(
+                    input=example.input,
+                    answer=example.gold,
+                    chain=example.chain,
+                    right=one.right,
+                    said=one.said,
+                    generated=one.generated,
+                )
             )
     return samples
 
@@ -221,13 +248,13 @@ class _Timer:
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         name = torch.cuda.get_device_name() if device.startswith("cuda") else device
         #: What must be equal for a measurement to be of use again.
-        self.how = {
-            "timed": settings.timed,
-            "baseline": baseline.digest if baseline is not None else None,
-            "device": name,
-        }
+        self.how = Conditions(
+            timed=settings.timed,
+            baseline=baseline.digest if baseline is not None else None,
+            device=name,
+        )
 
-    def time(self, stage: Stage, asked: Asked, model: LanguageModel) -> dict[str, Any]:
+    def time(self, stage: Stage, asked: Asked, model: LanguageModel) -> Speed:
         """Seconds of generation of each timed example, and those of the no-CoT model on the same."""
         count = min(self._settings.timed, len(asked.questions))
         places = np.unique(np.linspace(0, len(asked.questions) - 1, count).round().astype(int))
@@ -243,12 +270,12 @@ class _Timer:
                     baseline.append(_seconds(ready[question.number], other[1], other[0]))
                 bar.advance(len(seconds) > min(_WARM_UP, len(timed)))
         warm = len(seconds) - len(timed)
-        return {
-            "how": self.how,
-            "threads": torch.get_num_threads(),
-            "seconds": seconds[warm:],
-            "baseline_seconds": None if other is None else baseline[warm:],
-        }
+        return Speed(
+            how=self.how,
+            threads=torch.get_num_threads(),
+            seconds=seconds[warm:],
+            baseline_seconds=None if other is None else baseline[warm:],
+        )
 
     def _other(self) -> tuple[LanguageModel, Asked] | None:
         """The no-CoT model and its questions, loaded once."""

@@ -48,14 +48,14 @@ def methods_table(task: TaskRuns, seeds: Sequence[Runs]) -> pd.DataFrame:
                 "task": task.title,
                 "method": name,
                 "removed": ends[0].removed,
-                "total": ends[0].about["total"],
+                "total": ends[0].about.total,
                 "published": published[0],
                 "published_speed": np.nan if published[1] is None else published[1],
                 **right.columns("accuracy", "accuracy_"),
                 **right.span(),
                 **over_seeds([relative_speed(stage) for stage in ends]).columns("speed", "speed_"),
                 "generated": float(np.mean([stage.tokens_N.mean() for stage in ends])),
-                "trained_on": float(np.mean([stage.about["examples"] for stage in ends])),
+                "trained_on": float(np.mean([stage.about.examples or 0 for stage in ends])),
                 "capped": float(np.mean([_capped(one) for one in own])),
                 **right.counts("examples"),
             }
@@ -141,6 +141,6 @@ def _why_not(effect: Effect, seeds: Sequence[Runs], contrast: Interval) -> str:
 
 def _capped(run: Evaluation) -> float:
     """Share of the kept stages but the last that did not recover in time; NaN where the schedule waits for nothing."""
-    if len(run.stages) < 2 or not run.stages[-1].about.get("settings", {}).get("adaptive"):
+    if len(run.stages) < 2 or not run.stages[-1].about.settings.get("adaptive"):
         return float("nan")
-    return float(np.mean([bool(stage.about.get("capped")) for stage in run.stages[:-1]]))
+    return float(np.mean([bool(stage.about.capped) for stage in run.stages[:-1]]))

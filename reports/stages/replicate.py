@@ -74,7 +74,7 @@ class StagesReplicate:
 
     def _as_long(self, mode: str) -> Settings:
         """A control that sees as many examples as the stepwise run did."""
-        seen = int(find_stages([self.folder / STEPWISE])[-1].about["examples"])
+        seen = find_stages([self.folder / STEPWISE])[-1].about.examples or 0
         return self.scale.control(mode, self.seed, seen / self._task.sizes["train"])
 
     def _write_corpus(self) -> None:

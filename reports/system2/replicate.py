@@ -30,10 +30,10 @@ from influence.generate.local import LocalGenerator
 from influence.generate.request import Sampling
 from influence.models.load import LanguageModel, load_model
 from influence.report.distillation import write_results
+from influence.store.formats.stage import STAGE_FILE
 from influence.train.answering import load_generator
 from influence.train.sft import sft
 from influence.train.stepwise.new_model import Shape
-from influence.train.stepwise.stages import STAGE_FILE
 from reports.kit.steps import Step, whole
 from reports.system2.scales import Base, Scale, TaskScale
 from reports.system2.tasks import questions, text_cases, write_prompts

@@ -35,6 +35,7 @@ from influence.errors import InfluenceError
 from influence.models.load import MODEL_KIND, load_model
 from influence.store.artefact import claim, finish, open_complete, seal
 from influence.store.factors import open_factors
+from influence.store.formats.stage import RUN_KIND, StageFile, TaskRecord
 from influence.store.formats.tables import read_tables
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import open_piece
@@ -42,7 +43,7 @@ from influence.store.scores import Scores, open_scores
 from influence.store.stages import KIND as CHECKPOINTS
 from influence.store.stages import StageRecord, open_stages, write_stages
 from influence.store.token_scores import open_token_scores, write_token_scores
-from influence.train.stepwise.stages import RUN_KIND, find_stages, stage_folder, write_stage
+from influence.train.stepwise.stages import find_stages, stage_folder, write_stage
 
 
 def flipped(data: bytes) -> bytes:
@@ -128,9 +129,20 @@ def make_stage_run(folder: Path, seed: int) -> None:
     manifest = claim(folder, RUN_KIND, {"seed": seed})
     for removed in (0, 4):
         model = tiny_model(seed=10 * seed + removed)
-        about = {"removed": removed, "side": "left", "by_step": False, "keep_positions": False, "seed": seed}
+        about = StageFile(
+            mode="stepwise",
+            side="left",
+            by_step=False,
+            keep_positions=False,
+            removed=removed,
+            total=8,
+            seed=seed,
+            model="tiny",
+            task=TaskRecord(name="sums", settings={}),
+            settings={},
+        )
         write_stage(stage_folder(folder, removed), model.model, model.tokenizer, about)
-    (folder / "metrics.jsonl").write_text(f'{{"step": 1, "loss": {seed}.5}}\n')
+    (folder / "metrics.jsonl").write_text(f'{{"step": 1, "epoch": 0.5, "loss": {seed}.5}}\n')
     finish(folder, manifest, {})
 
 

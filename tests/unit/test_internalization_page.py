@@ -91,7 +91,7 @@ def test_nothing_evaluated_and_a_damaged_stage(tmp_path: Path) -> None:
         read_evaluation(tmp_path)
     run = write_run(tmp_path / "run", ACCURACIES).run
     (run / "evaluation" / "stage-008.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"stage-008\.json is not an evaluation"):
+    with pytest.raises(StoreError, match=r"stage-008\.json is not the file that was written"):
         read_evaluation(run)
 
 

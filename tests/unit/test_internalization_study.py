@@ -57,8 +57,8 @@ def seed_of(
         own = {"adaptive": name == "adaptive", **settings}
         runs[name] = write_run(run, by_removed, mode=mode, seed=seed, settings=own)
         for stage in runs[name].stages:
-            stage.about["examples"] = 3200
-            stage.about["capped"] = stage.removed == 12
+            stage.about.examples = 3200
+            stage.about.capped = stage.removed == 12
     return runs
 
 

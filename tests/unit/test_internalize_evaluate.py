@@ -55,6 +55,7 @@ def write_stage(
         "seed": 0,
         "total": 3,
         "model": "tiny",
+        "task": {"name": "own", "settings": {}},
         "step": removed,
         "settings": {},
     }
@@ -78,8 +79,8 @@ def test_known_generations(tmp_path: Path, task: Task) -> None:
     assert positions["right"].tolist() == [4, 5, 3]
     assert positions["n"].tolist() == [5, 5, 4]  # one answer has two tokens
     first, wrong = done.stages[0].samples[0], done.stages[0].samples[1]
-    assert (first["right"], first["said"], wrong["right"], wrong["answer"]) == (True, "4 5 6", False, "4 5 7")
-    assert first["generated"].startswith("1 2 3")
+    assert (first.right, first.said, wrong.right, wrong.answer) == (True, "4 5 6", False, "4 5 7")
+    assert first.generated.startswith("1 2 3")
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -180,7 +181,7 @@ def test_what_is_no_stage(tmp_path: Path, task: Task) -> None:
         with pytest.raises(InputError):
             evaluate(folders, task, settings=SETTINGS)
     (stage / "stage.json").write_text(json.dumps({"removed": 0}))
-    with pytest.raises(StoreError, match="not a stage"):
+    with pytest.raises(StoreError, match="missing required field `mode`"):
         evaluate([run], task, settings=SETTINGS)
 
 
@@ -192,7 +193,7 @@ def test_examples_longer_than_the_model_are_counted(tmp_path: Path, task: Task) 
     evaluate([run], read_task(task.folder), settings=SETTINGS)
     (stage,) = read_evaluation(run).stages
     assert len(stage.right_N) == 5
-    assert stage.measured["too_long"] == 1
+    assert stage.measured.too_long == 1
 
 
 @pytest.mark.parametrize(

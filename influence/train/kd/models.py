@@ -21,9 +21,6 @@ from influence.train.kd.states import at, blocks, changed_inputs, put
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-#: What `stage.json` calls a coupled model.
-MODE = "icot-kd"
-
 #: Of the choice between components when no chain says which (released code).
 TEMPERATURE = 0.05
 

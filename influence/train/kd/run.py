@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import torch
 import transformers
 
@@ -24,11 +25,13 @@ from influence.data.tasks.task import Task
 from influence.errors import InputError
 from influence.models.load import MODEL_KIND, load_model
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, seal, write_json
+from influence.store.artefact import claim, finish, seal
 from influence.store.formats.metrics import read_metrics
+from influence.store.formats.records import convert, write_record
+from influence.store.formats.stage import COUPLED, KD_KIND, STAGE_FILE, STAGE_KIND, StageFile
 from influence.train.core.order import order_by_examples
 from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
-from influence.train.kd.models import MODE, Coupled, Emulator, Student, load, save
+from influence.train.kd.models import Coupled, Emulator, Student, load, save
 from influence.train.kd.objectives import (
     Coupling,
     Emulation,
@@ -43,7 +46,7 @@ from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings
-from influence.train.stepwise.stages import KD_KIND, STAGE_FILE, STAGE_KIND, Stage, find_stages, run_digest
+from influence.train.stepwise.stages import Stage, find_stages, run_digest
 
 
 def icot_kd(
@@ -138,11 +141,12 @@ def _explicit(stages: list[Stage], path: Path) -> Stage:
 
 def _check_same(teacher: Stage, about: dict[str, Any]) -> None:
     """Its states have the width, its tokens the meaning, of a teacher that began as the same model on the same task."""
-    other = [name for name in about if teacher.about.get(name) != about[name]]
+    trained = {"model": teacher.about.model, "task": msgspec.to_builtins(teacher.about.task)}
+    other = [name for name in about if trained[name] != about[name]]
     if other:
         raise InputError(
             f"{teacher.folder} is a teacher of another {' and '.join(other)}.",
-            have="; ".join(f"{name}: {teacher.about.get(name)} there, {about[name]} here" for name in other),
+            have="; ".join(f"{name}: {trained[name]} there, {about[name]} here" for name in other),
             fix="Give a run of influence train explicit-cot with the same --model and --task.",
         )
 
@@ -228,16 +232,16 @@ class _Run:
             save(learner.emulator, folder / "emulator")
             save(learner.student, folder / "student")
             self._tokenizer.save_pretrained(folder)
-            write_json(folder / STAGE_FILE, self._stage(about))
+            write_record(folder / STAGE_FILE, self._stage(about))
 
         self._finish("coupled", "couple and optimize", Coupling(learner, None, None), write)
 
-    def _stage(self, about: dict[str, Any]) -> dict[str, Any]:
+    def _stage(self, about: dict[str, Any]) -> StageFile:
         """What `influence evaluate` needs to know to ask the coupled model."""
         best = min(self._lines["coupled"], key=_loss)
         total = int(max(one.sequences.chain_lengths.max() for one in (self._train, self._valid)))
-        return {
-            "mode": MODE,
+        stage = {
+            "mode": COUPLED,
             "side": "left",
             "by_step": False,
             "keep_positions": False,
@@ -248,6 +252,7 @@ class _Run:
             **best,
             "examples": int(best["epoch"]) * len(self._train.sequences),
         }
+        return convert(stage, StageFile)
 
     def _base(self) -> transformers.PreTrainedModel:
         """What the teacher was before its training; of a ready shape, with random weights."""

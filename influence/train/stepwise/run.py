@@ -19,6 +19,7 @@ from influence.data.tasks.task import Task
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish
+from influence.store.formats.stage import RUN_KIND
 from influence.train.core.adapt import adapt
 from influence.train.core.order import order_by_examples
 from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
@@ -26,7 +27,6 @@ from influence.train.stepwise.batches import Cut, takes
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import Settings, checks_every, make_schedule
-from influence.train.stepwise.stages import RUN_KIND
 from influence.train.stepwise.trainer import StageSpec, train_stages
 
 if TYPE_CHECKING:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from influence.errors import InputError, StoreError
-from influence.store.artefact import check_held, open_complete, read_manifest, seal, write_json
-from influence.store.formats.manifest import digest
+from influence.store.artefact import check_held, open_complete, read_manifest, seal
+from influence.store.formats.manifest import digest, fingerprint
+from influence.store.formats.records import read_record, write_record
+from influence.store.formats.stage import KD_KIND, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile
 from influence.train.core.adapt import save_plain
 from influence.train.stepwise.removal import Side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-STAGE_FILE = "stage.json"
-#: What the manifest of a stage's folder calls it, and those of the runs that have stages.
-STAGE_KIND = "stage"
-RUN_KIND, KD_KIND = "run of stages", "ICoT-KD run"
 #: Files of a stage up to this size are read when it is listed: its weights are when they are loaded.
 _READ_WHEN_LISTED = 1 << 20
 
@@ -33,17 +31,34 @@ class Stage:
 
     Attributes:
         about: All that `stage.json` says.
-        removed: Removed tokens of each chain, or steps where whole steps were removed.
         digest: Of `stage.json`: another one is another training.
+        fingerprint: Of all files of the folder; None for one of a version that kept no checksums.
     """
 
     folder: Path
-    about: dict[str, Any]
-    removed: int
-    side: Side
-    by_step: bool
-    keep_positions: bool
+    about: StageFile
     digest: str
+    fingerprint: str | None
+
+    @property
+    def removed(self) -> int:
+        """Removed tokens of each chain, or steps where whole steps were removed."""
+        return self.about.removed
+
+    @property
+    def side(self) -> Side:
+        """The end of the chain that goes first."""
+        return self.about.side
+
+    @property
+    def by_step(self) -> bool:
+        """Whether whole steps were removed."""
+        return self.about.by_step
+
+    @property
+    def keep_positions(self) -> bool:
+        """Whether what follows the cut kept its positions."""
+        return self.about.keep_positions
 
     @property
     def run(self) -> Path:
@@ -58,17 +73,20 @@ def run_digest(run: Path) -> str | None:
     return digest(manifest["config"]) if manifest is not None and is_run else None
 
 
-def _check_stage(folder: Path) -> None:
-    """Refuse a stage that is damaged, or is not of the run in whose folder it lies.
+def _checked(folder: Path) -> str | None:
+    """The fingerprint of a stage, refused where it is damaged or is not of the run in whose folder it lies.
 
-    A stage of a version that kept no checksums is taken as it is.
+    A stage of a version that kept no checksums is taken as it is, with a warning; it has none.
     """
     manifest, run = read_manifest(folder), folder.resolve().parent
     above = read_manifest(run)
     if above is not None and folder.name in above["holds"]:
         check_held(run, above, folder.name)
     if manifest is None:
-        return
+        warnings.warn(
+            f"{folder} is read unchecked: the version that made it kept no checksums of stages.", stacklevel=3
+        )
+        return None
     open_complete(folder, STAGE_KIND, verified=_READ_WHEN_LISTED)
     if run_digest(run) not in (None, manifest["config"]["run"]):
         raise StoreError(
@@ -76,30 +94,21 @@ def _check_stage(folder: Path) -> None:
             have="a stage of a run with another configuration",
             fix="Give the stages of a run in the folder where it left them.",
         )
+    return fingerprint(manifest)
 
 
 def read_stage(folder: Path) -> Stage:
     """A stage; StoreError where it is damaged or of another run, or `stage.json` does not say how to ask it."""
-    _check_stage(folder)
-    path = folder / STAGE_FILE
-    try:
-        data = path.read_bytes()
-        about = json.loads(data)
-        return Stage(
-            folder=folder,
-            about=about,
-            removed=int(about["removed"]),
-            side=about["side"],
-            by_step=about["by_step"],
-            keep_positions=about["keep_positions"],
-            digest=hashlib.sha256(data).hexdigest()[:16],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    if not (folder / STAGE_FILE).is_file():
         raise StoreError(
             f"{folder} is not a stage of a training run.",
-            have=f"{type(error).__name__}: {error}",
+            have=f"no {STAGE_FILE} in it",
             fix="Give folders such as RUN/stage-008, or the run itself.",
-        ) from error
+        )
+    stored = _checked(folder)
+    path = folder / STAGE_FILE
+    about = read_record(path, StageFile, fix="Give folders such as RUN/stage-008, or train the run again.")
+    return Stage(folder, about, hashlib.sha256(path.read_bytes()).hexdigest()[:16], stored)
 
 
 def find_stages(folders: Iterable[Path]) -> list[Stage]:
@@ -137,7 +146,7 @@ def stage_folder(out: Path, removed: int) -> Path:
 
 
 def write_stage(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, about: dict[str, Any]
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, about: StageFile
 ) -> None:
     """Write a checkpoint that `from_pretrained` loads, with tokenizer and `stage.json`; it appears whole."""
     part = folder.with_name(folder.name + ".part")
@@ -146,7 +155,7 @@ def write_stage(
     save_plain(model, part)
     model.config.use_cache = in_training
     tokenizer.save_pretrained(part)
-    write_json(part / STAGE_FILE, about)
+    write_record(part / STAGE_FILE, about)
     seal(part, STAGE_KIND, {"run": run_digest(folder.parent)})
     shutil.rmtree(folder, ignore_errors=True)  # there after a kill: the same stage
     part.replace(folder)

@@ -11,6 +11,8 @@ import torch
 import transformers
 
 from influence.errors import ComputeError
+from influence.store.formats.records import convert
+from influence.store.formats.stage import StageFile
 from influence.train.core.batches import IGNORED_LABEL, Batch
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 from influence.train.stepwise.batches import Cut, Forward
@@ -185,7 +187,7 @@ class StageTrainer(StepTrainer):
         del line["seconds"]  # a checkpoint is the same however long it took
         if level % spec.settings.stage_every == 0 or level == spec.schedule.last:
             folder = stage_folder(spec.folder, spec.schedule.removed(self.place))
-            write_stage(folder, *self._language, {**spec.about, **line})
+            write_stage(folder, *self._language, convert({**spec.about, **line}, StageFile))
         self._tell()
 
     def _tell(self) -> None:
