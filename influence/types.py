@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from influence.blocks import Eigenvectors
 
-Group = Literal["reasoning", "factual", "control"]
+#: `other` is for queries of no kind that a run compares, such as a single one that an index is asked.
+Group = Literal["reasoning", "factual", "control", "other"]
 Reading = Literal["dot", "per_nat", "normed"]
 #: Whose tokens the loss of a chat or a prompt with its completion counts.
 Loss = Literal["assistant", "all", "last"]

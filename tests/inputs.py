@@ -10,6 +10,8 @@ from typing import Any
 from texts import random_documents, random_queries
 from tiny import tiny_model
 
+from influence.data.queries import completions_record, queries_digest
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -27,6 +29,8 @@ class Inputs:
         return [str(part) for part in (*run, "--corpus", self.corpus, "--out", out, *SMALL)]
 
 
+#: The model that is recorded to have written the completions.
+WRITER = "the-writer"
 #: Small batches: a run long enough to be killed in its middle.
 SMALL = ("--batch-tokens", "150", "--device", "cpu")
 
@@ -40,7 +44,10 @@ def write_model_corpus_queries(folder: Path, documents: int = 200) -> Inputs:
         for d in random_documents(documents, seed=4, shortest=5, longest=30)
     ]
     write_records(folder / "corpus.jsonl", rows)
-    write_records(folder / "queries.jsonl", [asdict(query) for query in random_queries(3)])
+    queries = random_queries(3)
+    write_records(folder / "queries.jsonl", [asdict(query) for query in queries])
+    record = {"model": WRITER, "queries": queries_digest(queries)}
+    completions_record(folder / "queries.jsonl").write_text(json.dumps(record))
     return Inputs(folder / "model", folder / "corpus.jsonl", folder / "queries.jsonl")
 
 

@@ -172,7 +172,7 @@ def search(
     normed and dot, exact, beside what the index had estimated of normed.
     """
     require_one_process("influence index search")
-    from influence.data.queries import read_queries
+    from influence.data.queries import completions_by, read_queries
     from influence.engine.index.search import asked_query, search_index
     from influence.errors import InputError
     from influence.models.load import load_model
@@ -192,11 +192,15 @@ def search(
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
     if queries is not None:
         asked = read_queries(queries)
+        written_by = completions_by(queries, asked)
     else:
         assert query is not None
         asked = [asked_query(tuned or loaded, query, completion)]
+        written_by = (tuned or loaded).name if completion is None else None
     config = SearchConfig(best=part, by=by)
-    scores = search_index(opened, loaded, factors, asked, out, query_model=tuned, config=config)
+    scores = search_index(
+        opened, loaded, factors, asked, out, query_model=tuned, completions_by=written_by, config=config
+    )
     for one in scores.queries:
         _print_table(scores, one, k, by)
     click.echo(scores.manifest["provenance"]["summary"])

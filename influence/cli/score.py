@@ -88,7 +88,7 @@ def score(
     them side by side.
     """
     from influence.data.corpus import read_corpus
-    from influence.data.queries import read_queries
+    from influence.data.queries import completions_by, read_queries
     from influence.engine.score import score as run
     from influence.models.load import load_model
     from influence.store.factors import open_factors
@@ -114,7 +114,8 @@ def score(
 
         click.echo(plan_score(loaded, factors, asked, documents, **shared).text())
         return
-    scores = run(loaded, factors, asked, documents, out, **shared, world=world)
+    written_by = completions_by(queries, asked)
+    scores = run(loaded, factors, asked, documents, out, **shared, completions_by=written_by, world=world)
     made = scores.manifest["provenance"]
     click.echo(made["summary"])
     if "reused" in made:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from influence.cli.torchrun import require_one_process
+
+if TYPE_CHECKING:
+    from influence.engine.checkpoints import Checkpoint, Opened
 
 Command = Callable[..., Any]
 
@@ -103,7 +106,7 @@ def _score(given: Mapping[str, Any]) -> None:
     from influence.cli.options import taken_fields
     from influence.config import ScoreConfig
     from influence.data.corpus import read_corpus
-    from influence.data.queries import read_queries
+    from influence.data.queries import completions_by, read_queries
     from influence.data.tasks.folder import read_task
     from influence.engine.checkpoints import find_checkpoints, score_checkpoints
     from influence.subjects.stages import TaskOpener, plain_opener
@@ -114,7 +117,12 @@ def _score(given: Mapping[str, Any]) -> None:
     by_task = None
     if settings["task"] is not None:
         by_task = TaskOpener(read_task(settings["task"]), settings["asked"], **where)
-    opener = by_task or plain_opener(read_queries(settings["queries"]), **where)
+    opener: Callable[[Checkpoint], Opened]
+    if by_task is not None:
+        opener = by_task
+    else:
+        queries = read_queries(settings["queries"])
+        opener = plain_opener(queries, completions_by=completions_by(settings["queries"], queries), **where)
     out = settings["out"]
     records = score_checkpoints(
         checkpoints,

@@ -1,6 +1,7 @@
 """Query sets: strict JSONL in, the same out.
 
-One record a line. Required: `id`, `task`, `group` ("reasoning", "factual" or "control"), `prompt`, `completion`.
+One record a line. Required: `id`, `task`, `group` ("reasoning", "factual", "control" or "other"), `prompt`,
+`completion`.
 Optional: `answer` (text), `steps` (a list of {"text": ..., "keywords": [...]}), `keywords` (a list of texts that mark
 the answer in a document), `correct` (true, false or null), `gold` (ids of documents that state the answer).
 A set of questions is the same without completions: `influence complete` has a model write them.
@@ -10,6 +11,7 @@ Anything else is refused: a misspelt field would otherwise be dropped without a 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
@@ -100,6 +102,40 @@ def write_queries(queries: Iterable[Query], path: str | Path, *, completed: bool
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         part.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def queries_digest(queries: Sequence[Query]) -> str:
+    """Return the digest of all fields of the queries, in hexadecimal."""
+    text = json.dumps([asdict(query) for query in queries], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+# -- who wrote the completions
+
+
+def completions_record(path: Path) -> Path:
+    """Where `influence complete` says which model wrote the completions of the query set at `path`."""
+    return path.with_suffix(".provenance.json")
+
+
+def completions_by(source: str | Path, queries: Sequence[Query]) -> str | None:
+    """Name of the model that wrote the completions of a query set.
+
+    Args:
+        source: What `read_queries` was given.
+        queries: What it returned.
+
+    Returns:
+        None where `influence complete` left no record beside the file, or the file was changed since.
+    """
+    try:
+        record = json.loads(completions_record(_find(source)).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("queries") != queries_digest(queries):
+        return None
+    model = record.get("model")
+    return model if isinstance(model, str) else None
 
 
 # -- finding the file

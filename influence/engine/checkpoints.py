@@ -52,11 +52,13 @@ class Opened:
 
     Attributes:
         facts: Fields of `StageRecord`: removed, total, accuracy, facts.
+        completions_by: Who wrote the completions of the queries; None: not known.
     """
 
     model: LanguageModel
     queries: Sequence[Query]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    completions_by: str | None = None
 
 
 def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
@@ -185,6 +187,7 @@ def score_checkpoints(
             opened.queries,
             corpus,
             folder / checkpoint.name,
+            completions_by=opened.completions_by,
             other_checkpoint=not fits,
             config=config,
             batch_tokens=batch_tokens,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from influence.data.marking import is_right
-from influence.data.queries import write_queries
+from influence.data.queries import completions_record, queries_digest, write_queries
 from influence.data.tokens import encode, prefix_ids
 from influence.errors import ComputeError
 from influence.models.decode import greedy
@@ -60,8 +60,9 @@ def complete(
 ) -> Completed:
     """Let a model complete every question, greedily, and write the result as a query set.
 
-    Works in `<out>.partial/`; the same call after a kill goes on with the questions that are left. Beside `out` stands
-    `<name>.provenance.json`. Completions that the questions bring are replaced.
+    Works in `<out>.partial/`; the same call after a kill goes on with the questions that are left. Completions that the
+    questions bring are replaced. Beside `out` stands `<name>.provenance.json`, from which `influence score` knows who
+    wrote the completions.
 
     Args:
         language_model: The tuned model.
@@ -101,8 +102,14 @@ def complete(
             f"{language_model.name} said nothing to any of {len(questions)} questions.",
             fix="Complete with a model that was tuned on prompts of this form.",
         )
-    facts = {"model": language_model.name, "config": config, "empty": done.empty, "accuracy": done.accuracy()}
-    write_json(out.with_suffix(".provenance.json"), provenance(time.time() - started, **facts))
+    facts = {
+        "model": language_model.name,
+        "queries": queries_digest(done.kept),
+        "config": config,
+        "empty": done.empty,
+        "accuracy": done.accuracy(),
+    }
+    write_json(completions_record(out), provenance(time.time() - started, **facts))
     write_queries(done.kept, out)  # last: where it is, all is done
     shutil.rmtree(part)
     return done

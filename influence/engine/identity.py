@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from influence.config import ScoreConfig
+from influence.data.queries import queries_digest
 from influence.errors import InputError, ModelError, StoreError
 from influence.models.layers import TrackedLayer, all_layers, find_layers
 from influence.models.load import LanguageModel
@@ -63,12 +62,6 @@ def run_identity(
         "queries": queries_digest(queries),
         "hessian": factors.identity if factors else "identity",
     }
-
-
-def queries_digest(queries: Sequence[Query]) -> str:
-    """Return the digest of all fields of the queries, in hexadecimal."""
-    text = json.dumps([asdict(query) for query in queries], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:

@@ -48,6 +48,7 @@ def score(
     out: str | Path,
     *,
     query_model: LanguageModel | None = None,
+    completions_by: str | None = None,
     other_checkpoint: bool = False,
     shard: Shard | None = None,
     reuse: Scores | None = None,
@@ -65,6 +66,7 @@ def score(
         factors: The fitted Hessian. None takes the identity: scores are gradient dot products, the baseline.
         query_model: Gives the queries' gradients instead, such as the instruction-tuned model that wrote the
             completions. Same architecture.
+        completions_by: Name of the model that wrote the completions, for the record; None: not known.
         out: Folder of the score store.
         other_checkpoint: The Hessian may be of another checkpoint of the model.
         shard: Score this piece of the corpus only; `influence.engine.parallel.merge.merge` joins the pieces.
@@ -109,7 +111,7 @@ def score(
         if known:
             facts |= {"reused": len(known.here), "reused_from": str(known.scores.folder)}
         Scan(folder, model, layers, table, products, budget, known, world).run()
-        facts["query_model_name"] = query_model.name
+        facts |= {"query_model_name": query_model.name, "completions_by": completions_by}
         facts["hessian_folder"] = str(factors.folder) if factors else None
         run.finish(model, budget, **facts)
     return open_scores(folder) if rows is None else open_piece(folder).scores

@@ -13,7 +13,8 @@ from influence.analysis.grouping import wilson
 from influence.report.figures import Choice, Figure, Matrix, Panel
 from influence.report.format import count, plain, share_cell
 from influence.report.line_charts import Axes, Series, line_chart
-from influence.store.formats.tables import read_tables
+from influence.store.formats.manifest import fingerprint
+from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 
 #: What is read of `influence analyze stages`.
@@ -203,13 +204,13 @@ class Checkpoints:
 
     Attributes:
         names: In the order of training.
-        here: The one whose scores this report shows; None if no stage ranks documents as this run does.
+        here: The one whose scores this report shows.
         by: The reading that ranks.
         ranks: Columns query, column, document, source, stage, rank: of the first documents at any stage.
     """
 
     names: tuple[str, ...]
-    here: str | None
+    here: str
     by: str
     ranks: pd.DataFrame
 
@@ -222,13 +223,9 @@ def checkpoints(scores: Scores) -> Checkpoints | None:
     ranks = tables["tops"]
     names = tuple(str(name) for name in dict.fromkeys(ranks["stage"]))
     by = str(ranks["by"].iloc[0])
-    own = {query.id: int(scores.ranking(query.id, 1, by)[0]) for query in scores.queries}  # type: ignore[arg-type]
-    first = ranks[ranks["rank"] == 1]
-    here = None
-    for name in names:
-        part = first[first["stage"] == name]
-        if dict(zip(part["query"], part["column"].tolist(), strict=True)) == own:
-            here = name
+    made = made_by(scores.folder / "analysis" / "stages" / "tops.parquet")["runs"]
+    own = fingerprint(scores.manifest)  # `read_tables` has refused tables that are not of this run
+    here = [name for name, run in zip(names, made, strict=True) if run["fingerprint"] == own][-1]
     return Checkpoints(names, here, by, ranks)
 
 

@@ -29,6 +29,8 @@ MOST_LISTED = 500
 #: Pairs within and between tasks below which the two are not compared.
 FEW_PAIRS = 3
 _RESAMPLES = 500
+#: A difference is shown where its p is below this and its interval leaves 0 out.
+_LEVEL = 0.05
 #: R that the sentence on a distribution counts as large.
 _STRONG = 0.3
 
@@ -128,20 +130,18 @@ def _contrast(
         )
         return Contrast(math.nan, math.nan, math.nan, math.nan, sentence, "", figure)
     difference = float(within.mean() - between.mean())
-    if len(labels) > MOST_LISTED:
-        low = high = p = math.nan
-    else:
-        drawn_BQ, members = _drawn(labels), np.array(labels, object)
-        low, high = np.nanpercentile(_differences(r_QQ, within_QQ, between_QQ, drawn_BQ), [2.5, 97.5])
-        null_P = _permuted(r_QQ, members)
-        p = (1 + int((np.abs(null_P) >= abs(difference) - 1e-12).sum())) / (1 + len(null_P))
-    shown = low > 0 or high < 0 or math.isnan(low)
+    tested = len(labels) <= MOST_LISTED
+    low, high, p = compared(r_QQ, labels) if tested else (math.nan, math.nan, math.nan)
     more = "more" if difference > 0 else "less"
-    said = (
-        f"Queries of one task share documents {more} than queries of different tasks"
-        if shown
-        else "No difference is shown between queries of one task and queries of different tasks"
-    )
+    if not tested:
+        said = f"Not tested, for there are more than {MOST_LISTED} queries"
+    elif p < _LEVEL and (low > 0 or high < 0):
+        said = f"Queries of one task share documents {more} than queries of different tasks"
+    else:
+        said = (
+            f"No difference is shown at the {percent(_LEVEL)} level between queries of one task and queries of "
+            "different tasks"
+        )
     values = np.concatenate([within, between])
     sentence = (
         f"{said}: mean R {signed(float(within.mean()))} "
@@ -153,7 +153,24 @@ def _contrast(
         f"R is above +{_STRONG} in {percent(float((values > _STRONG).mean()))} of all pairs and below "
         f"−{_STRONG} in {percent(float((values < -_STRONG).mean()))}."
     )
-    return Contrast(difference, float(low), float(high), p, sentence, spread, figure)
+    return Contrast(difference, low, high, p, sentence, spread, figure)
+
+
+def compared(r_QQ: npt.NDArray[np.float64], labels: Sequence[str]) -> tuple[float, float, float]:
+    """Mean R within tasks minus mean R between them: its 95 % bootstrap interval over queries, and its p.
+
+    p is the share of permutations of the tasks with a difference at least as far from 0, the one observed among them:
+    of data without a difference, a share of at most α has p ≤ α.
+    """
+    members, off_QQ = np.array(labels, object), ~np.eye(len(r_QQ), dtype=bool)
+    same_QQ = members[:, None] == members[None, :]
+    within_QQ, between_QQ = same_QQ & off_QQ, ~same_QQ
+    (difference,) = _differences(r_QQ, within_QQ, between_QQ, np.ones((1, len(r_QQ))))
+    drawn_B = _differences(r_QQ, within_QQ, between_QQ, _drawn(labels))
+    low, high = np.nanpercentile(drawn_B, [2.5, 97.5])
+    null_P = _permuted(r_QQ, members)
+    p = (1 + int((np.abs(null_P) >= abs(difference) - 1e-12).sum())) / (1 + len(null_P))
+    return float(low), float(high), p
 
 
 def _drawn(labels: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -25,9 +25,16 @@ from influence.analysis.distillation import (
 )
 from influence.distill.names import DISTILLED, SYSTEM_1, SYSTEM_2
 from influence.files import whole_file
-from influence.report.distillation_figures import cost_figure, funnel_figure, wording_figure
+from influence.report.distillation_figures import (
+    CHARACTERS,
+    MOST_SAMPLES,
+    OF_EACH,
+    cost_figure,
+    examples,
+    funnel_figure,
+    wording_figure,
+)
 from influence.report.drawing import exporting
-from influence.report.examples import CHARACTERS, MOST_SAMPLES, OF_EACH, examples
 from influence.report.figures import Place, Section
 from influence.report.format import count, fixed, interval, interval_of
 from influence.report.page import render, write_page

@@ -1,8 +1,12 @@
-"""Figures of a distillation: what the filter kept, accuracy against generated tokens, wordings of the prompt."""
+"""Figures of a distillation (filter, accuracy against tokens, wordings), and what became of some inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +14,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.distill.names import CONTEXT, DISTILLED, ONE_SAMPLE, STEPWISE, SYSTEM_1, SYSTEM_2
+from influence.errors import StoreError
 from influence.report.drawing import INK, LINE, MUTED, SERIES_INKS, drawing_of
 from influence.report.figures import Figure, Panel
-from influence.report.format import count, plain
+from influence.report.format import clip, count, plain
 from influence.report.line_charts import Axes, Series, line_chart
 
 #: The method's own; controls are muted and hollow. The same inks as lines of the two systems have.
@@ -166,3 +171,102 @@ def wording_figure(table: pd.DataFrame) -> Figure | None:
         "Bands: 95 % Wilson."
     )
     return Figure("wordings", (Panel("Accuracy by wording", svg),), caption, table)
+
+
+#: Inputs shown of each fate, and samples of an input; texts are cut.
+OF_EACH, MOST_SAMPLES = 3, 4
+CHARACTERS = 1_500
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One sample: its calls as (step, text), and the answer that was read, None where there is none."""
+
+    sample: int
+    calls: tuple[tuple[str, str], ...]
+    answer: str | None
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An input and what became of it.
+
+    Attributes:
+        fate: `kept, right`, `kept, wrong`, `kept` or `dropped: reason`.
+        votes: How often each answer was given, most first.
+        left_out: Samples that are not shown.
+    """
+
+    fate: str
+    id: str
+    input: str
+    target: str | None
+    gold: str | None
+    votes: tuple[tuple[str, int], ...]
+    samples: tuple[Shown, ...]
+    left_out: int
+
+
+def examples(folder: Path) -> list[tuple[str, int, list[Example]]]:
+    """(fate, how many inputs met it, the first few of them) of a distillation, kept first, then the commonest."""
+    outcomes = list(lines(folder / "pairs" / "outcomes.jsonl"))
+    counts = Counter(_fate(outcome) for outcome in outcomes)
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for outcome in outcomes:
+        some = chosen.setdefault(_fate(outcome), [])
+        if len(some) < OF_EACH:
+            some.append(outcome)
+    wanted = {outcome["id"] for some in chosen.values() for outcome in some}
+    traces = {
+        record["id"]: record
+        for record in lines(folder / "samples" / "traces.jsonl")
+        if record["id"] in wanted
+    }
+    fates = sorted(counts, key=lambda fate: (not fate.startswith("kept"), -counts[fate], fate))
+    return [
+        (fate, counts[fate], [_example(fate, one, traces[one["id"]]) for one in chosen[fate]])
+        for fate in fates
+    ]
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file that `influence distill` wrote; StoreError where it is missing or damaged."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} cannot be read.", have=str(error), fix="Run influence distill again."
+        ) from error
+
+
+def _fate(outcome: Mapping[str, Any]) -> str:
+    if not outcome["kept"]:
+        return f"dropped: {outcome['reason']}"
+    return "kept" if outcome["correct"] is None else f"kept, {'right' if outcome['correct'] else 'wrong'}"
+
+
+def _example(fate: str, outcome: Mapping[str, Any], trace: Mapping[str, Any]) -> Example:
+    answers, place = outcome["answers"], outcome["sample"]
+    order = sorted(range(len(trace["runs"])), key=lambda number: number != place)  # the chosen one first
+    item = trace["item"]
+    return Example(
+        fate,
+        outcome["id"],
+        clip(item["input"], CHARACTERS),
+        None if outcome["target"] is None else clip(outcome["target"], CHARACTERS),
+        item["answer"],
+        tuple(Counter("no answer" if one is None else one for one in answers).most_common(8)),
+        tuple(
+            _sample(trace["runs"][number], answers[number], number == place)
+            for number in order[:MOST_SAMPLES]
+        ),
+        max(0, len(order) - MOST_SAMPLES),
+    )
+
+
+def _sample(run: Mapping[str, Any], answer: str | None, chosen: bool) -> Shown:
+    calls = tuple((call["step"], clip(call["text"].strip(), CHARACTERS)) for call in run["calls"])
+    return Shown(run["sample"], calls, answer, chosen)

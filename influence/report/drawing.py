@@ -146,7 +146,8 @@ def drawing_of(name: str, width: float, height: float) -> Iterator[Drawing]:
 
 def fit(figure: Figure) -> None:
     """Make room for what stands outside the axes, such as the numbers of a scale, so that no label is cut."""
-    figure.draw_without_rendering()  # ticks and titles have their places only once they were drawn
+    for axes in figure.axes:
+        axes.get_tightbbox()  # ticks and titles have their places only once they were laid out
     for _ in range(8):
         width, height = figure.bbox.size
         cut = False

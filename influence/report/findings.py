@@ -12,11 +12,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.analysis.correlation import task_order
+from influence.analysis.grouping import mean_interval
 from influence.report.charts import colours
 from influence.report.correlations import Correlations
 from influence.report.drawing import GROUP_INKS, INK, LINE, MUTED, drawing_of
 from influence.report.figures import Figure, Finding
-from influence.report.format import count, percent, plain, signed
+from influence.report.format import count, interval, percent, plain, signed
 from influence.report.line_charts import FEW
 from influence.store.scores import Scores
 
@@ -24,7 +25,7 @@ _SIZE = (1.75, 1.0)
 _SMALL = "Small form of the figure."
 _AT_PERCENT = 1.0
 _AT_K = 50
-#: Documents below which the first 1 % of them says nothing.
+#: Documents below which the first 1 % of them, or the share of a source among the first, says nothing.
 FEW_DOCUMENTS = 100
 
 
@@ -80,7 +81,7 @@ def cumulative_finding(figure: Figure | None, documents: int) -> Finding | None:
     if at.empty:
         return None
     if documents < FEW_DOCUMENTS:
-        answer = f"Too few documents to say: n = {count(documents)}, and the top 1 % takes {FEW_DOCUMENTS}."
+        answer = _too_few_documents(documents, "the top 1 %")
     else:
         held = _each(at, "share_mean", percent)
         answer = f"The top {_AT_PERCENT:g} % of the positive documents hold {held} of the sum."
@@ -112,7 +113,7 @@ def curves_finding(figure: Figure | None) -> Finding | None:
     return Finding("How fast does it fall with rank?", answer, thumbnail, _labels(table))
 
 
-def sources_finding(figure: Figure | None) -> Finding | None:
+def sources_finding(figure: Figure | None, documents: int) -> Finding | None:
     """Which sources the top documents come from."""
     if figure is None or not figure.panels:
         return None
@@ -120,15 +121,16 @@ def sources_finding(figure: Figure | None) -> Finding | None:
     k = max((k for k in table["k"] if k <= _AT_K), default=1)
     own = table[table["k"] == k]
     best = own.loc[own.groupby("label", sort=False)["multiplier"].idxmax()]
-    told = [
-        f"{plain(str(label), 30)}: {plain(str(source), 30)} {times:.1f}× (n = {count(int(n))})"
-        if n >= FEW
-        else f"{plain(str(label), 30)}: too few queries (n = {n})"
-        for label, source, times, n in zip(
-            best["label"], best["source"], best["multiplier"], best["n"], strict=True
-        )
-    ]
-    answer = f"Most above its share of the corpus in the top {count(int(k))}, {'; '.join(told)}."
+    best = best.assign(
+        told=[
+            f"{plain(str(s), 30)} {m:.1f}×" for s, m in zip(best["source"], best["multiplier"], strict=True)
+        ]
+    )
+    if documents < FEW_DOCUMENTS:
+        answer = _too_few_documents(documents, "a share")
+    else:
+        told = _each(best, "told", str)
+        answer = f"Most above its share of the corpus in the top {count(int(k))}: {told}."
     names, labels = list(dict.fromkeys(own["source"]))[:8], list(dict.fromkeys(own["label"]))
     with drawing_of("thumbnail-sources", *_SIZE) as drawing:
         axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
@@ -149,13 +151,8 @@ def answers_finding(figure: Figure | None) -> Finding | None:
         return None
     table = figure.table[figure.table["method"] == figure.table["method"].iloc[0]]
     last = table.drop_duplicates("label", keep="last")
-    told = [
-        f"{plain(str(label), 30)} {found} of {n}"
-        for label, found, n in zip(last["label"], last["found"], last["n"], strict=True)
-    ]
-    answer = (
-        f"In the top {count(int(last['k'].max()))} by {table['method'].iloc[0]}: {', '.join(told)} queries."
-    )
+    told = _each(last, "share", percent)
+    answer = f"Found in the top {count(int(last['k'].max()))} by {table['method'].iloc[0]}: {told}."
     scales = {"xscale": "log"}
     thumbnail = _lines("answers", "Share of queries answered", table, "k", "share", **scales)
     return Finding("Does the answer stand in the top documents?", answer, thumbnail, _labels(table))
@@ -166,7 +163,12 @@ def pair_finding(figure: Figure, a: str, b: str) -> Finding | None:
     if not figure.panels:
         return None
     table = figure.table
-    answer = f"Mean R {signed(float(table['r'].mean()))} over {count(len(table))} prompts."
+    n = f"n = {count(len(table))} prompts"
+    if len(table) < FEW:
+        answer = f"Too few prompts to say: {n}, and it takes {FEW}."
+    else:
+        mean = mean_interval(table["r"])
+        answer = f"Mean R {signed(mean['mean'])} ({n}; 95 % {interval(mean['low'], mean['high'], 2, '+')})."
     with drawing_of("thumbnail-pair", *_SIZE) as drawing:
         axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
         edges: npt.NDArray[np.float64] = np.linspace(min(0.0, float(table["r"].min())), 1, 21)
@@ -177,13 +179,17 @@ def pair_finding(figure: Figure, a: str, b: str) -> Finding | None:
     return Finding(f"Do {plain(a, 40)} and {plain(b, 40)} draw on the same documents?", answer, svg)
 
 
-def _each(table: pd.DataFrame, value: str, said: Callable[[float], str]) -> str:
+def _too_few_documents(documents: int, what: str) -> str:
+    return f"Too few documents to say: n = {count(documents)}, and {what} takes {FEW_DOCUMENTS}."
+
+
+def _each(table: pd.DataFrame, value: str, said: Callable[[Any], str]) -> str:
     """`12 % (reasoning, n = 40)`; of a label with fewer than `FEW` queries only that they are too few."""
     parts = []
     for label, number, n in zip(table["label"], table[value], table["n"], strict=True):
         name = plain(str(label), 30)
         few = f"too few {name} queries (n = {n})"
-        parts.append(few if n < FEW else f"{said(float(number))} ({name}, n = {count(int(n))})")
+        parts.append(few if n < FEW else f"{said(number)} ({name}, n = {count(int(n))})")
     return ", ".join(parts)
 
 

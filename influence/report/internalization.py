@@ -17,11 +17,11 @@ import pandas as pd
 from influence.analysis.internalization import Evaluation, pooled_rows, position_rows, stage_rows
 from influence.files import whole_file
 from influence.report.drawing import exporting
-from influence.report.examples import generations
 from influence.report.figures import Place, Section
 from influence.report.format import count, fixed, interval_of
 from influence.report.internalization_figures import (
     accuracy_figure,
+    generations,
     pooled_figure,
     position_figure,
     trade_off_figure,

@@ -1,17 +1,21 @@
-"""Figures of an internalisation run, each with the table it is drawn from."""
+"""Figures of an internalisation run, each with the table it is drawn from, and generations of its stages."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.internalization import pooled_rows
+from influence.analysis.internalization import StageEvaluation, pooled_rows
 from influence.report.charts import Curve, trade_off
-from influence.report.examples import spread
 from influence.report.figures import Figure, Matrix, Panel
-from influence.report.format import count, share_cell
+from influence.report.format import clip, count, share_cell
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.store.formats.evaluation import Sample
 
 #: Points of a curve, rows and columns of the table of positions: more are thinned out or left out.
 MOST_POINTS, MOST_ROWS, MOST_POSITIONS = 400, 100, 32
@@ -203,4 +207,80 @@ def _pooled_series(pooled: pd.DataFrame, name: str) -> list[Series]:
     return [
         Series(str(method), own["removed"], own[name], own[f"{name}_least"], own[f"{name}_most"])
         for method, own in pooled.groupby("method", sort=False)
+    ]
+
+
+#: Stages whose generations are shown, and right and wrong ones of each.
+MOST_STAGES, MOST_GENERATIONS = 12, 3
+
+_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation as texts.
+
+    Attributes:
+        said: Pieces of the answer given, and whether each is wrong.
+        generated: All that was written.
+    """
+
+    right: bool
+    input: str
+    answer: str
+    said: list[tuple[bool, str]]
+    generated: str
+
+
+@dataclass(frozen=True)
+class OfStage:
+    """The generations shown of a stage."""
+
+    name: str
+    removed: int
+    right: int
+    examples: int
+    generations: list[Generation]
+
+
+def generations(stages: Sequence[StageEvaluation]) -> list[OfStage]:
+    """Of the first, the last and some stages between: three right and three wrong generations."""
+    return [
+        OfStage(
+            stage.name,
+            stage.removed,
+            int(stage.right_N.sum()),
+            len(stage.right_N),
+            [
+                _generation(sample)
+                for right in (True, False)
+                for sample in [one for one in stage.samples if one.right == right][:MOST_GENERATIONS]
+            ],
+        )
+        for stage in spread(stages, MOST_STAGES)
+    ]
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the items, evenly spread, first and last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def _generation(sample: Sample) -> Generation:
+    texts = (sample.input, sample.answer, sample.said, sample.generated)
+    asked, answer, said, generated = (clip(text, _CHARACTERS) for text in texts)
+    return Generation(sample.right, asked, answer, marked(said, answer), generated)
+
+
+def marked(said: str, answer: str) -> list[tuple[bool, str]]:
+    """The words said, each with whether another word, or none, stands in its place in the answer.
+
+    >>> marked("7 8 1", "7 9 1")
+    [(False, '7'), (True, '8'), (False, '1')]
+    """
+    expected = answer.split()
+    return [
+        (place >= len(expected) or word != expected[place], word) for place, word in enumerate(said.split())
     ]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from influence import __version__
 from influence.files import whole_file
 from influence.report.format import breaks, clip, count, percent, pieces, plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HERE = Path(__file__).parent
@@ -52,8 +56,23 @@ def render(template: str, manifest: Any, **values: Any) -> str:
         values: `title`, `kind`, `sections`, `left_out` for the frame, `script` where the page has one, and what the
             template itself names.
     """
-    import jinja2
     from markupsafe import Markup
+
+    sheet, program = style(), values.pop("script", "")
+    frame = {
+        "policy": POLICY.format(script=_hashed(program) if program else "'none'", style=_hashed(sheet)),
+        "style": Markup(sheet),
+        "script": Markup(program),
+        "version": __version__,
+        "provenance": clip(json.dumps(manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
+    }
+    return str(_environment().get_template(template).render(**frame, **values))
+
+
+@functools.cache
+def _environment() -> Environment:
+    """The template engine, which keeps what it has compiled."""
+    import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -64,15 +83,7 @@ def render(template: str, manifest: Any, **values: Any) -> str:
     )
     environment.globals.update(breaks=breaks, clip=clip, pieces=pieces, plain=plain)
     environment.filters.update(count=count, percent=percent)
-    sheet, program = style(), values.pop("script", "")
-    frame = {
-        "policy": POLICY.format(script=_hashed(program) if program else "'none'", style=_hashed(sheet)),
-        "style": Markup(sheet),
-        "script": Markup(program),
-        "version": __version__,
-        "provenance": clip(json.dumps(manifest, indent=2, sort_keys=True), PROVENANCE_CHARACTERS),
-    }
-    return environment.get_template(template).render(**frame, **values)
+    return environment
 
 
 def write_page(out: Path, page: bytes) -> Path:

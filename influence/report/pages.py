@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from influence import __version__
 from influence.analysis.correlation import task_labels
 from influence.errors import InputError
-from influence.report.assemble import Content, Prepared, content, prepare
+from influence.report.assemble import Content, Extent, Prepared, content, cuts, extents, prepare
 from influence.report.drawing import exporting
 from influence.report.format import count, percent, signed, size
 from influence.report.page import encode, render, script, script_tags, style, write_page
@@ -31,9 +31,8 @@ from influence.report.run_card import (
     verdict,
     who_did_what,
 )
-from influence.report.size_budget import Extent, cuts, extents
-from influence.report.sources import sources
 from influence.report.stage_views import last_stage
+from influence.report.top_documents import sources
 from influence.store.scores import Scores, open_scores
 from influence.store.stages import is_stages
 from influence.types import READING_UNITS, SIGN_STATEMENT, Reading

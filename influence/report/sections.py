@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from influence.report.answers import Answers, answers
 from influence.report.checkpoints import STAGE_TABLES, overlaps, stages
 from influence.report.concentration import cumulative, curves
 from influence.report.correlations import Correlations, Significance, correlations, significance
@@ -22,8 +21,8 @@ from influence.report.findings import (
 )
 from influence.report.format import count, plain
 from influence.report.run_card import Check, checks
-from influence.report.sources import source_multipliers
 from influence.report.stage_views import stage_list, stage_views
+from influence.report.top_documents import Answers, answers, source_multipliers
 from influence.report.two_runs import pair
 from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores
@@ -122,7 +121,13 @@ def _curves(scores: Scores, by: Reading) -> Section:
 
 def _sources(scores: Scores, by: Reading) -> Section:
     figure = source_multipliers(scores, by)
-    return Section("sources", "Sources", "", (Place(figure, "Against k"),), _some(sources_finding(figure)))
+    return Section(
+        "sources",
+        "Sources",
+        "",
+        (Place(figure, "Against k"),),
+        _some(sources_finding(figure, scores.documents_scored)),
+    )
 
 
 def _answers(found: Answers | None) -> Section:

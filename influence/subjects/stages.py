@@ -27,16 +27,24 @@ ACCURACY_EXAMPLES = 1000
 
 
 def plain_opener(
-    queries: Sequence[Query], *, dtype: DType = "float32", device: str | None = None
+    queries: Sequence[Query],
+    *,
+    completions_by: str | None = None,
+    dtype: DType = "float32",
+    device: str | None = None,
 ) -> Callable[[Checkpoint], Opened]:
-    """Opens any checkpoint; the same queries for all. A stage of internalisation reads as it was trained."""
+    """Opens any checkpoint; the same queries for all. A stage of internalisation reads as it was trained.
+
+    Args:
+        completions_by: Name of the model that wrote the completions; None: not known.
+    """
 
     def open_checkpoint(one: Checkpoint) -> Opened:
         model = load_model(one.model, dtype=dtype, device=device, revision=one.revision)
         stage = _stage_of(one)
         if stage is None:
-            return Opened(model, queries)
-        return Opened(_reading(stage, model), queries, _facts(stage))
+            return Opened(model, queries, completions_by=completions_by)
+        return Opened(_reading(stage, model), queries, _facts(stage), completions_by)
 
     return open_checkpoint
 
@@ -80,7 +88,8 @@ class TaskOpener:
         ]
         self._probes[one.name] = probe_table(model, self._task, Texts(model.tokenizer))
         accuracy = {task: (int(marks.sum()), len(marks)) for task, marks in right.items()}
-        return Opened(model, queries, _facts(stage) | {"accuracy": accuracy})
+        facts = _facts(stage) | {"accuracy": accuracy}
+        return Opened(model, queries, facts, f"the task {self._task.name}, as references")
 
     def write_probes(self, folder: Path, order: Sequence[str]) -> Path | None:
         """What the probes read at all stages, as CSV; None for a task whose running quantities are not known."""

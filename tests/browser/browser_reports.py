@@ -163,8 +163,9 @@ def _analyse(
     labelled = pd.DataFrame(rows, columns=columns)
     counts = relation_counts(labelled, scores.queries, "task")
     write_tables({"relations": labelled, "counts": counts}, folder / "relations", [scores])
-    stages = stage_tables(_stages(scores, names), "normed", "task", 50)
-    write_tables(stages, folder / "stages", [scores])
+    stages = _stages(scores, names)
+    tables = stage_tables(stages, "normed", "task", 50)
+    write_tables(tables, folder / "stages", [run for _, run in stages])
 
 
 def _stages(scores: Scores, names: tuple[str, ...]) -> list[tuple[str, Scores]]:

@@ -626,7 +626,7 @@ def _analyse_emptily(scores: Any, undefined: bool) -> None:
         stages["agreement_by_group"]["mean"] = stages["within"]["mean"] = stages["sources"]["share"] = np.nan
     write_tables(answers, folder / "answers", [scores])
     write_tables({"relations": labels, "counts": counts}, folder / "relations", [scores])
-    write_tables(stages, folder / "stages", [scores])
+    write_tables(stages, folder / "stages", [scores, scores])
 
 
 #: What each view says where its part is missing.

@@ -15,9 +15,7 @@ import pytest
 from browser_reports import HOSTILE, Made
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.tables import stage_tables
 from influence.report.pages import write_report
-from influence.store.formats.tables import write_tables
 from influence.store.token_scores import write_token_scores
 
 BACK = """e => { const c = e.cloneNode(true); c.querySelectorAll('.chip').forEach(x =>
@@ -245,24 +243,6 @@ def test_a_checkpoint_is_kept_in_the_address(visit: Any, made: Made) -> None:
     assert not page.locator("#bar-note").is_visible()
     go(page, "#/q/q001?ckpt=s99")
     assert "Checkpoint s99 is not in this report." in page.locator("#bar-note").inner_text()
-
-
-def test_stages_of_other_runs_say_so(visit: Any, tmp_path: Path) -> None:
-    queries = [make_query(n) for n in range(2)]
-    rng = np.random.default_rng(0)
-    runs = [write_scores(tmp_path / name, rng.normal(size=(2, 40)), queries=queries) for name in "abo"]
-    stages = stage_tables([("a", runs[0]), ("b", runs[1])], "normed", "task", 10)
-    write_tables(stages, runs[2].folder / "analysis" / "stages", runs)
-    page = visit(write_report(runs[2].folder, tmp_path / "r.html"), "#/q/slopes-00")
-    page.wait_for_selector("#app .tabs")
-    assert page.locator("#ckpt option:checked").inner_text() == "of this report"
-    page.locator("#ckpt").select_option("a")
-    page.wait_for_selector("text=Top 10 at a")
-    assert page.locator("#app .documents tbody tr").count() == 10
-    assert "figures are those of another" in page.locator("#bar-note").inner_text()
-    page.locator("#ckpt").select_option("of this report")
-    page.wait_for_selector("#app .tabs")
-    assert not page.locator("#bar-note").is_visible()
 
 
 def test_hostile_stages_are_text(visit: Any, evil: Made) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inputs import Inputs
+from inputs import WRITER, Inputs
 from program import Result, Server
 
 from influence.store.scores import open_scores
@@ -48,6 +48,8 @@ def test_a_prompt_finds_documents_and_leaves_a_store(
     assert done.exit_code == 0, done.stderr
     scores = open_scores(out)
     assert (scores.queries[0].prompt, scores.queries[0].completion) == ("abc", "def")
+    assert scores.queries[0].group == "other"  # nobody said that it asks for a fact
+    assert scores.manifest["provenance"]["completions_by"] is None
     assert scores.documents_scored == 20
     assert np.isnan(scores.dot).sum() == 180
     for column in ("rank", "document", "source", "estimated", "normed", "dot", "snippet"):
@@ -74,7 +76,10 @@ def test_without_a_completion_the_model_answers(
     if done.exit_code:  # a random model may say nothing but its own end
         refused(done, 2, "says nothing to this prompt")
     else:
-        assert open_scores(tmp_path / "a").queries[0].completion
+        scores = open_scores(tmp_path / "a")
+        assert scores.queries[0].completion
+        made_by = scores.manifest["provenance"]
+        assert made_by["completions_by"] == made_by["model_name"]
 
 
 def test_a_query_file_with_other_places_named(
@@ -85,6 +90,7 @@ def test_a_query_file_with_other_places_named(
     assert done.exit_code == 0, done.stderr
     scores = open_scores(tmp_path / "a")
     assert [query.id for query in scores.queries] == ["q0", "q1", "q2"]
+    assert scores.manifest["provenance"]["completions_by"] == WRITER
     assert scores.documents_scored == 4  # 2 % of 200
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["config"]["index"]["by"] == "dot"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs import Inputs
+from inputs import WRITER, Inputs
 from program import Server
 
 from influence.store.scores import open_scores
@@ -75,6 +75,7 @@ def test_merged_pieces_are_the_whole_run_bit_for_bit(program: Server, made: Piec
         for changing in ("command", "commit", "finished", "seconds"):
             del record["provenance"][changing]
     assert merged == whole
+    assert merged["provenance"]["completions_by"] == WRITER
     before = contents(out)
     assert program.run(*merge).exit_code == 0  # again: nothing to do
     assert contents(out) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from tiny import tiny_model
 
 from influence.cli.main import cli
-from influence.data.queries import read_queries, write_queries
+from influence.data.queries import completions_by, completions_record, read_queries, write_queries
 from influence.engine import complete as module
 from influence.engine.complete import choose, complete
 from influence.errors import InputError, StoreError
@@ -52,7 +53,19 @@ def test_completions_are_those_of_the_model_in_the_order_of_the_questions(tmp_pa
     record = json.loads((tmp_path / "q.provenance.json").read_text())
     assert record["config"]["model"] == language_model.fingerprint
     assert sum(asked for _, asked in done.accuracy().values()) == len(done.queries)
+    assert completions_by(tmp_path / "q.jsonl", done.queries) == language_model.name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["q.jsonl", "q.provenance.json"]
+
+
+def test_who_wrote_completions_is_not_said_of_a_file_that_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    queries = complete(tiny_model(), QUESTIONS, path, max_new_tokens=8).queries
+    write_queries([*queries[1:], replace(queries[0], completion="A hand wrote this.")], path)
+    assert completions_by(path, read_queries(path)) is None
+    write_queries(queries, tmp_path / "other.jsonl")
+    assert completions_by(tmp_path / "other.jsonl", queries) is None
+    completions_record(path).write_text("[" * 100_000)
+    assert completions_by(path, queries) is None
 
 
 def test_a_killed_run_asks_only_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from internalization_runs import DIGITS, write_metrics, write_run
 from influence.analysis.grouping import wilson
 from influence.analysis.internalization import pooled_rows, position_rows, read_evaluation, stage_rows
 from influence.errors import StoreError
-from influence.report.examples import marked, spread
 from influence.report.internalization import internalization_page, write_results
+from influence.report.internalization_figures import marked, spread
 
 HOSTILE = "<script>window.PWN=1</script><img src=x onerror=window.PWN=1></title></style>'\"{{7*7}}"
 ACCURACIES = {0: 1.0, 8: 0.9, 16: 0.5, 24: 0.1}

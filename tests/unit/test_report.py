@@ -82,6 +82,14 @@ def blocks_of(tree: ET.Element) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty pictures in the stead of charts: drawing them is most of the time of a page."""
+    monkeypatch.setattr("influence.report.drawing.fit", lambda figure: None)
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" version="1.1"/>'
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, stream, **how: stream.write(empty))
+
+
 def hostile_store(folder: Path) -> Scores:
     """Untrusted text in every field that a user's files or a model fill."""
     queries = [
@@ -245,10 +253,14 @@ EDGE_CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", EDGE_CASES)
 @pytest.mark.filterwarnings("error")
-def test_edge_cases_say_why_and_show_no_nan(tmp_path: Path, case: str) -> None:
+def test_edge_cases_say_why_and_show_no_nan(
+    tmp_path: Path, case: str, request: pytest.FixtureRequest
+) -> None:
     dot, fields = EDGE_CASES[case]
     run = write_scores(tmp_path / "run", dot, **fields).folder
     for texts in ("full", "snippet", "none"):
+        if texts != "full":  # the charts are the same
+            request.getfixturevalue("undrawn")
         tree = parse(write_report(run, tmp_path / "r.html", texts=texts, k=3))  # type: ignore[arg-type]
         check_structure(tree)
         shown = visible(tree).split('"config"')[0]
@@ -266,6 +278,7 @@ def test_edge_cases_say_why_and_show_no_nan(tmp_path: Path, case: str) -> None:
     assert said.get(case, "") in visible(tree)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_shows_what_the_store_holds(tmp_path: Path) -> None:
     dot = np.random.default_rng(5).normal(size=(2, 400))
     norm = np.random.default_rng(6).uniform(0.2, 5, 400)
@@ -312,6 +325,7 @@ def test_shows_what_the_store_holds(tmp_path: Path) -> None:
     assert json.loads(find(tree, "pre")[0].text or "") == manifest
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_order_follows_the_reading(tmp_path: Path) -> None:
     norm = np.geomspace(0.01, 100, 50)
     scores = write_scores(tmp_path / "run", np.linspace(1, 2, 50)[None], gradient_norm=norm)
@@ -322,6 +336,7 @@ def test_the_order_follows_the_reading(tmp_path: Path) -> None:
         assert ranks == sorted(ranks)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_texts_none_shows_no_text(tmp_path: Path) -> None:
     secret = "xylophone"
     scores = write_scores(
@@ -359,6 +374,7 @@ def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     run = write_scores(
@@ -396,6 +412,7 @@ def test_a_page_too_large_is_cut_and_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "none.html").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_json_holds_what_the_page_shows(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60)))
     page = blocks_of(parse(write_report(scores.folder, tmp_path / "r.html")))
@@ -456,7 +473,8 @@ def analysed_store(folder: Path) -> Scores:
         },
     }
     for name, tables in made.items():
-        write_tables(tables, scores.folder / "analysis" / name, [scores])
+        runs = [early, middle, scores] if name == "stages" else [scores]
+        write_tables(tables, scores.folder / "analysis" / name, runs)
     return scores
 
 
@@ -849,6 +867,7 @@ def titles(figure: ET.Element) -> list[str]:
     return [text_of(title) for title in find(figure, "h3")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_stages_have_no_previous_one_and_no_accuracy_draws_none(tmp_path: Path) -> None:
     figure, table = staged(
         tmp_path, "ab", "group", documents=[make_document(n, source="one") for n in range(60)]
@@ -866,6 +885,7 @@ def test_two_stages_have_no_previous_one_and_no_accuracy_draws_none(tmp_path: Pa
     assert not re.search("Accuracy|Sources|Drawn", text_of(caption))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_many_labels_sources_and_stages_are_cut_and_said(tmp_path: Path) -> None:
     queries = [make_query(n, id=f"q{n}", task=f"task {n}") for n in range(6)]  # one query a label: no pair
     documents = [make_document(n, source=f"s{n % 9}") for n in range(90)]
@@ -878,6 +898,7 @@ def test_many_labels_sources_and_stages_are_cut_and_said(tmp_path: Path) -> None
     assert table["label"].nunique() == 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bm25_stands_beside_the_ranks(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(2, 40)))
     without = visible(parse(write_report(scores.folder, tmp_path / "r.html", k=3)))
@@ -892,6 +913,7 @@ def test_bm25_stands_beside_the_ranks(tmp_path: Path) -> None:
     assert [ranks.count(7) for ranks in (one["b"] for one in listed)] == [0, 1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
     facts = {**PROVENANCE, "tokens": {"truncated": 30}}
     norm = np.r_[0.0, np.ones(39)]
@@ -918,9 +940,9 @@ def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
     assert "A memorised passage finds its near copies" not in after  # that table is all that was looked at
 
 
-def test_sizes_add_up_to_the_page(tmp_path: Path) -> None:
-    path = write_report(analysed_store(tmp_path).folder, tmp_path / "r.html")
-    (said,) = [e for e in find(parse(path), "p") if e.get("id") == "sizes"]
+def test_sizes_add_up_to_the_page(rendered: Rendered) -> None:
+    path = rendered.scores.folder / "r.html"
+    (said,) = [e for e in find(rendered.tree, "p") if e.get("id") == "sizes"]
     whole, *parts = re.findall(r"([\d.]+) (kB|MB)", text_of(said))
     sizes = [float(n) * (1e3 if unit == "kB" else 1e6) for n, unit in (whole, *parts)]
     assert sizes[0] == pytest.approx(path.stat().st_size, rel=0.06)
@@ -1006,6 +1028,7 @@ def test_numbers() -> None:
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_significance_stands_beside_the_means_once_it_was_computed(tmp_path: Path) -> None:
     scores = write_scores(
         tmp_path / "run",

@@ -6,22 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from stores import CONFIG, PROVENANCE, make_query, write_scores
 
 from influence.report.concentration import cumulative
-from influence.report.correlations import Contrast, correlations
-from influence.report.findings import cumulative_finding
+from influence.report.correlations import Contrast, compared, correlations
+from influence.report.figures import Figure, Panel
+from influence.report.findings import answers_finding, cumulative_finding, pair_finding, sources_finding
 from influence.report.run_card import Check, fitted_documents, verdict, who_did_what
+from influence.report.top_documents import answers
+from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
 
 
 def contrast_of(folder: Path, within: float, between: float, n: int = 12) -> Contrast:
-    """Two tasks of n / 2 queries whose R is about `within` in a task and `between` across."""
+    """Two tasks of n / 2 queries whose R is `within` in a task and `between` across."""
     labels = np.arange(n) % 2
     r_QQ = np.where(labels[:, None] == labels[None, :], within, between)
     np.fill_diagonal(r_QQ, 1.0)
-    values_QD = np.linalg.cholesky(r_QQ) @ np.random.default_rng(0).normal(size=(n, 4000))
+    noise_QD = np.random.default_rng(0).normal(size=(n, 400))
+    whole_QD = np.linalg.qr((noise_QD - noise_QD.mean(1, keepdims=True)).T)[
+        0
+    ].T  # rows of R = 0 with each other
+    values_QD = np.linalg.cholesky(r_QQ) @ whole_QD
     queries = [make_query(q, id=f"q{q}", task="ab"[q % 2]) for q in range(n)]
     return correlations(write_scores(folder / "run", values_QD, queries=queries), "dot").contrast
 
@@ -31,17 +39,40 @@ def test_the_sentence_on_r_follows_the_numbers(tmp_path: Path) -> None:
     assert more.sentence.startswith(
         "Queries of one task share documents more than queries of different tasks: mean R +0."
     )
-    assert more.difference == pytest.approx(0.4, abs=0.03)
-    assert more.low < more.difference < more.high
-    assert more.low > 0.3
+    assert more.difference == pytest.approx(0.4)
+    assert more.low == pytest.approx(0.4)
+    assert more.high == pytest.approx(0.4)
     assert more.p < 0.01
     less = contrast_of(tmp_path / "less", 0.1, 0.2)
     assert "share documents less than" in less.sentence
-    assert less.high < 0
-    assert less.p < 0.05
+    assert less.high == pytest.approx(-0.1)
+    assert less.p < 0.01
     same = contrast_of(tmp_path / "same", 0.2, 0.2)
-    assert same.sentence.startswith("No difference is shown")
-    assert same.p > 0.01
+    assert same.sentence.startswith("No difference is shown at the 5 % level between queries of one task and")
+    assert same.difference == pytest.approx(0)
+    assert same.p == 1
+
+
+def test_a_difference_is_found_no_more_often_than_the_level_says() -> None:
+    """Of data without a difference, p is at most 0.05 in at most one of 20: 60 sets, 8 are found once in 200 times."""
+    labels = list("aaaabbbb")
+    ps = []
+    for seed in range(60):
+        values_QD = np.random.default_rng(seed).normal(size=(8, 40)) + np.random.default_rng(seed).normal(
+            size=40
+        )
+        ps.append(compared(np.corrcoef(values_QD), labels)[2])
+    assert sum(p <= 0.05 for p in ps) < 8
+    assert 0.35 < np.mean(ps) < 0.7
+
+
+def test_what_was_not_tested_is_not_called_a_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("influence.report.correlations.MOST_LISTED", 10)
+    found = contrast_of(tmp_path, 0.5, 0.1)
+    assert found.sentence.startswith("Not tested, for there are more than 10 queries: mean R +0.50")
+    assert np.isnan(found.p)
 
 
 def test_a_mean_near_zero_does_not_hide_both_signs(tmp_path: Path) -> None:
@@ -75,6 +106,51 @@ def test_one_document_and_one_query_are_no_finding(tmp_path: Path) -> None:
     assert finding is not None
     assert "(reasoning, n = 3)" in finding.answer
     assert "too few control queries (n = 1)" in finding.answer
+
+
+def test_sources_of_few_documents_or_few_queries_are_no_finding() -> None:
+    rows = [("top", label, 50, "wiki", 2.0, n) for label, n in (("reasoning", 12), ("control", 2))]
+    table = pd.DataFrame(rows, columns=["end", "label", "k", "source", "multiplier", "n"])
+    figure = Figure("source-curves", (Panel("wiki"),), "", table)
+    many, few = sources_finding(figure, 100), sources_finding(figure, 99)
+    assert many is not None
+    assert few is not None
+    assert many.answer == (
+        "Most above its share of the corpus in the top 50: wiki 2.0× (reasoning, n = 12), "
+        "too few control queries (n = 2)."
+    )
+    assert few.answer == "Too few documents to say: n = 99, and a share takes 100."
+
+
+def test_answers_of_few_queries_are_no_finding(tmp_path: Path) -> None:
+    queries = [make_query(q, id=f"q{q}", group="control" if q == 3 else "reasoning") for q in range(4)]
+    scores = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(4, 20)), queries=queries)
+    found = pd.DataFrame(
+        {"query": [q.id for q in queries], "method": "keywords", "rank": [1.0, 3.0, np.nan, 2.0], "parts": 1}
+    )
+    hits = pd.DataFrame(
+        columns=["query", "method", "part", "rank_normed", "rank_dot", "document", "justification"]
+    )
+    tables = {"found": found, "hits": hits}
+    write_tables(tables, scores.folder / "analysis" / "answers", [scores])
+    finding = answers_finding(answers(scores, tables).figure)
+    assert finding is not None
+    assert finding.answer == (
+        "Found in the top 20 by keywords: 67 % (reasoning, n = 3), too few control queries (n = 1)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("r", "answer"),
+    [
+        ([0.5, 0.7], "Too few prompts to say: n = 2 prompts, and it takes 3."),
+        ([0.5, 0.5, 0.5], "Mean R +0.50 (n = 3 prompts; 95 % +0.50 to +0.50)."),
+    ],
+)
+def test_two_runs_of_few_prompts_are_no_finding(r: list[float], answer: str) -> None:
+    finding = pair_finding(Figure("pair", (Panel("R"),), "", pd.DataFrame({"r": r})), "a", "b")
+    assert finding is not None
+    assert finding.answer == answer
 
 
 def check(state: Any, name: str = "A check") -> Check:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from stores import make_document, make_query, write_scores
 
 import influence
+import influence.report.page
 import influence.report.pages
 
 PACKAGE = Path(influence.__file__).parent
@@ -177,6 +178,7 @@ def test_the_environment_escapes_and_refuses_what_is_not_defined(
         return render(self, *arguments, **values)
 
     monkeypatch.setattr(jinja2, "Environment", Recorded)
+    influence.report.page._environment.cache_clear()
     monkeypatch.setattr(jinja2.Template, "render", recorded)
     out = influence.report.pages.write_report(hostile_run(tmp_path / "run"), tmp_path / "r.html")
     (environment,) = made

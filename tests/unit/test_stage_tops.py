@@ -69,14 +69,6 @@ def test_a_report_knows_its_own_stage(stages: Stages) -> None:
     }
 
 
-def test_a_report_of_another_run_has_no_stage_of_its_own(stages: Stages, tmp_path: Path) -> None:
-    other = write_scores(tmp_path / "other", -np.asarray(stages[0][1].dot), queries=stages[0][1].queries)
-    write_tables(stage_tables(stages, "normed", "task", 10), other.folder / "analysis" / "stages", [other])
-    found = checkpoints(other)
-    assert found is not None
-    assert found.here is None
-
-
 def test_overlap_matrix_is_the_mean_over_queries(stages: Stages) -> None:
     tables = stage_tables(stages, "normed", "task", 10)
     figure = overlaps(tables)

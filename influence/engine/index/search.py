@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from influence.config import SearchConfig
 from influence.curvature.sketch import LayerSketch
+from influence.data.queries import queries_digest
 from influence.data.tokens import encode, prefix_ids
-from influence.engine.identity import matching_layers, queries_digest
+from influence.engine.identity import matching_layers
 from influence.engine.index.projections import read_projections
 from influence.engine.index.sketching import Sketcher, compared_dtype
 from influence.engine.memory import Budget
@@ -49,6 +50,7 @@ def search_index(
     out: str | Path,
     *,
     query_model: LanguageModel | None = None,
+    completions_by: str | None = None,
     config: SearchConfig = SearchConfig(),
     batch_tokens: int | None = None,
 ) -> Scores:
@@ -63,6 +65,7 @@ def search_index(
         model: The model the index was built with.
         factors: The Hessian it was built with; None where it was built with the identity.
         query_model: Gives the queries' gradients instead, such as the tuned model that wrote the completions.
+        completions_by: Name of the model that wrote the completions, for the record; None: not known.
         out: Folder of the score store.
         config: Settings of the search.
         batch_tokens: Padded tokens of a batch, by default what suits the device; halves by itself when memory runs out.
@@ -99,6 +102,7 @@ def search_index(
             model,
             budget,
             query_model_name=query_model.name,
+            completions_by=completions_by,
             corpus_name=index.manifest["provenance"]["corpus_name"],
             hessian_folder=str(factors.folder) if factors else None,
             index_folder=str(index.folder),
@@ -204,7 +208,7 @@ def asked_query(model: LanguageModel, prompt: str, completion: str | None = None
         (completion,) = greedy(model, [ids], max(1, min(_MOST_NEW_TOKENS, context - len(ids))))
         if not completion.strip():
             raise InputError(f"{model.name} says nothing to this prompt.", fix="Give it a --completion.")
-    return Query("asked", "asked", "factual", prompt, completion)
+    return Query("asked", "asked", "other", prompt, completion)
 
 
 def _same_documents(source: Path, target: Path) -> None:

@@ -114,9 +114,8 @@ def _join_arrays(folder: Path, pieces: Sequence[Scores]) -> None:
 def _provenance(pieces: Sequence[Piece], report: TokenReport, max_length: int) -> dict[str, Any]:
     """What one run would have recorded, and what made each piece."""
     made = [piece.provenance for piece in pieces]
-    shared = {
-        key: made[0][key] for key in ("model_name", "query_model_name", "corpus_name", "hessian_folder")
-    }
+    names = ("model_name", "query_model_name", "completions_by", "corpus_name", "hessian_folder")
+    shared = {key: made[0].get(key) for key in names}
     parts = (
         *("command", "commit", "version", "machine", "device", "finished", "seconds"),
         *("compression", "reused", "reused_from"),

@@ -39,7 +39,7 @@ export function bar() {
   $("clear").hidden = !state.filtered && !state.get("find");
   $("rank-" + state.rank).checked = true;
   $("source").value = state.source === null ? "" : String(sources.indexOf(state.source) + 1);
-  if (meta.stages) $("ckpt").value = state.ckpt === null ? "" : meta.stages.names.indexOf(state.ckpt);
+  if (meta.stages) $("ckpt").value = meta.stages.names.indexOf(state.ckpt);
   const said = [
     state.source !== null && !sources.includes(state.source) &&
     ["Source ", name(state.source), " is not in this report."],
@@ -50,7 +50,7 @@ export function bar() {
       "Checkpoint ",
       name(state.ckpt),
       ": this report holds the first ten documents of each query. Scores, tokens and figures are those of ",
-      meta.stages.here === null ? "another" : name(meta.stages.here),
+      name(meta.stages.here),
       ".",
     ],
   ].filter(Boolean);
@@ -66,16 +66,13 @@ function frame() {
   options("source", [["", "all"], ...sources.map((own, n) => [n + 1, label(own, 60)])]);
   $("source").parentNode.hidden = sources.length < 2;
   if (meta.stages) {
-    options("ckpt", [
-      ...(meta.stages.here === null ? [["", "of this report"]] : []),
-      ...meta.stages.names.map((stage, n) => [n, label(stage, 40)]),
-    ]);
+    options("ckpt", meta.stages.names.map((stage, n) => [n, label(stage, 40)]));
   }
   $("ckpt").parentNode.hidden = !meta.stages;
   const on = (id, kind, listen) => $(id) && $(id).addEventListener(kind, listen);
   on("source", "change", (event) => put({ source: sources[event.target.value - 1] }));
   on("ckpt", "change", (event) => {
-    const stage = event.target.value && meta.stages.names[event.target.value];
+    const stage = meta.stages.names[event.target.value];
     put({ ckpt: stage === meta.stages.here ? null : stage });
   });
   on("clear", "click", () => put({ group: null, ok: null, source: null, find: null, cell: null }));

@@ -164,7 +164,7 @@ export async function viewQuery(node, turn) {
   if (lists) {
     node.append(
       el("h3", null, "Top 10 at ", name(state.ckpt)),
-      stageTable(lists, i, state.ckpt, meta.stages.here ?? lists.names[lists.names.length - 1]),
+      stageTable(lists, i, state.ckpt, meta.stages.here),
     );
     return;
   }
