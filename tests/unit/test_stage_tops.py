@@ -23,7 +23,10 @@ def stages(tmp_path: Path) -> Stages:
     dot = np.random.default_rng(0).normal(size=(3, 3, 40))
     dot[0, 0, :2] = dot[0, 0].max() + 1  # two documents tied at the top: in document order
     queries = [make_query(n) for n in range(3)]
-    return [(name, write_scores(tmp_path / name, dot[n], queries=queries)) for n, name in enumerate("abc")]
+    return [
+        (name, write_scores(tmp_path / name, dot[n], queries=queries, checked=True))
+        for n, name in enumerate("abc")
+    ]
 
 
 def test_ranks_are_those_of_all_documents(stages: Stages) -> None:
