@@ -133,7 +133,8 @@ class FitConfig:
     """Settings of a Hessian fit.
 
     Attributes:
-        layers: Tracked layers: `mlp`, `experts`, `router`, `all`, or globs over layer names.
+        layers: Tracked layers: `mlp`, `experts`, `router`, `all`, `adapter`, or globs over layer names; none means
+            `adapter` in a model that has one, and else `mlp`.
         exclude_layers: Globs over names of layers, or of modules of experts, that are not tracked.
         max_length: Most tokens of a document.
         windows: Cut longer documents into windows instead of truncating them.
@@ -147,7 +148,7 @@ class FitConfig:
         backend: Program that computes the fit: `influence` or `kronfluence`.
     """
 
-    layers: tuple[str, ...] = ("mlp",)
+    layers: tuple[str, ...] = ()
     exclude_layers: tuple[str, ...] = ()
     max_length: int = 512
     windows: bool = False

@@ -71,6 +71,7 @@ def fit_hessian(
     out: Path,
     dtype: Any,
     revision: str | None,
+    base: str | None,
     dry_run: bool,
     world: World,
     **settings: Any,
@@ -85,7 +86,7 @@ def fit_hessian(
     from influence.models.load import load_model
 
     documents = read_corpus(corpus, **taken_fields(settings))
-    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
     batch_tokens = settings.pop("batch_tokens")
     config = FitConfig(**settings)
     if dry_run:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence.cli.options import (
+    base_option,
     compute_options,
     corpus_options,
     device_options,
@@ -90,6 +91,7 @@ def build(
     bits: str,
     dtype: Any,
     revision: str | None,
+    base: str | None,
     world: World,
     **settings: Any,
 ) -> None:
@@ -106,7 +108,7 @@ def build(
     like = read_queries(queries) if queries else None
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
-    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
     batch_tokens = settings.pop("batch_tokens")
     config = IndexConfig(bits=int(bits), **settings)
     built = build_index(
@@ -149,6 +151,7 @@ def build(
 @click.option("--model", help="The model that the index was built with.  [default: found by its record]")
 @click.option("--query-model", help="The tuned model that wrote the completions, for the queries' gradients.")
 @click.option("--hessian", help="The Hessian that it was built with.  [default: found by its record]")
+@base_option
 @device_options
 def search(
     folder: Path,
@@ -162,6 +165,7 @@ def search(
     model: str | None,
     query_model: str | None,
     hessian: str | None,
+    base: str | None,
     dtype: Any,
     device: str | None,
 ) -> None:
@@ -188,7 +192,7 @@ def search(
     made = opened.manifest["provenance"]
     hessian = hessian or made["hessian_folder"] or "identity"
     factors = None if hessian == "identity" else open_factors(hessian)
-    loaded = load_model(model or made["model_name"], dtype=dtype, device=device)
+    loaded = load_model(model or made["model_name"], dtype=dtype, device=device, base=base)
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
     if queries is not None:
         asked = read_queries(queries)

@@ -78,7 +78,7 @@ def device_options(command: Command) -> Command:
 
 
 def compute_options(command: Command) -> Command:
-    """`device_options`, in how large batches, and which revision of the model."""
+    """`device_options`, in how large batches, and `model_options`."""
     for option in (
         click.option(
             "--batch-tokens",
@@ -87,10 +87,20 @@ def compute_options(command: Command) -> Command:
             "[default: 1024 on a CPU, 16384 on a GPU]",
         ),
         device_options,
-        click.option("--revision", help="Branch, tag or commit of a hub model."),
+        model_options,
     ):
         command = option(command)
     return command
+
+
+base_option = click.option(
+    "--base", help="Model that an adapter's folder is for.  [default: what its adapter_config.json says]"
+)
+
+
+def model_options(command: Command) -> Command:
+    """`--revision` and `--base`: which model is meant."""
+    return click.option("--revision", help="Branch, tag or commit of a hub model.")(base_option(command))
 
 
 def layers_option(command: Command) -> Command:
@@ -104,9 +114,8 @@ def layers_option(command: Command) -> Command:
         click.option(
             "--layers",
             multiple=True,
-            default=("mlp",),
-            show_default=True,
-            help="Tracked layers: mlp, experts, router, all, or a glob over layer names. Repeatable.",
+            show_default="adapter of an adapter's folder, else mlp",
+            help="Tracked layers: mlp, experts, router, all, adapter, or a glob over layer names. Repeatable.",
         ),
     ):
         command = option(command)

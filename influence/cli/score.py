@@ -71,6 +71,7 @@ def score(
     out: Path,
     dtype: Any,
     revision: str | None,
+    base: str | None,
     reuse: Path | None,
     shard: str | None,
     dry_run: bool,
@@ -100,7 +101,7 @@ def score(
     asked = read_queries(queries)
     factors = None if hessian == "identity" else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(settings))
-    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision))
+    loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
     tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
     shared: dict[str, Any] = {
         "query_model": tuned,

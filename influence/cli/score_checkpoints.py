@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 #: Options of `influence score` that say what the checkpoints say themselves.
-_INSTEAD = ("model", "query_model", "hessian", "revision", "shard")
+_INSTEAD = ("model", "query_model", "hessian", "revision", "base", "shard")
 #: Those that mean nothing without checkpoints.
 _WITH = ("task", "asked", "hessian_from")
 

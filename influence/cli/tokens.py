@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from influence.cli.options import model_options
+
 
 @click.command("tokens")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -23,7 +25,7 @@ import click
     help="Documents of each query, by normed and by dot.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1, …  [default: a GPU where there is one]")
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@model_options
 def tokens(
     run: Path,
     model: str,
@@ -32,6 +34,7 @@ def tokens(
     k: int,
     device: str | None,
     revision: str | None,
+    base: str | None,
 ) -> None:
     """Decompose the scores of the top documents of RUN into their tokens, for the heat maps of a report.
 
@@ -45,7 +48,7 @@ def tokens(
 
     scores = open_scores(run)
     dtype: Any = scores.manifest["config"].get("dtype", "float32")
-    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    loaded = load_model(model, dtype=dtype, device=device, revision=revision, base=base)
     tuned = load_model(query_model, dtype=dtype, device=device) if query_model else None
     factors = None if hessian == "identity" else open_factors(hessian)
     done = decompose(scores, loaded, factors, query_model=tuned, k=k)

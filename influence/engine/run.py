@@ -143,6 +143,8 @@ class Run:
             **self._facts,
             **facts,
         }
+        if model.quantisation:
+            made["quantisation"] = model.quantisation
         if self.world.size > 1:
             made["processes"] = self.world.size
         if self.world.first:

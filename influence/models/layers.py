@@ -17,8 +17,10 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from influence.errors import ModelError
+from influence.models.checkpoint import is_adapter_name
 from influence.models.experts import expert_products, is_router
 from influence.models.probe import NO_TEXT
+from influence.models.quantised import QuantisedLinear
 
 _EXPERT = re.compile(r"expert|moe", re.IGNORECASE)
 _ROUTER = re.compile(r"router|gate$", re.IGNORECASE)
@@ -60,14 +62,15 @@ class TrackedLayer:
 
 
 def find_layers(
-    model: PreTrainedModel, selection: Sequence[str] = ("mlp",), exclude: Sequence[str] = ()
+    model: PreTrainedModel, selection: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> list[TrackedLayer]:
     """The tracked layers, in the order the model defines them.
 
     Args:
         selection: `mlp` (linears, routers and experts of the blocks outside attention), `experts` (each matrix of
-            each fused expert), `router`, `all` (every layer but the output head), or globs over layer names such as
-            `*.mlp.down_proj`.
+            each fused expert), `router`, `all` (every layer but the output head), `adapter` (those of an adapter), or
+            globs over layer names such as `*.mlp.down_proj`. None of these means `adapter` in a model that has one,
+            and else `mlp`.
         exclude: Globs over names of layers, or of modules that hold fused experts, that are not tracked.
 
     Raises:
@@ -75,7 +78,7 @@ def find_layers(
     """
     linears = all_layers(model)
     chosen: dict[str, TrackedLayer] = {}
-    for pattern in selection:
+    for pattern in selection or (("adapter",) if getattr(model, "peft_config", None) else ("mlp",)):
         _refuse_fused_experts(model, linears, pattern, exclude)
         matched = _select(model, linears, pattern, exclude)
         if not matched:
@@ -145,6 +148,8 @@ def _select(
     if pattern in linears and not exclude:
         return {pattern: linears[pattern]}
     linears = {name: layer for name, layer in linears.items() if not _names(layer, exclude)}
+    if pattern == "adapter":
+        return {name: layer for name, layer in linears.items() if is_adapter_name(model, name)}
     if pattern == "experts":
         return {name: layer for name, layer in linears.items() if layer.expert is not None}
     if pattern == "router":
@@ -264,10 +269,10 @@ def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -
     for layer in layers:
         weight = getattr(layer.module, layer.parameter)
         assert isinstance(weight, nn.Parameter)
-        if not weight.is_floating_point():
+        if not weight.is_floating_point() and not isinstance(layer.module, QuantisedLinear):
             raise ModelError(
                 f"{layer.name} is quantised ({weight.dtype}): its gradient is not defined.",
-                fix="Load the model unquantised.",
+                fix="Load the model by its path, which makes weights of bitsandbytes differentiable, or unquantised.",
             )
         names = owners.get(id(weight), [])
         if len(names) > 1:

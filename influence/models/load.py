@@ -11,12 +11,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from influence.errors import ModelError
+from influence.models.checkpoint import (
+    Checkpoint,
+    adapter_settings,
+    attach_adapter,
+    find_checkpoint,
+    is_quantised,
+    model_class,
+    require_gguf,
+    require_readable_weights,
+    without_fetched_kernels,
+)
 from influence.models.probe import embedding_rows, movement_by_later_tokens, positions
-from influence.ready import ready_path
+from influence.models.quantised import QuantisedLinear, make_differentiable, stored_weights
 from influence.store.artefact import open_complete, read_manifest
 
 #: What the manifest of a folder with a trained model calls it.
@@ -64,6 +75,13 @@ class LanguageModel:
         return 2.0**-10 if self.precision == "tf32" else torch.finfo(self.dtype).eps
 
     @property
+    def quantisation(self) -> str | None:
+        """What a reader must know of weights that are kept in few bits; None where there are none."""
+        bits = sorted({m.bits for m in self.model.modules() if isinstance(m, QuantisedLinear)})
+        widths = " and ".join(map(str, bits))
+        return f"{widths}-bit weights, gradients of the dequantised weights" if bits else None
+
+    @property
     def positions(self) -> int | None:
         """Most tokens of a text that it can take; None where positions are computed."""
         return positions(self.model)[0]
@@ -97,13 +115,14 @@ class LanguageModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of architecture and parameters; the same whether loaded in fp32 or bf16."""
+        """A hash of architecture, parameters and adapter; the same whether loaded in fp32 or bf16."""
         digest = hashlib.blake2b(digest_size=16)
         config = {k: v for k, v in self.model.config.to_diff_dict().items() if k not in _VOLATILE}
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-        for name, parameter in sorted(self.model.named_parameters()):
+        digest.update(adapter_settings(self.model).encode())
+        for name, weight in stored_weights(self.model):
             digest.update(name.encode())
-            rounded = parameter.detach().to("cpu", torch.bfloat16).contiguous()
+            rounded = weight.to("cpu", torch.bfloat16).contiguous()
             digest.update(rounded.view(torch.int16).numpy().tobytes())
         return digest.hexdigest()
 
@@ -124,6 +143,7 @@ class LanguageModel:
 def load_model(
     name: str | Path,
     *,
+    base: str | Path | None = None,
     dtype: DType = "float32",
     device: str | None = None,
     revision: str | None = None,
@@ -132,56 +152,68 @@ def load_model(
     """Load a causal language model by path or hub name.
 
     Args:
-        name: A folder saved by `save_pretrained`, a ready model (`miniworld`), or a name on the hub.
+        name: A folder saved by `save_pretrained`, a GGUF file or a folder with one, a folder of an adapter, a ready
+            model (`miniworld`), or a name on the hub.
+        base: Model that an adapter is for; default what the adapter's configuration says.
         dtype: What it computes in; see `dtype_and_device`.
         device: Defaults to a GPU where there is one.
         revision: A branch, tag or commit of a hub model, such as `step1000`.
-        trust_remote_code: Run code that comes with the checkpoint. Off unless you ask for it.
+        trust_remote_code: Run code that comes with the checkpoint, and fetch kernels that its configuration asks for.
+            Off unless you ask for it.
 
     Raises:
         ModelError: no such model, the hub cannot be reached, it is no causal language model, its tokenizer is another
-            model's, or tf32 without a GPU.
+            model's, its weights are in a quantisation that is not read, or tf32 without a GPU.
     """
-    path = Path(name)
-    if not path.exists():
-        path = ready_path("models", name) or path
     weights, device = dtype_and_device(dtype, device)
-    check_stored(path)
-    if path.exists() and not (path / "config.json").is_file():
-        raise ModelError(
-            f"{path} is not a model folder.",
-            have="no config.json in it",
-            fix="Give the folder that save_pretrained wrote, or a hub name such as EleutherAI/pythia-14m.",
-        )
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    # fused products of experts, the default, exist in lower precision only
-    experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
+    checkpoint = find_checkpoint(name, base)
+    for folder in (checkpoint.source, checkpoint.adapter):
+        if folder is not None:
+            check_stored(Path(folder))
+    if checkpoint.gguf is not None:
+        require_gguf()
     try:
-        source = str(path) if path.exists() else str(name)
-        config = AutoConfig.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            dtype=weights,
-            output_loading_info=True,
-            **options,
-            **experts,
-        )
+        model, tokenizer = _load(checkpoint, weights, device, revision, trust_remote_code)
+    except ModelError:
+        raise
     except Exception as error:  # what a damaged file makes these libraries raise may be of any type
-        raise _explain(str(name), error) from error
+        raise _explain(str(name), checkpoint, error) from error
+    language_model = LanguageModel(model.eval(), tokenizer, str(name))
+    language_model.require_causal()
+    _require_embeddings(language_model)
+    return language_model
+
+
+def _load(
+    checkpoint: Checkpoint, weights: torch.dtype, device: str, revision: str | None, trusted: bool
+) -> tuple[PreTrainedModel, Tokenizer]:
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trusted}
+    own = {"gguf_file": checkpoint.gguf} if checkpoint.gguf is not None else {}
+    config = AutoConfig.from_pretrained(checkpoint.source, **options, **own)
+    require_readable_weights(config)
+    if not trusted:
+        without_fetched_kernels(config)
+    from_gguf = own if checkpoint.tokenizer == checkpoint.source else {}
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.tokenizer, **options, **from_gguf)
+    if is_quantised(config):  # such a model cannot be moved
+        own["device_map"] = {"": device}
+    if weights == torch.float64:  # fused products of experts, the default, exist in lower precision only
+        own["experts_implementation"] = "eager"
+    loaded: Any = model_class(config).from_pretrained(
+        checkpoint.source, config=config, dtype=weights, output_loading_info=True, **options, **own
+    )
     model, found = loaded
     if found["missing_keys"]:  # transformers would go on with random numbers
         missing = sorted(found["missing_keys"])
         raise ModelError(
-            f"The checkpoint {name} lacks weights of {type(model).__name__}.",
+            f"The checkpoint {checkpoint.source} lacks weights of {type(model).__name__}.",
             have=f"{len(missing)} missing, first {missing[0]}",
             fix="Give a checkpoint of a causal language model, head included.",
         )
-    language_model = LanguageModel(model.to(device).eval(), tokenizer, str(name))
-    language_model.require_causal()
-    _require_embeddings(language_model)
-    return language_model
+    if checkpoint.adapter is not None:
+        attach_adapter(model, checkpoint.adapter)
+    make_differentiable(model)
+    return (model if is_quantised(config) else model.to(device)), tokenizer
 
 
 def _require_embeddings(model: LanguageModel) -> None:
@@ -229,24 +261,35 @@ def dtype_and_device(dtype: DType, device: str | None) -> tuple[torch.dtype, str
     return torch.float32, device
 
 
-def _explain(name: str, error: Exception) -> ModelError:
+def _explain(name: str, checkpoint: Checkpoint, error: Exception) -> ModelError:
     text = str(error)
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     offline = ("connect", "offline", "resolve", "timed out", "Max retries", "ConnectError")
-    if not Path(name).exists() and any(word.lower() in text.lower() for word in offline):
+    path = (
+        "Give its base by path: --base FOLDER"
+        if checkpoint.adapter
+        else "Give the path of a local model folder."
+    )
+    model = f"The base {checkpoint.source!r} of {name}" if checkpoint.adapter else f"The model {name!r}"
+    if not Path(checkpoint.source).exists() and any(word.lower() in text.lower() for word in offline):
         return ModelError(
-            f"The model {name!r} is not on this machine and the hub cannot be reached.",
+            f"{model} is not on this machine and the hub cannot be reached.",
             have=first,
-            fix="Check the network, or give the path of a local model folder.",
+            fix=f"Check the network, or g{path[1:]}",
         )
-    if not Path(name).exists():
+    if not Path(checkpoint.source).exists():
         return ModelError(
-            f"There is no model {name!r}: no such folder, and the hub does not know it.",
+            f"There is no model {checkpoint.source!r}: no such folder, and the hub does not know it.",
             have=first,
-            fix="Check the spelling, or give the path of a local model folder.",
+            fix=f"Check the spelling, or g{path[1:]}",
         )
+    holds = "config.json, weights as safetensors, and a tokenizer"
     return ModelError(
         f"{name} cannot be loaded as a causal language model.",
         have=first,
-        fix="It must hold config.json, weights as safetensors, and a tokenizer.",
+        fix="Give a GGUF file of a family that transformers reads."
+        if checkpoint.gguf
+        else f"It must hold {holds}."
+        if checkpoint.adapter is None
+        else f"It must hold adapter_config.json and adapter_model.safetensors, and its base {holds}.",
     )

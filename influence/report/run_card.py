@@ -45,7 +45,7 @@ def run_card(scores: Scores) -> list[Fact]:
         Fact("Curvature", _curvature(config), f"fitted on {fitted}" if fitted else ""),
         Fact("Damping", _damping(config)),
         Fact("Tracked layers", _layers(config), "parameters elsewhere do not count"),
-        Fact("dtype", _text(config, "dtype"), code=True),
+        Fact("dtype", _text(config, "dtype"), _text(provenance, "quantisation", ""), code=True),
         Fact("Finished", _text(provenance, "finished"), _after(provenance.get("seconds"))),
         Fact("Program", _program(provenance), _text(provenance, "machine", "")),
         Fact("Libraries", _libraries(provenance)),

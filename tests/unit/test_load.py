@@ -95,7 +95,7 @@ def test_a_folder_without_config(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ModelError, match="is not a model folder") as caught:
         load_model(tmp_path)
-    assert caught.value.have == "no config.json in it"
+    assert caught.value.have == "no config.json in it, no adapter_config.json and no GGUF file"
     assert "save_pretrained" in str(caught.value.fix)
 
 
