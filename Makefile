@@ -4,10 +4,6 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
-DEMO := runs/demo
-MODELS := models/miniworld
-ANALYSES := correlation concentration answers sources reuse bm25 sanity
-ASKED := $(addprefix $(DEMO)/asked/,$(addsuffix .jsonl,slopes arithmetic questions controls))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DENO_DIR := $(CURDIR)/.venv/deno
@@ -26,22 +22,8 @@ $(STAMP): pyproject.toml requirements.lock requirements-nodeps.lock
 
 # -- the whole tool on a small world of our own and the two models trained in it, in less than three minutes
 
-demo: $(DEMO)/queries.jsonl
-	$(BIN)/influence fit-hessian $(MODELS)/base --corpus $(DEMO)/corpus --documents 1000 --out $(DEMO)/hessian
-	$(BIN)/influence score --queries $(DEMO)/queries.jsonl --model $(MODELS)/base --hessian $(DEMO)/hessian \
-		--corpus $(DEMO)/corpus --out $(DEMO)/scores
-	$(BIN)/influence tokens $(DEMO)/scores --model $(MODELS)/base --hessian $(DEMO)/hessian
-	for name in $(ANALYSES); do $(BIN)/influence analyze $$name $(DEMO)/scores || exit 1; done
-	$(BIN)/influence report $(DEMO)/scores --out $(DEMO)/report.html
-	@echo "Open $(DEMO)/report.html in a browser."
-
-$(DEMO)/corpus: | $(STAMP)
-	$(BIN)/influence corpus miniworld --documents 3000 --no-asides --queries $(DEMO)/asked --out $@
-
-$(DEMO)/queries.jsonl: | $(DEMO)/corpus
-	cat $(ASKED) > $(DEMO)/asked.jsonl
-	$(BIN)/influence complete $(DEMO)/asked.jsonl --model $(MODELS)/tuned --right 20 --wrong 20 \
-		--max-new-tokens 120 --out $@
+demo: $(STAMP)
+	$(BIN)/influence demo
 
 # -- for developers
 

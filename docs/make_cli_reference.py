@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from influence.cli.command import COMMON, Command
 from influence.cli.main import cli
 
 FILE = Path(__file__).with_name("cli.md")
@@ -18,8 +19,12 @@ HEAD = """\
 
 <!-- Written by docs/make_cli_reference.py from the commands themselves: `make docs`. Do not edit. -->
 
-`influence COMMAND --help` prints the same. Exit status: 0 done, 2 bad input, 3 bad or foreign artefact, 4 failed
-computation, 130 interrupted. Progress goes to stderr, results go to stdout.
+`influence COMMAND --help` prints the options that matter, `--help-all` all of them. Every command also takes
+`--config FILE`, a TOML file of its options such as the `run.toml` that a run leaves beside its result; the command line
+wins. `-q` prints no progress, `-v` the whole traceback of an error.
+
+Exit status: 0 done, 2 bad input, 3 bad or foreign artefact, 4 failed computation, 130 interrupted. Progress goes to
+stderr, results go to stdout.
 """
 
 
@@ -51,7 +56,10 @@ def section(context: click.Context) -> str:
         parts.append(
             "Commands: " + ", ".join(link(f"{context.command_path} {name}") for name in names) + "\n"
         )
-    rows = [row for option in command.params if (row := option_row(option, context))]
+    if isinstance(command, Command) and command.example:
+        parts.append(f"```\n{command.example}\n```\n")
+    options = [option for option in command.params if option.name not in COMMON]
+    rows = [row for option in options if (row := option_row(option, context))]
     if rows:
         parts.append("| option | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)

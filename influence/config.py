@@ -157,7 +157,7 @@ class FitConfig:
     covariance_blocks: int = 1
     empirical: bool = False
     seed: int = 0
-    backend: str = "influence"
+    backend: Literal["influence", "kronfluence"] = "influence"
 
     def __post_init__(self) -> None:
         _positive("max_length", self.max_length)
@@ -236,9 +236,9 @@ class IndexConfig:
         seed: Seed of the random rows and of the documents drawn.
     """
 
-    kind: str = "lowrank"
+    kind: Literal["lowrank", "random", "weighted", "data"] = "lowrank"
     bytes: int = 65536
-    bits: int = 4
+    bits: Literal[1, 4, 8] = 4
     damping: float = 0.1
     max_length: int = 512
     windows: bool = False

@@ -22,7 +22,16 @@ class Inputs:
     queries: Path
 
     def fit(self, out: Path) -> list[str]:
-        return ["fit-hessian", str(self.model), "--corpus", str(self.corpus), "--out", str(out), *SMALL]
+        return [
+            "fit-hessian",
+            "--model",
+            str(self.model),
+            "--corpus",
+            str(self.corpus),
+            "--out",
+            str(out),
+            *SMALL,
+        ]
 
     def score(self, hessian: Path, out: Path) -> list[str]:
         run = ["score", "--queries", self.queries, "--model", self.model, "--hessian", hessian]

@@ -29,7 +29,15 @@ from texts import random_queries  # noqa: E402
 
 #: Job -> its arguments, given the folder of the inputs and where to write.
 JOBS: dict[str, Callable[[Path, Path], list[object]]] = {
-    "fit": lambda given, out: ["fit-hessian", given / "model", *_corpus(given), "--out", out, *_SMALL],
+    "fit": lambda given, out: [
+        "fit-hessian",
+        "--model",
+        given / "model",
+        *_corpus(given),
+        "--out",
+        out,
+        *_SMALL,
+    ],
     "score": lambda given, out: [
         *("score", "--queries", given / "queries.jsonl", "--model", given / "model", *_corpus(given)),
         *("--hessian", given / "hessian", "--out", out, *_SMALL),
@@ -51,7 +59,13 @@ JOBS: dict[str, Callable[[Path, Path], list[object]]] = {
 SHARED = ("fit", "score", "index")
 _SMALL = ("--batch-tokens", 150, "--device", "cpu")
 #: What says when and how a result was made, and what the run that finished it had to do.
-_RECORDS = ("manifest.json", "training.json", "queries.provenance.json")
+_RECORDS = (
+    "manifest.json",
+    "training.json",
+    "queries.provenance.json",
+    "run.toml",
+    "queries.jsonl.run.toml",
+)
 
 
 def _corpus(given: Path) -> tuple[object, ...]:

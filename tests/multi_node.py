@@ -92,7 +92,15 @@ def main() -> None:
 
         def fit(out: str) -> list[str]:
             return [
-                *("fit-hessian", f"{folder}/model", "--corpus", f"{folder}/corpus.jsonl", "--device", "cpu"),
+                *(
+                    "fit-hessian",
+                    "--model",
+                    f"{folder}/model",
+                    "--corpus",
+                    f"{folder}/corpus.jsonl",
+                    "--device",
+                    "cpu",
+                ),
                 *("--dtype", "float64", "--batch-tokens", "60", "--out", f"{folder}/{out}"),
             ]
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from influence.cli.command import Command, given, nearest
+from influence.cli.runs import named_run
 from influence.errors import plain
 
 if TYPE_CHECKING:
@@ -15,7 +17,16 @@ if TYPE_CHECKING:
     from influence.types import Reading
 
 
-@click.command("analyze")
+@click.command(
+    "analyze",
+    cls=Command,
+    shown={"Options": ("listing", "by", "group_by", "k", "judge")},
+    keeps_result=False,
+    example="""
+    influence analyze correlation runs/x/scores
+    influence analyze answers runs/x/scores --judge hf:MODEL
+    """,
+)
 @click.argument("name", required=False)
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("--list", "listing", is_flag=True, help="The analyses there are.")
@@ -80,9 +91,9 @@ def analyze(
             click.echo(f"{known:<14} {question}  [by {default}]")
         return
     if name not in ANALYSES:
-        raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
+        raise InputError(f"There is no analysis {name!r}.", fix=nearest(name, list(ANALYSES)))
     labelled = _labelled(name, runs)
-    given = _given(context, name, len(labelled))
+    taken = _given(context, name, len(labelled))
     opened = [(label, open_scores(path)) for label, path in labelled]  # before a judge model is loaded
     folder = out or labelled[-1][1] / "analysis" / name
     with Bar("document") as progress:
@@ -90,7 +101,7 @@ def analyze(
             name,
             *opened,
             by=by,
-            group_by=_grouping(group_by) if "group_by" in given else None,
+            group_by=_grouping(group_by) if "group_by" in taken else None,
             k=k,
             judge=_judge(judge),
             prompt=prompt,
@@ -105,8 +116,6 @@ def analyze(
 
 def _given(context: click.Context, name: str, n_runs: int) -> list[str]:
     """The options on the command line; those that the analysis does not take are refused."""
-    from click.core import ParameterSource
-
     from influence.analysis.run import check_options
 
     flags = {
@@ -117,14 +126,10 @@ def _given(context: click.Context, name: str, n_runs: int) -> list[str]:
         "prompt": "prompt",
         "no_scan": "scan",
     }
-    given = [
-        option
-        for flag, option in flags.items()
-        if context.get_parameter_source(flag) is ParameterSource.COMMANDLINE
-    ]
+    taken = [option for flag, option in flags.items() if given(context, flag)]
     flag_of = {option: "--" + flag.replace("_", "-") for flag, option in flags.items()} | {"out": "--out"}
-    check_options(name, n_runs, given, flag_of.__getitem__)
-    return given
+    check_options(name, n_runs, taken, flag_of.__getitem__)
+    return taken
 
 
 def _labelled(name: str, runs: tuple[str, ...]) -> list[tuple[str, Path]]:
@@ -142,7 +147,7 @@ def _labelled(name: str, runs: tuple[str, ...]) -> list[tuple[str, Path]]:
         label, equals, path = run.partition("=")
         if name != "stages" or not equals or Path(run).exists():
             label, path = run, run
-        pairs.append((label, Path(path)))
+        pairs.append((label, named_run(Path(path), "scores")))
     return pairs
 
 

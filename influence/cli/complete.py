@@ -7,12 +7,18 @@ from typing import Any
 
 import click
 
+from influence.cli.command import Command
 from influence.cli.options import device_options
 from influence.errors import plain
 
 
-@click.command("complete")
-@click.argument("queries")
+@click.command(
+    "complete",
+    cls=Command,
+    shown={"Options": ("model", "out", "right", "wrong")},
+    example="influence complete slopes arithmetic --model miniworld-tuned --out runs/x/queries.jsonl",
+)
+@click.argument("queries", nargs=-1, required=True)
 @click.option("--model", required=True, help="The tuned model: a folder or a hub name.")
 @click.option(
     "--out",
@@ -34,10 +40,12 @@ from influence.errors import plain
     help="Most tokens of a completion.",
 )
 @device_options
-def complete(queries: str, model: str, out: Path, device: str | None, dtype: Any, **settings: Any) -> None:
+def complete(
+    queries: tuple[str, ...], model: str, out: Path, device: str | None, dtype: Any, **settings: Any
+) -> None:
     """Let a model answer QUERIES, mark each answer right or wrong, and write the query set to score.
 
-    QUERIES is a JSONL file, or the name of a ready set; its completions, if any, are replaced by the model's own,
+    QUERIES are JSONL files, or names of ready sets; their completions, if any, are replaced by the model's own,
     greedily decoded. An answer that is a number is right when it is the last number the model says; any other when
     it, or a keyword of the query, is said.
     """
@@ -48,7 +56,7 @@ def complete(queries: str, model: str, out: Path, device: str | None, dtype: Any
 
     if out.exists():
         raise InputError(f"{out} already exists.", fix="Choose another --out, or remove it.")
-    questions = read_queries(queries, completed=False)
+    questions = [query for source in queries for query in read_queries(source, completed=False)]
     done = run(load_model(model, dtype=dtype, device=device), questions, out, **settings)
     for task, (good, asked) in done.accuracy().items():
         click.echo(plain(f"{task:<24}") + f" {good:>5,} of {asked:,} right ({good / asked:.0%})")

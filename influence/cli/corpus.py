@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from influence.cli.command import Group
 from influence.cli.corpus_task import corpus_distillation, corpus_task
 from influence.types import Document
 
 
-@click.group()
+@click.group(cls=Group)
 def corpus() -> None:
     """Make a ready corpus."""
 
@@ -21,7 +22,11 @@ corpus.add_command(corpus_task)
 corpus.add_command(corpus_distillation)
 
 
-@corpus.command()
+@corpus.command(
+    "miniworld",
+    shown={"Options": ("n_documents", "seed", "out", "facts", "queries")},
+    example="influence corpus miniworld --documents 2000 --seed 0 --out corpora/mine",
+)
 @click.option("--documents", "n_documents", type=int, required=True, help="How many documents to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the documents; the facts stay.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for documents.jsonl.")
@@ -54,12 +59,6 @@ def miniworld(
     options give the same bytes. Every record carries its truth: the facts it states, the procedures it shows and in
     what form, the steps it writes out. The ready query sets ask about this world, if it has 80 facts or more; their
     gold documents are those of the ready corpus, so other corpora need query sets of their own (--queries).
-
-    \b
-    influence corpus miniworld --documents 2000 --seed 0 --out corpora/mine
-    influence corpus miniworld --documents 50000 --facts 400 --procedures 0.5 \\
-        --shares wiki=0.4,math_and_trivia=0.3,stackexchange=0.2,code=0.1 \\
-        --out corpora/mine --queries my-queries
     """
     from tqdm import tqdm
 

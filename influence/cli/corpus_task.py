@@ -7,8 +7,15 @@ from pathlib import Path
 
 import click
 
+from influence.cli.command import Command
 
-@click.command("task")
+
+@click.command(
+    "task",
+    shown={"Options": ("model", "out", "counts", "other")},
+    cls=Command,
+    example="influence corpus task data/parity --model runs/icot/stage-000 --out corpora/parity",
+)
 @click.argument("task", type=click.Path(path_type=Path))
 @click.option(
     "--model",
@@ -46,9 +53,6 @@ def corpus_task(
     shared partial result 10   of each asked example: most partial results, another answer
     distractor 200             an input with the chain and answer of another
     another task 200           examples of --other, if it is given
-
-    \b
-    influence corpus task data/parity --model runs/icot/stage-000 --out corpora/parity
     """
     from tqdm import tqdm
 
@@ -78,7 +82,9 @@ def corpus_task(
     click.echo(f"Wrote {len(pieces):,} documents to {path}")
 
 
-@click.command("distillation")
+@click.command(
+    "distillation", cls=Command, example="influence corpus distillation runs/letters --out corpora/letters"
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -97,7 +103,6 @@ def corpus_distillation(run: Path, out: Path, asked: int) -> None:
     with System 2's answer, right or wrong.
 
     \b
-    influence corpus distillation runs/letters --out corpora/letters
     influence score --checkpoints BASE --checkpoints runs/letters/model --queries corpora/letters/queries.jsonl \\
                     --corpus corpora/letters/documents.jsonl --out runs/selves
     """

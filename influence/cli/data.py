@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.command import Group
+
 if TYPE_CHECKING:
     from influence.data.tasks.folder import Maker
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Make a task with a chain of thought.
 
@@ -41,7 +43,11 @@ def _held_out(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@data.command()
+@data.command(
+    "multiplication",
+    shown={"Options": ("digits", "chain", "train", "out")},
+    example="influence data multiplication --digits 4 --out data/mult4",
+)
 @click.option("--digits", type=int, required=True, help="N: digits of both numbers, 1 to 19.")
 @click.option(
     "--chain",
@@ -60,7 +66,6 @@ def multiplication(**options: Any) -> None:
     No problem stands twice, and none of a held-out split stands in another split, also not with its numbers swapped.
 
     \b
-    influence data multiplication --digits 4 --out data/mult4
     7 6 9 2 * 1 6 3 6||7 6 9 2 0 + 0 2 0 8 7 1 ( 7 8 9 0 8 1 ) + ... #### 7 8 0 3 7 8 8 1
     """
     from influence.data.tasks.makers.multiplication import Multiplication
@@ -69,7 +74,11 @@ def multiplication(**options: Any) -> None:
     _write(Multiplication(**options), out)
 
 
-@data.command()
+@data.command(
+    "parity",
+    shown={"Options": ("bits", "k", "train", "out")},
+    example="influence data parity --bits 32 --k 16 --out data/parity16",
+)
 @click.option("--bits", type=int, required=True, help="Digits of an input.")
 @click.option("--k", type=int, help="How many of them are summed; the seed chooses which.  [default: all]")
 @click.option(
@@ -85,7 +94,6 @@ def parity(**options: Any) -> None:
     The k positions are the same in all examples and not shown. No input stands twice.
 
     \b
-    influence data parity --bits 32 --k 16 --out data/parity16
     0 1 1 0||0 1 #### 1            (bits 1, 2 and 4)
     """
     from influence.data.tasks.makers.parity import Parity
@@ -94,7 +102,11 @@ def parity(**options: Any) -> None:
     _write(Parity(**options), out)
 
 
-@data.command()
+@data.command(
+    "reachability",
+    shown={"Options": ("hops", "nodes", "train", "out")},
+    example="influence data reachability --hops 4 --nodes 16 --out data/graphs",
+)
 @click.option("--hops", type=int, default=4, show_default=True, help="Edges from the root to the answer.")
 @click.option(
     "--nodes", type=int, default=16, show_default=True, help="Nodes of a graph, 2 × (hops + 1) or more."
@@ -110,7 +122,6 @@ def reachability(**options: Any) -> None:
     No question stands twice, also not with its edges in another order.
 
     \b
-    influence data reachability --hops 4 --nodes 16 --out data/graphs
     7 1 , 0 4 , 3 7 , 4 5 ? 3 : 5 1||7 #### 1
     """
     from influence.data.tasks.makers.reachability import Reachability
@@ -119,7 +130,11 @@ def reachability(**options: Any) -> None:
     _write(Reachability(**options), out)
 
 
-@data.command()
+@data.command(
+    "gsm8k",
+    shown={"Options": ("source", "valid_source", "test_source", "out")},
+    example="influence data gsm8k --source train.jsonl --test-source test.jsonl --out data/gsm8k",
+)
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -150,7 +165,6 @@ def gsm8k(
     """GSM8K with its equations as the chain, as its own marks give them.
 
     \b
-    influence data gsm8k --source train.jsonl --test-source test.jsonl --out data/gsm8k
     <question>||<<16-3-4=9>> <<9*2=18>> #### 18
     """
     from influence.data.tasks.makers.gsm8k import GSM8K

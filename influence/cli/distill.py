@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.command import Group
 from influence.cli.distill_options import (
     FILTERS,
     PROMPTS,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from influence.generate.cost import Price
 
 
-class _Steps(click.Group):
+class _Steps(Group):
     """Runs all steps where none is named: `influence distill --system rar2 …` is `influence distill run …`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -46,7 +47,14 @@ for _command in (run, tune, evaluate):
     distill.add_command(_command)
 
 
-@distill.command("sample")
+@distill.command(
+    "sample",
+    shown={
+        "What": ("system", "task", "data", "split", "model", "out"),
+        "Settings": ("samples", "temperature", "limit"),
+    },
+    example="influence distill sample --system rar2 --task last-letter --model MODEL --out runs/samples",
+)
 @system_options
 @task_options
 @click.option(
@@ -65,7 +73,7 @@ for _command in (run, tune, evaluate):
     metavar="PROMPT GENERATED",
     help="Of a million tokens each; adds the cost.",
 )
-@out_option
+@out_option()
 def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     """Run a System 2 procedure on unlabelled inputs and keep every call it makes.
 
@@ -108,7 +116,7 @@ def _price(pair: tuple[float, float] | None) -> Price | None:
     return None if pair is None else Price(*pair)
 
 
-@distill.command("filter")
+@distill.command("filter", example="influence distill filter runs/samples --filter majority --out runs/pairs")
 @click.argument("samples", type=click.Path(path_type=Path))
 @click.option("--filter", type=FILTERS, help="  [default: the one that was sampled for]")
 @click.option(
@@ -123,7 +131,7 @@ def _price(pair: tuple[float, float] | None) -> Price | None:
     help="What is distilled: the answer alone, or the whole response with it.  [default: the system's]",
 )
 @PROMPTS
-@out_option
+@out_option()
 def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> None:
     """Choose a target for each input of SAMPLES, or drop it, without looking at right answers.
 
@@ -139,7 +147,7 @@ def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> 
     click.echo(f"Pairs: {out / 'pairs.jsonl'}")
 
 
-@distill.command("prompts")
+@distill.command("prompts", example="influence distill prompts my-prompts")
 @click.argument("folder", type=click.Path(path_type=Path))
 def prompts(folder: Path) -> None:
     """Write all prompts into FOLDER, to edit and to use by --prompts FOLDER."""

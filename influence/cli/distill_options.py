@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from influence.cli.command import given
 from influence.cli.options import device_options
+from influence.cli.options_from import options_from
+from influence.config import field_help
+from influence.distill.tune_settings import TuneSettings
+from influence.generate.request import Sampling
 
 if TYPE_CHECKING:
     from influence.data.tasks.task import Task
     from influence.distill.sample import Plan
     from influence.distill.systems.base import System
-    from influence.distill.tune import TuneSettings
     from influence.generate.request import Generator
 
 Command = Callable[..., Any]
@@ -29,7 +33,6 @@ PROMPTS = click.option(
 
 _SYSTEM = ("system", "prompts", "filter", "samples")
 _SAMPLING = ("temperature", "top_p", "max_tokens")
-_TUNE = ("way", "epochs", "lr", "lora_rank")
 _STEPWISE = ("delta", "adaptive", "side", "keep_positions")
 _TASK = ("task", "data", "field", "kind", "seed")
 _MODEL = ("model", "batch_size", "concurrency", "per_minute", "device", "dtype")
@@ -41,6 +44,7 @@ def task_options(command: Command) -> Command:
         [
             click.option(
                 "--task",
+                metavar="TASK",
                 required=True,
                 help="last-letter, coin-flip; biased, judging, gsm8k or own, which are read from --data.",
             ),
@@ -68,6 +72,7 @@ def model_options(command: Command) -> Command:
     options: list[Command] = [
         click.option(
             "--model",
+            metavar="MODEL",
             required=True,
             help="A folder or hub name, or openai:URL#MODEL for a server; its key in OPENAI_API_KEY.",
         ),
@@ -99,6 +104,7 @@ def system_options(command: Command) -> Command:
         [
             click.option(
                 "--system",
+                metavar="SYSTEM",
                 required=True,
                 help="rar1, rar2: rephrase and respond in one or two steps. s2a: System 2 attention. bsm: branch, "
                 "solve, merge. cot, cot8: chain of thought, without or after 8 examples. direct: System 1.",
@@ -109,13 +115,14 @@ def system_options(command: Command) -> Command:
             click.option(
                 "--samples", type=int, help="Samples of an input; orders of it.  [default: the system's]"
             ),
-            click.option(
-                "--temperature", type=float, help="0 takes the likeliest token.  [default: the system's]"
+            *(
+                click.option(
+                    "--" + name.replace("_", "-"),
+                    type=type(getattr(Sampling(), name)),
+                    help=f"{field_help(Sampling)[name]}  [default: the system's]",
+                )
+                for name in _SAMPLING
             ),
-            click.option(
-                "--top-p", type=float, help="Draw from so much probability.  [default: the system's]"
-            ),
-            click.option("--max-tokens", type=int, help="Most tokens of a reply.  [default: the system's]"),
             PROMPTS,
         ]
     ):
@@ -125,16 +132,14 @@ def system_options(command: Command) -> Command:
 
 def taken_system(settings: dict[str, Any]) -> tuple[System, Plan]:
     """Take the arguments of `system_options` out of what a command got: the system, and what is not its default."""
-    import dataclasses
-
     from influence.distill.prompt_texts import Prompts
     from influence.distill.sample import Plan
     from influence.distill.systems import named_system
 
     name, prompts, filter_, samples = (settings.pop(name) for name in _SYSTEM)
-    given = {name: value for name in _SAMPLING if (value := settings.pop(name)) is not None}
+    chosen = {name: value for name in _SAMPLING if (value := settings.pop(name)) is not None}
     system = named_system(name, Prompts(prompts))
-    sampling = dataclasses.replace(system.sampling, seed=settings["seed"], **given)
+    sampling = dataclasses.replace(system.sampling, seed=settings["seed"], **chosen)
     return system, Plan(filter=filter_, samples=samples, sampling=sampling)
 
 
@@ -167,85 +172,19 @@ def taken_generator(settings: dict[str, Any]) -> Generator:
 
 
 def tune_options(command: Command) -> Command:
-    """How the model is tuned."""
-    for option in reversed(
-        [
-            click.option(
-                "--way",
-                type=click.Choice(["answer-only", "stepwise", "context"]),
-                default="answer-only",
-                show_default=True,
-                help="answer-only: the answers, as in the paper. stepwise: remove the trace token by token. context: "
-                "on its own answers, taught by itself with the trace in context.",
-            ),
-            click.option(
-                "--epochs",
-                default=3,
-                show_default=True,
-                help="Passes; stepwise: once the trace is gone, and with --adaptive the most after each token.",
-            ),
-            click.option("--lr", default=5e-4, show_default=True, help="Learning rate."),
-            click.option(
-                "--tune-batch", default=32, show_default=True, help="Examples of an optimizer step."
-            ),
-            click.option(
-                "--delta",
-                default=8.0,
-                show_default=True,
-                help="stepwise: tokens of the trace removed an epoch.",
-            ),
-            click.option(
-                "--adaptive",
-                is_flag=True,
-                help="stepwise: remove the next token once the model has recovered from the last, instead.",
-            ),
-            click.option(
-                "--side",
-                type=click.Choice(["left", "right"]),
-                default="left",
-                show_default=True,
-                help="stepwise: which end of the trace goes first.",
-            ),
-            click.option(
-                "--keep-positions", is_flag=True, help="stepwise: what follows the cut keeps its positions."
-            ),
-            click.option(
-                "--lora-rank", type=int, help="Train low-rank adapters only.  [default: all weights]"
-            ),
-            click.option(
-                "--precision",
-                type=click.Choice(["fp32", "bf16"]),
-                default="fp32",
-                show_default=True,
-                help="Of the training; weights are kept in float32.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+    """How the model is tuned, as `tune`."""
+    flags = {"batch_size": "--tune-batch", "dtype": "--precision"}
+    without = ("seed", "max_tokens", "temperature")
+    return options_from(TuneSettings, name="tune", without=without, flags=flags)(command)
 
 
-def taken_tune(settings: dict[str, Any], seed: int, answer_tokens: int) -> TuneSettings:
-    """Take the arguments of `tune_options` out of what a command got; an option without effect is refused."""
-    from influence.distill.tune import TuneSettings
-
-    chosen = {name: settings.pop(name) for name in (*_TUNE, *_STEPWISE)}
-    _check_effect(chosen)
-    return TuneSettings(
-        **chosen,
-        batch_size=settings.pop("tune_batch"),
-        dtype=settings.pop("precision"),
-        max_tokens=answer_tokens,
-        seed=seed,
-    )
-
-
-def _check_effect(chosen: dict[str, Any]) -> None:
-    """Refuse an option that another one leaves without effect."""
+def complete_tune(tune: TuneSettings, seed: int, answer_tokens: int) -> TuneSettings:
+    """Settings of a tuning with what other options of the command say; an option without effect is refused."""
     context = click.get_current_context()
-    given = [name for name in _STEPWISE if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
-    if given and chosen["way"] != "stepwise":
-        name = given[0].replace("_", "-")
+    without_effect = [name for name in _STEPWISE if given(context, name)]
+    if without_effect and tune.way != "stepwise":
+        name = without_effect[0].replace("_", "-")
         raise click.UsageError(f"--{name} has an effect only with --way stepwise. Leave it out.")
-    if "delta" in given and chosen["adaptive"]:
+    if "delta" in without_effect and tune.adaptive:
         raise click.UsageError("--adaptive waits for the model, so --delta has no effect. Leave one out.")
+    return dataclasses.replace(tune, seed=seed, max_tokens=answer_tokens)

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.command import Command
 from influence.cli.distill_options import (
+    complete_tune,
     model_options,
     system_options,
     taken_generator,
     taken_system,
     taken_task,
-    taken_tune,
     task_options,
     tune_options,
 )
 from influence.cli.options import out_option
+from influence.distill.tune_settings import TuneSettings
 
 if TYPE_CHECKING:
     from influence.distill.prompt_texts import Wordings
@@ -43,7 +45,15 @@ def _taken_wordings(folder: Path | None, system: System) -> Wordings:
     return Wordings(system.prompts, folder or SHIPPED_WORDINGS)
 
 
-@click.command()
+@click.command(
+    "run",
+    cls=Command,
+    shown={
+        "What": ("system", "task", "data", "model", "out"),
+        "Settings": ("filter", "samples", "way", "epochs"),
+    },
+    example="influence distill run --system rar2 --task last-letter --model MODEL --out runs/letters",
+)
 @system_options
 @task_options
 @click.option("--limit", type=click.IntRange(1), help="Inputs to learn from.  [default: all]")
@@ -65,19 +75,17 @@ def _taken_wordings(folder: Path | None, system: System) -> Wordings:
     show_default=True,
     help="Also train and measure: no filter, System 1 distilled into itself, the right answers.",
 )
-@out_option
+@out_option()
 def run(
     out: Path,
     model: str,
     weights: str | None,
     answer_tokens: int,
     wordings: Path | None,
+    tune: TuneSettings,
     **settings: Any,
 ) -> None:
     """Distil: run System 2 on unlabelled inputs, filter, tune, evaluate, report.
-
-    \b
-    influence distill --system rar2 --task last-letter --model M --out runs/ll
 
     OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
     """
@@ -87,7 +95,7 @@ def run(
 
     if model.startswith("openai:") and weights is None:
         raise click.UsageError("A server's model cannot be tuned. Name the same model's folder by --weights.")
-    tune = taken_tune(settings, settings["seed"], answer_tokens)
+    tune = complete_tune(tune, settings["seed"], answer_tokens)
     system, plan = taken_system(settings)
     task = taken_task(settings)
     settings["model"] = model
@@ -110,7 +118,15 @@ def run(
     click.echo(f"Report: {page}")
 
 
-@click.command()
+@click.command(
+    "tune",
+    cls=Command,
+    shown={
+        "What": ("samples", "model", "out"),
+        "Settings": ("way", "epochs", "lr", "tune_batch", "lora_rank"),
+    },
+    example="influence distill tune runs/letters/pairs --samples runs/letters/samples --model MODEL --out runs/tuned",
+)
 @click.argument("pairs", type=click.Path(path_type=Path))
 @click.option(
     "--samples",
@@ -122,22 +138,33 @@ def run(
 @tune_options
 @_ANSWER_TOKENS
 @click.option("--seed", default=0, show_default=True, help="Seeds order and samples.")
-@out_option
+@out_option()
 def tune(
-    pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, **settings: Any
+    pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, tune: TuneSettings
 ) -> None:
     """Tune a model on PAIRS, as `influence distill filter` leaves them, to answer at once."""
     from influence.distill.lessons import read_lessons
     from influence.distill.tune import internalise
 
-    chosen = taken_tune(settings, seed, answer_tokens)
+    chosen = complete_tune(tune, seed, answer_tokens)
     lessons = read_lessons(pairs, samples)
     record = internalise(model, lessons, out, chosen, tell=lambda line: click.echo(line, err=True))
     click.echo(f"{record['examples']:,} pairs, {chosen.way}, {record['seconds']:,.0f} s")
     click.echo(f"Model: {out}")
 
 
-@click.command()
+@click.command(
+    "evaluate",
+    cls=Command,
+    shown={
+        "What": ("task", "data", "model", "tuned", "system_2", "control", "out"),
+        "Settings": ("split", "limit"),
+    },
+    example="""
+    influence distill evaluate --task last-letter --model MODEL --tuned runs/tuned \\
+                               --system-2 runs/test-samples --out runs/evaluation
+    """,
+)
 @task_options
 @click.option(
     "--split",
@@ -163,7 +190,7 @@ def tune(
 )
 @_ANSWER_TOKENS
 @_WORDINGS
-@out_option
+@out_option()
 def evaluate(
     split: Any,
     limit: int | None,

@@ -6,15 +6,25 @@ from typing import Any
 
 import click
 
-from influence.cli.options import device_options, layers_option
+from influence.cli.command import Command
+from influence.cli.options import device_options, model_option
+from influence.cli.options_from import options_from
+from influence.config import FitConfig
 
 
-@click.command("doctor")
-@click.argument("model")
+@click.command(
+    "doctor",
+    cls=Command,
+    shown={"Options": ("model", "corpus", "layers", "dtype")},
+    example="influence doctor --model miniworld --corpus miniworld",
+)
+@model_option(required=True)
 @click.option("--corpus", help="Take documents from here.  [default: random tokens]")
 @click.option("--documents", default=8, show_default=True, type=click.IntRange(2), help="So many of them.")
-@click.option("--max-length", default=512, show_default=True, type=click.IntRange(8))
-@layers_option
+@click.option(
+    "--max-length", default=512, show_default=True, type=click.IntRange(8), help="Most tokens of a document."
+)
+@options_from(FitConfig, only=("layers", "exclude_layers"))
 @device_options
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 def doctor(
@@ -22,8 +32,7 @@ def doctor(
     corpus: str | None,
     documents: int,
     max_length: int,
-    layers: tuple[str, ...],
-    exclude_layers: tuple[str, ...],
+    config: FitConfig,
     dtype: Any,
     device: str | None,
     revision: str | None,
@@ -48,7 +57,7 @@ def doctor(
     else:
         context = getattr(loaded.model.config, "max_position_embeddings", max_length)
         rows = random_documents(loaded.model.config.vocab_size, min(max_length, context), documents)
-    findings = examine(loaded, layers, rows, exclude_layers)
+    findings = examine(loaded, config.layers, rows, config.exclude_layers)
     lengths = [len(row) for row in rows]
     click.echo(
         f"{len(rows)} documents of {min(lengths)} to {max(lengths)} tokens, against one padded batch:\n"

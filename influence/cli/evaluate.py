@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.command import Command
 from influence.cli.internalize import TASK
 from influence.cli.options import device_options
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=Command,
+    shown={"Options": ("task", "no_cot", "split", "limit")},
+    example="influence evaluate runs/icot --task data/mult4 --no-cot runs/no-cot",
+)
 @click.argument("stages", nargs=-1, required=True, type=click.Path(path_type=Path))
 @TASK
 @click.option(

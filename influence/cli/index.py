@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.command import Group
 from influence.cli.options import (
     base_option,
     compute_options,
     corpus_options,
     device_options,
+    loss_option,
+    model_option,
     out_option,
     taken_fields,
-    text_options,
 )
+from influence.cli.options_from import options_from
 from influence.cli.torchrun import require_one_process, shared_by_processes
 from influence.config import IndexConfig, SearchConfig
 from influence.errors import plain
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 _SNIPPET = 60
 
 
-@click.group("index")
+@click.group("index", cls=Group)
 def index() -> None:
     """Sketch a corpus once, so that new queries are answered by scoring a few documents.
 
@@ -38,48 +41,31 @@ def index() -> None:
     """
 
 
-@index.command("build")
-@click.option(
-    "--model", required=True, help="The model that the Hessian was fitted on: a folder or a hub name."
+@index.command(
+    "build",
+    shown={
+        "What": ("model", "hessian", "corpus", "out"),
+        "Settings": ("kind", "bytes", "bits"),
+    },
+    example="influence index build --model miniworld --hessian runs/x/hessian --corpus miniworld --out runs/x/index",
+)
+@model_option(
+    required=True, help="The model that the Hessian was fitted on: a folder, a hub name, or miniworld."
 )
 @click.option(
     "--hessian",
+    metavar="HESSIAN",
     required=True,
     help="Folder of a finished fit; or identity, to find by gradient dot product (a baseline).",
 )
-@corpus_options
-@out_option
-@click.option(
-    "--kind",
-    type=click.Choice(["lowrank", "random", "weighted", "data"]),
-    default="lowrank",
-    show_default=True,
-    help="Leading singular vectors of each document; or projections: random, by the Hessian, by gradients seen.",
-)
-@click.option(
-    "--bytes", default=65536, show_default=True, help="Most bytes of a document in the index, to 65536."
-)
-@click.option(
-    "--bits",
-    type=click.Choice(["1", "4", "8"]),
-    default="4",
-    show_default=True,
-    help="Bits of each number of a sketch: fewer bits keep more numbers in the same bytes.",
-)
+@corpus_options()
+@out_option()
 @click.option(
     "--queries",
     help="With --kind data: queries like those to be asked, to choose projections by.  [default: documents]",
 )
-@click.option(
-    "--damping",
-    default=0.1,
-    show_default=True,
-    help="Relative: each layer's damping is this × its mean eigenvalue.",
-)
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of projections and documents drawn."
-)
-@text_options
+@options_from(IndexConfig)
+@loss_option
 @compute_options
 @shared_by_processes
 def build(
@@ -88,12 +74,13 @@ def build(
     corpus: str,
     out: Path,
     queries: str | None,
-    bits: str,
+    config: IndexConfig,
     dtype: Any,
     revision: str | None,
     base: str | None,
+    batch_tokens: int | None,
     world: World,
-    **settings: Any,
+    **fields: str,
 ) -> None:
     """Sketch every document of a corpus in one pass.
 
@@ -107,10 +94,8 @@ def build(
 
     like = read_queries(queries) if queries else None
     factors = None if hessian == "identity" else open_factors(hessian)
-    documents = read_corpus(corpus, **taken_fields(settings))
+    documents = read_corpus(corpus, **taken_fields(fields))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
-    batch_tokens = settings.pop("batch_tokens")
-    config = IndexConfig(bits=int(bits), **settings)
     built = build_index(
         loaded, factors, documents, out, queries=like, config=config, batch_tokens=batch_tokens, world=world
     )
@@ -123,14 +108,22 @@ def build(
     click.echo(f'Next: influence index search {out} --query "…" --out SCORES')
 
 
-@index.command("search")
+@index.command(
+    "search",
+    shown={
+        "What": ("query", "completion", "queries", "out"),
+        "Settings": ("best", "by", "k"),
+        "Computation": ("dtype",),
+    },
+    example='influence index search runs/x/index --query "The capital of Orrin is" --out runs/x/asked',
+)
 @click.argument("folder", metavar="INDEX", type=click.Path(path_type=Path))
 @click.option("--query", help="A prompt to ask about.")
 @click.option(
     "--completion", help="With --query: what was answered, as it follows the prompt.  [default: the model's]"
 )
 @click.option("--queries", help="Instead: a JSONL file, or the name of a ready set such as slopes.")
-@out_option
+@out_option()
 @click.option(
     "--best",
     default="2%",

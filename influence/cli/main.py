@@ -5,38 +5,55 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import logging
 import os
 import shlex
 import sys
+import traceback
 from typing import NoReturn
 
 import click
 
 from influence import __version__
+from influence.cli.command import nearest
 from influence.cli.progress import show_messages
 from influence.cli.torchrun import one_voice, require_one_process, under_torchrun
 from influence.errors import InfluenceError, InputError, plain, shown
 from influence.files import is_full_disk
 
-#: command name -> (module, attribute, one line of help). Help is here so that `--help` imports no command.
-COMMANDS = {
-    "fit-hessian": ("influence.cli.fit", "fit_hessian", "Fit the EK-FAC Hessian of a model on a corpus."),
-    "score": ("influence.cli.score", "score", "Score every document of a corpus against queries."),
-    "merge": ("influence.cli.score", "merge", "Join pieces of a score store into one."),
-    "index": ("influence.cli.index", "index", "Sketch a corpus once, then search it for new queries."),
-    "tokens": ("influence.cli.tokens", "tokens", "Decompose the scores of top documents into tokens."),
-    "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
-    "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as Parquet tables."),
-    "verify": ("influence.cli.verify", "verify", "Compare the files of a result with their checksums."),
-    "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
-    "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
-    "data": ("influence.cli.data", "data", "Make a task with a chain of thought."),
-    "doctor": ("influence.cli.doctor", "doctor", "Does a document's gradient change with its batch?"),
-    "complete": ("influence.cli.complete", "complete", "Let a model answer queries; mark right and wrong."),
-    "train": ("influence.cli.train", "train", "Train a language model."),
-    "distill": ("influence.cli.distill", "distill", "Distil System 2 into System 1."),
-    "evaluate": ("influence.cli.evaluate", "evaluate", "Measure stages of internalisation."),
+#: heading -> command -> (module, attribute, one line of help), in the order of use. Help is here so that `--help`
+#: imports no command.
+SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Start": {
+        "demo": ("influence.cli.run", "demo", "Show the whole tool on a small world, in three minutes."),
+        "run": ("influence.cli.run", "run", "Fit, score, analyze and report in one command."),
+        "doctor": ("influence.cli.doctor", "doctor", "Does a document's gradient change with its batch?"),
+    },
+    "Influence of documents": {
+        "complete": ("influence.cli.complete", "complete", "Let a model answer; mark right and wrong."),
+        "fit-hessian": ("influence.cli.fit", "fit_hessian", "Fit the EK-FAC Hessian of a model on a corpus."),
+        "score": ("influence.cli.score", "score", "Score every document of a corpus against queries."),
+        "merge": ("influence.cli.score", "merge", "Join pieces of a score store into one."),
+        "index": ("influence.cli.index", "index", "Sketch a corpus once, then search it for new queries."),
+    },
+    "Results": {
+        "runs": ("influence.cli.runs", "runs", "List the runs under a folder."),
+        "show": ("influence.cli.runs", "show", "Say what a run is and what made it."),
+        "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
+        "tokens": ("influence.cli.tokens", "tokens", "Decompose the scores of top documents into tokens."),
+        "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as tables."),
+        "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
+        "verify": ("influence.cli.verify", "verify", "Compare the files of a result with their checksums."),
+    },
+    "Corpora, tasks, training": {
+        "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),
+        "data": ("influence.cli.data", "data", "Make a task with a chain of thought."),
+        "train": ("influence.cli.train", "train", "Train a language model."),
+        "distill": ("influence.cli.distill", "distill", "Distil System 2 into System 1."),
+        "evaluate": ("influence.cli.evaluate", "evaluate", "Measure stages of internalisation."),
+    },
 }
+COMMANDS = {name: where for section in SECTIONS.values() for name, where in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -53,26 +70,39 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(f"There is no command {name!r}. {nearest(name, list(COMMANDS))}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, text) for name, (_, _, text) in commands.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quiet", is_flag=True, help="Print results and errors only: no messages and no progress.")
-@click.version_option(__version__, prog_name="influence")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print results and errors only: no messages and no progress."
+)
+@click.version_option(__version__, "-V", "--version", prog_name="influence")
 @click.pass_context
 def cli(context: click.Context, quiet: bool) -> None:
     """Which training documents made this model say that?
 
     \b
-    influence fit-hessian MODEL --corpus CORPUS --out runs/x/hessian
-    influence score --queries slopes.jsonl --model MODEL --hessian runs/x/hessian \\
-                    --corpus CORPUS --out runs/x/scores
-    influence report runs/x/scores --out reports/x.html
+    influence fit-hessian
+    influence score --queries slopes
+    influence report
 
-    A score is positive when adding the document is predicted to RAISE log p(completion | prompt),
-    negative when it is predicted to lower it.
+    They take the ready model and corpus; --model and --corpus name your own. A score is positive when adding the
+    document is predicted to RAISE log p(completion | prompt).
     """
     show_messages(quiet)
     if context.invoked_subcommand not in ("fit-hessian", "score", "index"):
@@ -110,6 +140,8 @@ def run_program(program: click.Command, name: str) -> None:
         click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {plain(command)}", err=True)
         sys.exit(130)
     except InfluenceError as error:
+        if logging.getLogger("influence").isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has seen enough

@@ -11,28 +11,42 @@ import click
 Command = Callable[..., Any]
 
 
-def corpus_options(command: Command) -> Command:
+def model_option(**attributes: Any) -> Callable[[Command], Command]:
+    """`--model`."""
+    text = "A folder that save_pretrained wrote, a hub name, or the ready model miniworld."
+    return click.option("--model", **{"metavar": "MODEL", "help": text, **attributes})
+
+
+def corpus_options(*, required: bool = True) -> Callable[[Command], Command]:
     """`--corpus` and how to read it."""
-    for option in (
-        click.option(
-            "--source-field", default="source", show_default=True, help="Field of the source label."
-        ),
-        click.option("--id-field", default="id", show_default=True, help="Field of the document id."),
-        click.option(
-            "--text-field",
-            default="text",
-            show_default=True,
-            help="Field of the text. Without it: prompt and completion, messages, or input_ids.",
-        ),
-        click.option("--split", default="train", show_default=True, help="Split of a hub or saved dataset."),
-        click.option(
-            "--corpus",
-            required=True,
-            help="JSONL (plain, .gz, .zst), Parquet, a folder, a saved dataset, or a hub name.",
-        ),
-    ):
-        command = option(command)
-    return command
+
+    def decorate(command: Command) -> Command:
+        for option in (
+            click.option(
+                "--source-field", default="source", show_default=True, help="Field of the source label."
+            ),
+            click.option("--id-field", default="id", show_default=True, help="Field of the document id."),
+            click.option(
+                "--text-field",
+                default="text",
+                show_default=True,
+                help="Field of the text. Without it: prompt and completion, messages, or input_ids.",
+            ),
+            click.option(
+                "--split", default="train", show_default=True, help="Split of a hub or saved dataset."
+            ),
+            click.option(
+                "--corpus",
+                metavar="CORPUS",
+                required=required,
+                help="JSONL (plain, .gz, .zst), Parquet, a folder, a saved dataset, a hub name, or the ready corpus "
+                "miniworld.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def taken_fields(settings: dict[str, Any]) -> dict[str, Any]:
@@ -41,24 +55,16 @@ def taken_fields(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: settings.pop(name) for name in names if name in settings}
 
 
-def text_options(command: Command) -> Command:
-    """How much of a document counts."""
-    for option in (
-        click.option(
-            "--loss",
-            type=click.Choice(["assistant", "all", "last"]),
-            default="assistant",
-            show_default=True,
-            help="Tokens of a fine-tuning example that count: the assistant's (the completion's), all, or those of its "
-            "last turn.",
-        ),
-        click.option(
-            "--windows", is_flag=True, help="Cut longer documents into windows instead of truncating them."
-        ),
-        click.option("--max-length", default=512, show_default=True, help="Most tokens of a document."),
-    ):
-        command = option(command)
-    return command
+def loss_option(command: Command) -> Command:
+    """`--loss`."""
+    return click.option(
+        "--loss",
+        type=click.Choice(["assistant", "all", "last"]),
+        default="assistant",
+        show_default=True,
+        help="Tokens of a fine-tuning example that count: the assistant's (the completion's), all, or those of its "
+        "last turn.",
+    )(command)
 
 
 def device_options(command: Command) -> Command:
@@ -103,40 +109,22 @@ def model_options(command: Command) -> Command:
     return click.option("--revision", help="Branch, tag or commit of a hub model.")(base_option(command))
 
 
-def layers_option(command: Command) -> Command:
-    """`--layers` and `--exclude-layers`."""
-    for option in (
-        click.option(
-            "--exclude-layers",
-            multiple=True,
-            help="Glob over names of layers, or of modules of experts, that are not tracked. Repeatable.",
-        ),
-        click.option(
-            "--layers",
-            multiple=True,
-            show_default="adapter of an adapter's folder, else mlp",
-            help="Tracked layers: mlp, experts, router, all, adapter, or a glob over layer names. Repeatable.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 def dry_run_option(command: Command) -> Command:
     """`--dry-run`."""
     return click.option(
         "--dry-run",
         is_flag=True,
-        help="Only say what it will take: documents, tokens, passes, time, memory and disk, from a rehearsal on "
-        "documents drawn from the corpus.",
+        help="Only say what it will take. Documents, tokens, passes, time, memory and disk are estimated by a "
+        "rehearsal on documents drawn from the corpus.",
     )(command)
 
 
-def out_option(command: Command) -> Command:
+def out_option(*, required: bool = True) -> Callable[[Command], Command]:
     """`--out`, a folder."""
     return click.option(
         "--out",
-        required=True,
+        metavar="DIR",
+        required=required,
         type=click.Path(path_type=Path),
         help="Folder of the result. An unfinished run with the same arguments is resumed.",
-    )(command)
+    )

@@ -7,10 +7,24 @@ from typing import Any
 
 import click
 
+from influence.cli.command import Command
+from influence.cli.runs import latest_run, named_run
 
-@click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+
+@click.command(
+    "report",
+    cls=Command,
+    shown={"Options": ("out", "texts", "k", "by")},
+    keeps_result=False,
+    example="""
+    influence report
+    influence report runs/x/scores --out x.html
+    """,
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to write.  [default: report.html in RUN]"
+)
 @click.option(
     "--texts",
     type=click.Choice(["full", "snippet", "none"]),
@@ -53,19 +67,26 @@ import click
     help="Write the figures to this folder too, as SVG and PDF.",
 )
 def report(
-    run: Path, out: Path, texts: Any, k: int, by: Any, max_mb: float, format_: Any, figures: Path | None
+    run: Path | None,
+    out: Path | None,
+    texts: Any,
+    k: int,
+    by: Any,
+    max_mb: float,
+    format_: Any,
+    figures: Path | None,
 ) -> None:
-    """Render the score store RUN as one self-contained HTML file, and print its path.
+    """Render the score store RUN, by default the latest, as one self-contained HTML file, and print its path.
 
-    Answers, relations, stages, BM25, checks (sanity) and another run (correlation of two) are shown if influence
-    analyze left their tables in RUN/analysis, and the influence of single tokens if influence tokens computed it.
-
-    A score is POSITIVE when adding the document is predicted to RAISE log p(completion | prompt), negative when it
-    is predicted to lower it. dot is in nats, summed over tokens; per nat is dot / −log p(completion | prompt);
-    normed is dot / norm of the document's gradient.
+    It shows what influence analyze left in RUN/analysis and influence tokens in RUN too. A score is POSITIVE when
+    adding the document is predicted to RAISE log p(completion | prompt), negative when it is predicted to lower it.
+    dot is in nats, summed over tokens; per nat is dot / −log p(completion | prompt); normed is dot / norm of the
+    document's gradient.
     """
     from influence.report.pages import write_report
 
+    run = named_run(run, "scores") if run else latest_run("scores")
+    out = out or run / f"report.{format_}"
     click.echo(
         write_report(run, out, texts=texts, k=k, by=by, max_mb=max_mb, format=format_, figures=figures)
     )

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.assumed import assume_score, is_to_be_fitted
+from influence.cli.command import Command
 from influence.cli.options import (
     compute_options,
     corpus_options,
     dry_run_option,
+    loss_option,
+    model_option,
     out_option,
     taken_fields,
-    text_options,
 )
+from influence.cli.options_from import options_from
+from influence.cli.runs import named_run
 from influence.cli.score_checkpoints import checkpoint_options
 from influence.cli.torchrun import shared_by_processes
 from influence.config import ScoreConfig
@@ -24,29 +29,37 @@ if TYPE_CHECKING:
     from influence.engine.parallel.distributed import World
 
 
-@click.command("score")
-@click.option("--queries", help="A JSONL file, or the name of a ready set such as slopes.")
-@click.option("--model", help="The model that the Hessian was fitted on: a folder or a hub name.")
+@click.command(
+    "score",
+    cls=Command,
+    assume=assume_score,
+    shown={
+        "What (all five, or --queries alone for the ready model and corpus)": (
+            "queries",
+            "model",
+            "hessian",
+            "corpus",
+            "out",
+        ),
+        "Settings": ("damping", "max_length", "checkpoints"),
+        "Computation": ("dtype", "dry_run"),
+    },
+    example="""
+    influence score --queries slopes --model miniworld --corpus miniworld \\
+                    --hessian runs/x/hessian --out runs/x/scores
+    """,
+)
+@click.option("--queries", metavar="QUERIES", help="A JSONL file, or the name of a ready set such as slopes.")
+@model_option(help="The model that the Hessian was fitted on: a folder, a hub name, or miniworld.")
 @click.option("--query-model", help="The tuned model that wrote the completions, for the queries' gradients.")
 @click.option(
     "--hessian",
+    metavar="HESSIAN",
     help="Folder of a finished fit; or identity, for plain gradient dot products over the MLPs (a baseline).",
 )
-@corpus_options
-@out_option
+@corpus_options(required=False)
+@out_option(required=False)
 @checkpoint_options
-@click.option(
-    "--damping",
-    default=0.1,
-    show_default=True,
-    help="Relative: each layer's damping is this × its mean eigenvalue.",
-)
-@click.option(
-    "--query-error",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Keep each query at the least rank that loses at most this share of its squared norm, as documents see it: "
-    "less memory, and scores whose R with the exact ones is measured and recorded.  [default: exact]",
-)
 @click.option(
     "--reuse",
     type=click.Path(path_type=Path),
@@ -58,7 +71,8 @@ if TYPE_CHECKING:
     metavar="I/N",
     help="Score only piece I of N of the corpus, I from 1: its documents in a row. influence merge joins the pieces.",
 )
-@text_options
+@options_from(ScoreConfig)
+@loss_option
 @dry_run_option
 @compute_options
 @shared_by_processes
@@ -69,24 +83,22 @@ def score(
     hessian: str,
     corpus: str,
     out: Path,
+    config: ScoreConfig,
     dtype: Any,
     revision: str | None,
     base: str | None,
+    batch_tokens: int | None,
     reuse: Path | None,
     shard: str | None,
     dry_run: bool,
     world: World,
-    **settings: Any,
+    **fields: str,
 ) -> None:
     """Score every document of a corpus against all queries, in one scan.
 
-    A score is POSITIVE when adding the document is predicted to RAISE log p(completion | prompt), negative when
-    it is predicted to lower it. Three readings are kept: dot (nats, summed over tokens), per nat
-    (dot / −log p(completion | prompt)) and normed (dot / norm of the document's gradient). Rank by normed, sum with
-    per nat.
-
-    With --checkpoints all of this at each checkpoint: OUT has a score store for each, and `influence report OUT` shows
-    them side by side.
+    A score is POSITIVE when adding the document is predicted to RAISE log p(completion | prompt). Readings: dot (nats,
+    summed over tokens), per nat (dot / −log p(completion | prompt)), normed (dot / norm of the document's gradient).
+    Rank by normed, sum with per nat.
     """
     from influence.data.corpus import read_corpus
     from influence.data.queries import completions_by, read_queries
@@ -99,17 +111,17 @@ def score(
     earlier = open_scores(reuse) if reuse else None
     piece = parse_shard(shard) if shard else None
     asked = read_queries(queries)
-    factors = None if hessian == "identity" else open_factors(hessian)
-    documents = read_corpus(corpus, **taken_fields(settings))
+    fit_first = is_to_be_fitted(model, corpus, hessian)
+    factors = None if hessian == "identity" or fit_first else open_factors(hessian)
+    documents = read_corpus(corpus, **taken_fields(fields))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
     tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
-    shared: dict[str, Any] = {
-        "query_model": tuned,
-        "shard": piece,
-        "reuse": earlier,
-        "batch_tokens": settings.pop("batch_tokens"),
-        "config": ScoreConfig(**settings),
-    }
+    shared: dict[str, Any] = {"query_model": tuned, "shard": piece, "reuse": earlier}
+    shared |= {"config": config, "batch_tokens": batch_tokens}
+    if fit_first:
+        from influence.engine.fit import fit_hessian
+
+        factors = fit_hessian(loaded, documents, out=hessian, batch_tokens=batch_tokens, world=world)
     if dry_run:
         from influence.engine.plan.plan import plan_score
 
@@ -134,7 +146,9 @@ def score(
         click.echo(f"Next: influence report {out} --out report.html")
 
 
-@click.command("merge")
+@click.command(
+    "merge", cls=Command, example="influence merge runs/x/piece-1 runs/x/piece-2 --out runs/x/scores"
+)
 @click.argument("pieces", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the score store.")
 def merge(pieces: tuple[Path, ...], out: Path) -> None:
@@ -151,11 +165,24 @@ def merge(pieces: tuple[Path, ...], out: Path) -> None:
     click.echo(f"Next: influence report {out} --out report.html")
 
 
-@click.command("top")
+@click.command(
+    "top",
+    cls=Command,
+    example="""
+    influence top runs/x/scores slopes-07 --k 10
+    influence top runs/x/scores --parquet scores.parquet
+    """,
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("query", required=False)
 @click.option("--k", default=20, show_default=True, type=click.IntRange(1), help="Documents to print.")
-@click.option("--by", type=click.Choice(["normed", "dot", "per_nat"]), default="normed", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(["normed", "dot", "per_nat"]),
+    default="normed",
+    show_default=True,
+    help="Reading to rank by.",
+)
 @click.option("--bottom", is_flag=True, help="The documents that lower log p(completion | prompt) most.")
 @click.option(
     "--parquet", type=click.Path(path_type=Path), help="Instead, export all scores of RUN to this file."
@@ -168,7 +195,7 @@ def top(run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Pa
     from influence.errors import InputError
     from influence.store.scores import open_scores
 
-    scores = open_scores(run)
+    scores = open_scores(named_run(run, "scores"))
     if parquet:
         click.echo(f"All scores: {scores.to_parquet(parquet)}")
         return

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from influence.cli.command import given
 from influence.cli.torchrun import require_one_process
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def checkpoint_options(command: Command) -> Command:
     """`--checkpoints` and what goes with it; where they are given, they are scored in the command's stead."""
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
+    def run(**values: Any) -> None:
         if _wanted(click.get_current_context()):
-            _score(given)
+            _score(values)
         else:
-            command(**{name: value for name, value in given.items() if name not in ("checkpoints", *_WITH)})
+            command(**{name: value for name, value in values.items() if name not in ("checkpoints", *_WITH)})
 
     wrapped: Command = run
     for option in reversed(
@@ -40,7 +40,7 @@ def checkpoint_options(command: Command) -> Command:
                 "--checkpoints",
                 multiple=True,
                 metavar="PATTERN",
-                help="Score at each of these instead of at one --model: folders, a quoted glob such as "
+                help="Score at each of these instead of at one --model. They are folders, a quoted glob such as "
                 "'runs/icot/stage-*', a run or a Trainer's output, or NAME@REVISION,REVISION. Repeatable.",
             ),
             click.option(
@@ -69,14 +69,9 @@ def checkpoint_options(command: Command) -> Command:
 
 
 def _wanted(context: click.Context) -> bool:
-    """Whether checkpoints are scored; refuses what is missing then, or has no effect."""
-    given = context.params
-    if not given["checkpoints"]:
-        for name in ("queries", "model", "hessian"):
-            if given[name] is None:
-                raise click.MissingParameter(
-                    ctx=context, param=next(p for p in context.command.params if p.name == name)
-                )
+    """Whether checkpoints are scored; refuses what has no effect then."""
+    values = context.params
+    if not values["checkpoints"]:
         _refuse(context, _WITH, "has an effect only with --checkpoints")
         return False
     _refuse(
@@ -87,20 +82,20 @@ def _wanted(context: click.Context) -> bool:
         ("dry_run", "query_error", "reuse", "shard", "fsdp"),
         "is for one --model, not for --checkpoints",
     )
-    if (given["queries"] is None) == (given["task"] is None):
+    if (values["queries"] is None) == (values["task"] is None):
         raise click.UsageError("With --checkpoints give either --queries or --task.", context)
-    if given["task"] is None:
+    if values["task"] is None:
         _refuse(context, ("asked",), "has an effect only with --task")
     return True
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
     for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if given(context, name):
             raise click.UsageError(f"--{name.replace('_', '-')} {why}.", context)
 
 
-def _score(given: Mapping[str, Any]) -> None:
+def _score(values: Mapping[str, Any]) -> None:
     """Score, and print what came out, a line a stage."""
     require_one_process("--checkpoints")
     from influence.cli.options import taken_fields
@@ -111,7 +106,7 @@ def _score(given: Mapping[str, Any]) -> None:
     from influence.engine.checkpoints import find_checkpoints, score_checkpoints
     from influence.subjects.stages import TaskOpener, plain_opener
 
-    settings = dict(given)
+    settings = dict(values)
     checkpoints = find_checkpoints(settings["checkpoints"])
     where: dict[str, Any] = {"dtype": settings["dtype"], "device": settings["device"]}
     by_task = None

@@ -7,10 +7,17 @@ from typing import Any
 
 import click
 
+from influence.cli.command import Command
 from influence.cli.options import model_options
+from influence.cli.runs import named_run
 
 
-@click.command("tokens")
+@click.command(
+    "tokens",
+    cls=Command,
+    shown={"Options": ("model", "query_model", "hessian", "k")},
+    example="influence tokens runs/x/scores --model miniworld --hessian runs/x/hessian",
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="The model that the scores were made with.")
 @click.option("--query-model", help="The tuned model that gave the queries' gradients, if there was one.")
@@ -46,6 +53,7 @@ def tokens(
     from influence.store.factors import open_factors
     from influence.store.scores import open_scores
 
+    run = named_run(run, "scores")
     scores = open_scores(run)
     dtype: Any = scores.manifest["config"].get("dtype", "float32")
     loaded = load_model(model, dtype=dtype, device=device, revision=revision, base=base)

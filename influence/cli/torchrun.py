@@ -30,7 +30,7 @@ def shared_by_processes(command: Command) -> Command:
         if given.get("dry_run"):
             require_one_process("--dry-run")
         with contextlib.ExitStack() as stack:
-            if launched() and os.environ["RANK"] != "0":
+            if launched() and not is_first_process():
                 nowhere = stack.enter_context(Path(os.devnull).open("w"))
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
                 stack.enter_context(contextlib.redirect_stderr(nowhere))
@@ -46,6 +46,11 @@ def shared_by_processes(command: Command) -> Command:
 def under_torchrun() -> bool:
     """Whether torchrun started this process, as far as can be told without importing torch."""
     return "LOCAL_RANK" in os.environ
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the one of torchrun that prints."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def require_one_process(what: str) -> None:
@@ -75,4 +80,4 @@ def _speaks() -> bool:
     heartbeat = sys.modules.get("influence.engine.parallel.heartbeat")
     if heartbeat is not None and heartbeat.current is not None:
         return bool(heartbeat.current.claim_the_word())
-    return not under_torchrun() or os.environ.get("RANK", "0") == "0"
+    return not under_torchrun() or is_first_process()

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from influence.cli.command import Group
 from influence.cli.internalize import explicit_cot, no_cot, stepwise
 from influence.cli.internalize_kd import icot_kd
-from influence.cli.options import corpus_options, taken_fields
+from influence.cli.options import corpus_options, model_option, taken_fields
 
 
-@click.group()
+@click.group(cls=Group)
 def train() -> None:
     """Train a language model."""
 
@@ -22,6 +23,7 @@ for _command in (stepwise, no_cot, explicit_cot, icot_kd):
 
 _OUT = click.option(
     "--out",
+    metavar="DIR",
     required=True,
     type=click.Path(path_type=Path),
     help="Folder of the model; it appears when training is done. The same command after a kill resumes.",
@@ -35,8 +37,12 @@ _DTYPE = click.option(
 )
 
 
-@train.command()
-@corpus_options
+@train.command(
+    "pretrain",
+    shown={"What": ("corpus", "out", "held_out"), "Settings": ("size", "epochs", "seed")},
+    example="influence train pretrain --corpus miniworld --size tiny --out runs/mine/model",
+)
+@corpus_options()
 @_OUT
 @click.option(
     "--size",
@@ -75,8 +81,12 @@ def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> N
     click.echo(f"Model: {out}")
 
 
-@train.command()
-@click.option("--model", required=True, help="The model to start from: a folder or a hub name.")
+@train.command(
+    "sft",
+    shown={"What": ("model", "data", "out"), "Settings": ("epochs", "lr")},
+    example="influence train sft --model miniworld --data examples.jsonl --out runs/mine/tuned",
+)
+@model_option(required=True, help="The model to start from: a folder, a hub name, or miniworld.")
 @click.option(
     "--data", required=True, type=click.Path(path_type=Path), help="JSONL records with prompt and completion."
 )

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from influence.cli.command import Command
 from influence.errors import plain
 
 #: Names of unchecked files that are printed.
 _NAMED = 5
 
 
-@click.command("verify")
+@click.command("verify", cls=Command, example="influence verify runs/x/hessian runs/x/scores")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 def verify(folders: tuple[Path, ...]) -> None:
     """Read every file of FOLDERS and compare it with its SHA-256.

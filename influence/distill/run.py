@@ -18,7 +18,8 @@ from influence.distill.names import DISTILLED, GOLD, NO_FILTER, SELF
 from influence.distill.prompt_texts import Wordings
 from influence.distill.sample import Plan, Progress, sample
 from influence.distill.systems.base import System
-from influence.distill.tune import TuneSettings, internalise
+from influence.distill.tune import internalise
+from influence.distill.tune_settings import TuneSettings
 from influence.generate.request import Generator, Sampling
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, write_json

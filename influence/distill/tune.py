@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from influence.data.examples import PromptCompletion
 from influence.data.tasks.task import Example, Task
 from influence.distill.lessons import Lesson, check, digest
-from influence.errors import InputError
+from influence.distill.tune_settings import TuneSettings
 from influence.models.decode import as_message
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
@@ -30,74 +30,17 @@ from influence.store.artefact import add_files, claim, release, write_json
 from influence.store.formats.metrics import METRICS
 from influence.train.context import ContextSettings, distil_context
 from influence.train.core.resume import TENSORBOARD, must_not_exist
-from influence.train.core.text import Dtype
 from influence.train.core.trainer import no_line
 from influence.train.sft import sft
-from influence.train.stepwise.removal import Side
 from influence.train.stepwise.run import internalize
-from influence.train.stepwise.settings import Settings, check_ranges
+from influence.train.stepwise.settings import Settings
 from influence.train.stepwise.stages import find_stages
-
-Way = Literal["answer-only", "stepwise", "context"]
-WAYS: tuple[Way, ...] = get_args(Way)
 
 #: What each way needs of a lesson besides prompt and completion.
 _NEEDS = {"answer-only": (), "stepwise": ("trace",), "context": ("context",)}
 
 #: Share of the lessons that stepwise removal checks itself on, and the most of them.
 _VALID_SHARE, _MOST_VALID = 0.1, 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneSettings:
-    """Settings of a tuning. The paper publishes neither learning rate nor steps nor batch, so these are ours.
-
-    Attributes:
-        way: Which internaliser.
-        epochs: Passes over the lessons; of stepwise removal those once the whole trace is gone, and, adaptive, the
-            most at each length of it.
-        lr: Learning rate; its peak where answers alone are learned, constant elsewhere.
-        batch_size: Lessons of an optimizer step.
-        delta: Stepwise: tokens of the trace that are removed an epoch.
-        adaptive: Stepwise: remove the next token as soon as the model has recovered from the last, instead.
-        side: Stepwise: which end of the trace goes first.
-        keep_positions: Stepwise: what follows the cut keeps its positions.
-        max_tokens: Context: most tokens of an answer that the model samples.
-        temperature: Context: of these samples.
-        lora_rank: Train low-rank adapters only; None trains all weights.
-        seed: Seeds order and samples.
-        dtype: bf16 computes in bfloat16 and keeps weights and optimizer in float32.
-    """
-
-    way: Way = "answer-only"
-    epochs: int = 3
-    lr: float = 5e-4
-    batch_size: int = 32
-    delta: float = 8.0
-    adaptive: bool = False
-    side: Side = "left"
-    keep_positions: bool = False
-    max_tokens: int = 32
-    temperature: float = 1.0
-    lora_rank: int | None = None
-    seed: int = 0
-    dtype: Dtype = "fp32"
-
-    def __post_init__(self) -> None:
-        if self.way not in WAYS:
-            raise InputError(
-                f"There is no internaliser {self.way!r}.", fix=f"Choose one of {', '.join(WAYS)}."
-            )
-        check_ranges(
-            [
-                ("epochs", self.epochs, self.epochs >= 1, "at least 1"),
-                ("lr", self.lr, self.lr > 0, "more than 0"),
-                ("batch size", self.batch_size, self.batch_size >= 1, "at least 1"),
-                ("delta", self.delta, self.delta > 0, "more than 0"),
-                ("max tokens", self.max_tokens, self.max_tokens >= 1, "at least 1"),
-                ("temperature", self.temperature, self.temperature > 0, "more than 0"),
-            ]
-        )
 
 
 def internalise(

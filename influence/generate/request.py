@@ -17,7 +17,7 @@ class Sampling:
 
     Attributes:
         max_tokens: Most tokens of a reply.
-        temperature: Of the softmax the tokens are drawn from; 0 takes the most likely token each time.
+        temperature: Temperature of the draws; 0 takes the most likely token each time.
         top_p: Draw among the most likely tokens that together have this probability.
         stop: Texts that end a reply; they are not part of it.
         seed: Together with the prompt and the number of the sample it determines the draws.

@@ -11,7 +11,7 @@ from influence.data.tokens import encode
 from influence.errors import InputError
 from influence.subjects.questions import ENDINGS, query_id
 from influence.subjects.texts import Texts
-from influence.train.stepwise.removal import Side
+from influence.train.stepwise.settings import Side
 from influence.types import Document
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from influence.models.load import LanguageModel
-from influence.train.stepwise.removal import Side
 from influence.train.stepwise.sequences import separator
+from influence.train.stepwise.settings import Side
 
 #: A log-probability of all other tokens where a token is given: exp of it is 0.
 _NEVER = -1e4

@@ -16,8 +16,8 @@ import numpy as np
 from influence.data.tasks.task import ANSWER_START, Example, Task
 from influence.data.tokens import encode, prefix_ids
 from influence.errors import InputError, ModelError
-from influence.train.stepwise.removal import Side
 from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
+from influence.train.stepwise.settings import Side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -24,7 +24,8 @@ from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.run import Recipe, distil
 from influence.distill.sample import Plan
 from influence.distill.systems import named_system
-from influence.distill.tune import TuneSettings, internalise
+from influence.distill.tune import internalise
+from influence.distill.tune_settings import TuneSettings
 from influence.generate.kept import KeptReplies
 from influence.generate.local import LocalGenerator
 from influence.generate.request import Sampling

@@ -27,7 +27,7 @@ def test_writes_the_corpus_and_says_where(tmp_path: Path) -> None:
     assert f"Wrote 200 documents (0.1 MB) to {out / 'documents.jsonl'}" in run.stdout
     assert "wiki                      36    18.0%" in run.stdout
     assert "documents: 100%" in run.stderr
-    assert [path.name for path in out.iterdir()] == ["documents.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == ["documents.jsonl", "run.toml"]
     expected = write_corpus(generate(200, 4), tmp_path / "again")
     assert (out / "documents.jsonl").read_bytes() == expected.read_bytes()
 

@@ -24,7 +24,6 @@ def made(program: Server, inputs: Inputs, tmp_path_factory: pytest.TempPathFacto
     assert built.exit_code == 0, built.stderr
     assert "200 documents, " in built.stdout
     assert re.search(r"Index of 200 documents, [\d,]+ numbers and [\d,]+ bytes each", built.stdout)
-    assert "sketching" in built.stderr
     return folder / "hessian", folder / "index"
 
 

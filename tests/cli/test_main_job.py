@@ -32,8 +32,12 @@ def typed(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file but the manifest, which holds the time."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    """Every file but the manifest, which holds the time, and the options, which hold the folder."""
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", "run.toml")
+    ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -182,8 +186,8 @@ def test_errors_have_exit_codes_and_no_traceback(
     program: Server, inputs: Inputs, done: Done, tmp_path: Path
 ) -> None:
     score, out = inputs.score(done.hessian, done.scores), tmp_path / "run"
-    assert_error(program.run("fit"), 2, "No such command 'fit'")
-    assert_error(program.run("fit-hessian"), 2, "Missing argument 'MODEL'")
+    assert_error(program.run("fit"), 2, "There is no command 'fit'")
+    assert_error(program.run("fit-hessian", "--model", "M"), 2, "fit-hessian needs --corpus and --out")
     assert_error(
         program.run(*inputs.fit(tmp_path / "a"), "--layers", "*.ffn"), 2, "--layers *.ffn", "found:", "next:"
     )

@@ -34,7 +34,11 @@ def score(inputs: Inputs, out: Path, *more: object) -> list[object]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", "run.toml")
+    ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

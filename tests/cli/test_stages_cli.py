@@ -161,7 +161,7 @@ def test_any_checkpoints_with_queries_of_ones_own(inputs: Inputs, tmp_path: Path
     one.model.save_pretrained(alone / "model")
     one.tokenizer.save_pretrained(alone / "model")
     where = ("--corpus", inputs.corpus, "--device", "cpu")
-    run("fit-hessian", alone / "model", "--out", alone / "hessian", *where)
+    run("fit-hessian", "--model", alone / "model", "--out", alone / "hessian", *where)
     asked = ("--queries", inputs.queries, "--model", alone / "model", "--hessian", alone / "hessian")
     run("score", *asked, "--out", alone / "scores", *where)
     np.testing.assert_allclose(stores[1][1].dot, open_scores(alone / "scores").dot, rtol=1e-12)

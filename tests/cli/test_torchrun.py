@@ -18,7 +18,16 @@ _SETTINGS = ("--batch-tokens", 150, "--device", "cpu", "--dtype", "float64")
 
 
 def fit(given: Path, out: Path) -> list[object]:
-    return ["fit-hessian", given / "model", "--corpus", given / "few.jsonl", "--out", out, *_SETTINGS]
+    return [
+        "fit-hessian",
+        "--model",
+        given / "model",
+        "--corpus",
+        given / "few.jsonl",
+        "--out",
+        out,
+        *_SETTINGS,
+    ]
 
 
 def score(given: Path, hessian: Path, out: Path) -> list[object]:

@@ -21,7 +21,8 @@ from tiny import tiny_model
 from influence.data.corpus import read_corpus
 from influence.data.examples import PromptCompletion
 from influence.distill.lessons import Lesson
-from influence.distill.tune import TuneSettings, internalise
+from influence.distill.tune import internalise
+from influence.distill.tune_settings import TuneSettings
 from influence.models.load import load_model
 from influence.train.kd.run import icot_kd
 from influence.train.kd.settings import KdSettings

@@ -251,7 +251,16 @@ def test_the_commands(tmp_path: Path) -> None:
     corpus = ["--corpus", f"{tmp_path}/corpus.jsonl"]
     made = CliRunner().invoke(
         cli,
-        ["fit-hessian", f"{tmp_path}/model", *corpus, "--out", f"{tmp_path}/h", "--covariance-blocks", "2"],
+        [
+            "fit-hessian",
+            "--model",
+            f"{tmp_path}/model",
+            *corpus,
+            "--out",
+            f"{tmp_path}/h",
+            "--covariance-blocks",
+            "2",
+        ],
     )
     assert made.exit_code == 0, made.output
     assert not (tmp_path / "h" / "factor_arguments.json").exists()

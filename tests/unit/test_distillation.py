@@ -33,7 +33,7 @@ from influence.distill.run import Recipe, distil
 from influence.distill.sample import Plan
 from influence.distill.systems import named_system
 from influence.distill.traces import Made, Run, Trace
-from influence.distill.tune import TuneSettings
+from influence.distill.tune_settings import TuneSettings
 from influence.errors import InputError, StoreError
 
 TASK = last_letter(0, {"train": 8, "test": 4})

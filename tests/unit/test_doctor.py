@@ -58,7 +58,9 @@ def test_the_command_prints_each_change_and_a_verdict(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"text": "one and two"}\n{"text": "three"}\n', encoding="utf-8")
     for options in ([], ["--corpus", str(corpus)]):
-        done = CliRunner().invoke(cli, ["doctor", str(tmp_path / "model"), "--documents", "2", *options])
+        done = CliRunner().invoke(
+            cli, ["doctor", "--model", str(tmp_path / "model"), "--documents", "2", *options]
+        )
         assert done.exit_code == 0, done.output
         assert "each document alone" in done.output
         assert "bfloat16 instead of float32" in done.output

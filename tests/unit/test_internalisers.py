@@ -11,7 +11,8 @@ import torch
 from tiny import tiny_model
 
 from influence.distill.lessons import Lesson
-from influence.distill.tune import TuneSettings, internalise
+from influence.distill.tune import internalise
+from influence.distill.tune_settings import TuneSettings
 from influence.errors import InputError
 from influence.generate.request import Request, Sampling
 from influence.models.load import load_model

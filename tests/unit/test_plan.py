@@ -187,7 +187,7 @@ def test_the_commands_only_say_so(tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text('{"text": "one and two"}\n' * 9, encoding="utf-8")
     write_queries(random_queries(2), tmp_path / "queries.jsonl")
     shared = ["--corpus", f"{tmp_path}/corpus.jsonl", "--out", f"{tmp_path}/out", "--dry-run"]
-    fit = CliRunner().invoke(cli, ["fit-hessian", f"{tmp_path}/model", *shared])
+    fit = CliRunner().invoke(cli, ["fit-hessian", "--model", f"{tmp_path}/model", *shared])
     asked = [
         "--queries",
         f"{tmp_path}/queries.jsonl",

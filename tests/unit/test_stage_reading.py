@@ -26,8 +26,8 @@ from influence.subjects.texts import Texts
 from influence.train.core.batches import IGNORED_LABEL
 from influence.train.stepwise.batches import Cut
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
-from influence.train.stepwise.removal import Side
 from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
+from influence.train.stepwise.settings import Side
 
 CHAIN = 3
 

@@ -13,16 +13,16 @@ from influence.train.stepwise.settings import check_ranges
 class KdSettings:
     """Settings of a run; the defaults are those of the paper for multiplication.
 
-    Args:
-        delta: Δ, tokens of the chain a layer; None spreads the layers over each chain ("dynamic").
+    Attributes:
+        delta: Tokens of the chain a layer, along the diagonal. None: the layers are spread over each chain.
         mixture: The emulator chooses a token of the chain at each layer: for chains that do not follow from the input,
             such as those of GSM8K.
-        teacher_epochs: Of the teacher.
-        epochs: Of each of the three trainings.
+        teacher_epochs: Epochs of the teacher.
+        epochs: Epochs of each of the three trainings; the best on held-out examples counts.
         batch_size: Examples of an optimizer step.
         lr: Learning rate, constant, of all four.
         seed: Seeds weights and order.
-        dtype: "bf16" computes in bfloat16 and keeps weights and optimizer in float32.
+        dtype: Precision: bf16 computes in bfloat16 and keeps weights and optimizer in float32.
         max_tokens: Leave out longer sequences, and count them.
     """
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from influence.train.core.batches import Batch, labels_of, moved
-from influence.train.stepwise.removal import Side, drop_cot
+from influence.train.stepwise.removal import drop_cot
 from influence.train.stepwise.sequences import Int64, Sequences
+from influence.train.stepwise.settings import Side
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ A batch is right-padded; example b is `input SEP chain SEP #### answer EOS`, its
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-Side = Literal["left", "right"]
+from influence.train.stepwise.settings import Side
 
 
 def drop_cot(

@@ -21,7 +21,7 @@ from influence.errors import InputError, ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from influence.train.stepwise.removal import Side
+    from influence.train.stepwise.settings import Side
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]

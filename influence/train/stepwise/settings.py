@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from influence.errors import InputError
-from influence.train.stepwise.removal import Side
 from influence.train.stepwise.schedule import (
     Linear,
     Recovery,
@@ -19,6 +18,8 @@ from influence.train.stepwise.schedule import (
     up_to,
 )
 
+#: The end of a chain that is removed first.
+Side = Literal["left", "right"]
 Mode = Literal["stepwise", "no-cot", "explicit-cot"]
 Dtype = Literal["fp32", "bf16", "pure-bf16"]
 
@@ -27,7 +28,7 @@ Dtype = Literal["fp32", "bf16", "pure-bf16"]
 class Settings:
     """Settings of a run; the defaults are the paper's for multiplication.
 
-    Args:
+    Attributes:
         mode: "stepwise", or a baseline: with all of the chain or none of it throughout.
         delta: Tokens (or steps of the chain) removed an epoch, in the linear pace.
         adaptive: Remove the next as soon as the model has recovered, instead of linearly in time.
@@ -36,7 +37,7 @@ class Settings:
         cap: Adaptive: most epochs at one level.
         geometric: Remove chunks of 1, 2, 4, 8, … instead of one at a time.
         by_step: Remove whole steps of the chain, not tokens.
-        smoothing: λ of the offsets P(o) ∝ exp(−λ·o) each example's removal draws; None for no smoothing.
+        smoothing: Each example loses o more, drawn with P(o) ∝ exp(−λ·o); this is λ, and off draws none.
         random_cut: Each example loses a random amount from 0 to the scheduled one, instead of smoothing.
         side: Which end of the chain goes first.
         remove_all_beyond: Once so much is scheduled, everything goes.
@@ -47,15 +48,16 @@ class Settings:
         batch_size: Examples of an optimizer step.
         accumulation: Parts a batch is computed in, for less memory; the gradient is that of the whole batch.
         lr: Learning rate, constant.
-        weight_decay: Of AdamW.
-        dropout: Of a model trained from scratch.
+        weight_decay: Weight decay of AdamW.
+        dropout: Dropout of a model trained from scratch.
         seed: Seeds weights, order, draws and dropout.
-        dtype: "bf16" computes in bfloat16 and keeps weights and optimizer in float32; "pure-bf16" keeps those so too.
-        lora_rank: Train low-rank adapters only; None trains all weights.
+        dtype: Precision: bf16 computes in bfloat16 and keeps weights and optimizer in float32, pure-bf16 keeps those
+            in bfloat16 too.
+        lora_rank: Rank of the low-rank adapters that alone are trained. None: all weights.
         gradient_checkpointing: Less memory for a third more time.
         compile: Compile the model; batches get static shapes.
         max_tokens: Leave out longer sequences, and count them.
-        check_every: Optimizer steps between checks on held-out examples; None chooses.
+        check_every: Optimizer steps between checks on held-out examples. None: chosen.
         check_examples: Held-out examples of a check.
         stage_every: Levels between two kept checkpoints; the first and the last are kept always.
     """

@@ -16,7 +16,7 @@ from influence.store.formats.manifest import digest, fingerprint
 from influence.store.formats.records import read_record, write_record
 from influence.store.formats.stage import KD_KIND, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile
 from influence.train.core.adapt import save_plain
-from influence.train.stepwise.removal import Side
+from influence.train.stepwise.settings import Side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
