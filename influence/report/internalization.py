@@ -18,7 +18,7 @@ from influence.analysis.internalization import Evaluation, pooled_rows, position
 from influence.files import whole_file
 from influence.report.drawing import exporting
 from influence.report.figures import Place, Section
-from influence.report.format import count, fixed, interval_of
+from influence.report.format import count, fixed, interval_of, percent
 from influence.report.internalization_figures import (
     accuracy_figure,
     generations,
@@ -32,6 +32,8 @@ from influence.store.artefact import write_json
 from influence.store.formats.metrics import read_metrics
 from influence.store.formats.stage import StageFile
 
+#: Share of the exact match of the first stage that counts as kept.
+MOST_OF_IT = 0.9
 #: Settings that the table of settings leaves out, for they say nothing but what the card says already.
 _CARD = ("mode", "model", "seed", "side", "keep_positions", "by_step")
 
@@ -89,6 +91,7 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
         "split": config["split"],
         "n": config["examples"],
         "unit": _unit(about),
+        "verdict": verdict(rows, _unit(about)),
         "tiles": _tiles(rows, about),
         "card": _card(about),
         "settings": sorted((key, _shown(v)) for key, v in about.settings.items() if key not in _CARD),
@@ -142,6 +145,35 @@ def _sections(
         "place."
     )
     return [*sections, Section("generations", "Generations", told)]
+
+
+def verdict(rows: pd.DataFrame, unit: str) -> str:
+    """How much of the chain can go with most of the accuracy kept, in a sentence; `rows` are those of one run."""
+    rows = rows.sort_values("removed", kind="stable")
+    first, last = rows.iloc[0], rows.iloc[-1]
+    if len(rows) == 1:
+        removed = count(int(last["removed"]))
+        return f"The one stage, with {removed} {unit} removed, has exact match {last['accuracy']:.3f}."
+    if not first["accuracy"] > 0:
+        return (
+            f"The first stage answers no example right; the last one has exact match {last['accuracy']:.3f}."
+        )
+    keeps = rows["accuracy"] >= MOST_OF_IT * first["accuracy"]
+    best = rows[keeps].iloc[-1]
+    said = (
+        f"With {count(int(best['removed']))} {unit} removed, exact match is {best['accuracy']:.3f} "
+        f"(95 % {interval_of(best, 'accuracy', 3)}) against {first['accuracy']:.3f} at the first stage: the most of "
+        f"the chain that can go with {percent(MOST_OF_IT)} of it kept."
+    )
+    dips = rows[~keeps & (rows["removed"] < best["removed"])]
+    if len(dips):
+        lower = ", ".join(count(int(number)) for number in dips["removed"])
+        said += f" It does not fall steadily: it is lower with {lower} removed."
+    if best["removed"] < last["removed"]:
+        said += (
+            f" At the last stage, with {count(int(last['removed']))} removed, it is {last['accuracy']:.3f}."
+        )
+    return said
 
 
 def _unit(about: StageFile) -> str:

@@ -17,7 +17,7 @@ from influence.analysis.run import TAKES, analyze
 from influence.config import FitConfig
 from influence.data.corpus import read_corpus
 from influence.data.miniworld.corpus import FILE_NAME
-from influence.data.queries import read_queries, write_queries
+from influence.data.queries import completions_by, read_queries, write_queries
 from influence.engine.complete import complete
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
@@ -172,7 +172,13 @@ class WorldReplicate:
             read_queries(self.path(queries)),
             read_corpus(self.path(world.CORPUS)),
             self.path(name),
+            completions_by=self._writer() if queries == STORES[OWN] else None,
         )
+
+    def _writer(self) -> str | None:
+        """The model that wrote the completions, of which the queries are some."""
+        completed = self.path("completed.jsonl")
+        return completions_by(completed, read_queries(completed))
 
     def _scored(self, store: str) -> tuple[Scores, dict[str, Row]]:
         """A score store, and the rows of every method for its queries."""

@@ -41,7 +41,7 @@ class Made:
     scores: Scores
 
 
-def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 1500, n_words: int = 0) -> Made:
+def ordinary(folder: Path, n_queries: int = 80, n_documents: int = 600, n_words: int = 0) -> Made:
     """80 queries, 50 documents of each list, answers, relations, stages, token values.
 
     With `n_words`, the documents have 1,700 characters of so many different words: what real text needs of a page.

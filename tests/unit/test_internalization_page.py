@@ -14,7 +14,7 @@ from internalization_runs import DIGITS, write_metrics, write_run
 from influence.analysis.grouping import wilson
 from influence.analysis.internalization import pooled_rows, position_rows, read_evaluation, stage_rows
 from influence.errors import StoreError
-from influence.report.internalization import internalization_page, write_results
+from influence.report.internalization import internalization_page, verdict, write_results
 from influence.report.internalization_figures import marked, spread
 
 HOSTILE = "<script>window.PWN=1</script><img src=x onerror=window.PWN=1></title></style>'\"{{7*7}}"
@@ -84,6 +84,30 @@ def test_runs_are_pooled_by_method_and_removal(tmp_path: Path) -> None:
     assert pooled.loc[("stepwise", 16), "runs"] == 1
     assert np.isnan(pooled.loc[("stepwise", 16), "accuracy_sd"])
     assert pooled.loc[("no-cot", 24), "accuracy"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        (
+            {0: 1.0, 8: 0.95, 16: 0.5},
+            "With 8 tokens removed, exact match is 0.950 (95 % 0.910 to 0.973) against 1.000 at the first stage: the "
+            "most of the chain that can go with 90 % of it kept. At the last stage, with 16 removed, it is 0.500.",
+        ),
+        (
+            {0: 1.0, 8: 0.5, 16: 1.0},
+            "With 16 tokens removed, exact match is 1.000 (95 % 0.981 to 1.000) against 1.000 at the first stage: the "
+            "most of the chain that can go with 90 % of it kept. It does not fall steadily: it is lower with 8 "
+            "removed.",
+        ),
+        ({0: 0.0, 8: 0.5}, "The first stage answers no example right; the last one has exact match 0.500."),
+        ({8: 0.5}, "The one stage, with 8 tokens removed, has exact match 0.500."),
+    ],
+)
+def test_the_verdict_follows_the_numbers(tmp_path: Path, accuracies: dict[int, float], said: str) -> None:
+    run = write_run(tmp_path / "run", accuracies)
+    assert verdict(stage_rows([run]), "tokens") == said
+    assert said in internalization_page(run, tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_nothing_evaluated_and_a_damaged_stage(tmp_path: Path) -> None:
