@@ -133,8 +133,8 @@ class FitConfig:
     """Settings of a Hessian fit.
 
     Attributes:
-        layers: Tracked layers: `mlp`, `experts`, `router`, `all`, `adapter`, or globs over layer names; none means
-            `adapter` in a model that has one, and else `mlp`.
+        layers: Tracked layers: `mlp`, `experts`, `router`, `all`, `adapter`, `head`, `embedding`, or globs over layer
+            names; none means `adapter` in a model that has one, and else `mlp`.
         exclude_layers: Globs over names of layers, or of modules of experts, that are not tracked.
         max_length: Most tokens of a document.
         windows: Cut longer documents into windows instead of truncating them.

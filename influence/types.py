@@ -118,3 +118,46 @@ class LayerFactors:
     activation_eigenvectors: Eigenvectors
     gradient_eigenvectors: Eigenvectors
     lam: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyFactors:
+    """EK-FAC of a weight over the vocabulary, on whose side there is no basis: `eigenvectors [I, I]` (columns), and the
+    corrected eigenvalues `lam [V, I]`, a mean over documents.
+    """
+
+    eigenvectors: Eigenvectors
+    lam: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyTokens:
+    """Tokens of documents at a weight `[V, I]` over the vocabulary, whose gradient is the sum of its uses.
+
+    `G_VI = Σ_t s_t a_tᵀ + Σ_t e(token_t) g_tᵀ`, where `e(v)` is 1 at word `v`. A weight has one use, or both where the
+    output head and the token embedding are tied.
+
+    Attributes:
+        vocabulary: `V`.
+        head: `(a_BTI, s_BTV)`, what goes into the output head and the gradient of the logits; None: no such use.
+        embedding: `(g_BTI, token_BT)`, the gradient of the embedding's output and the token ids; None: no such use.
+    """
+
+    vocabulary: int
+    head: tuple[Tensor, Tensor] | None = None
+    embedding: tuple[Tensor, Tensor] | None = None
+
+    def joined(self, other: VocabularyTokens) -> VocabularyTokens:
+        """Both uses of a tied weight, each seen by itself."""
+        return VocabularyTokens(self.vocabulary, self.head or other.head, self.embedding or other.embedding)
+
+    def documents(self, rows: slice) -> VocabularyTokens:
+        """Some documents of the batch."""
+        head, embedding = (use and (use[0][rows], use[1][rows]) for use in (self.head, self.embedding))
+        return VocabularyTokens(self.vocabulary, head, embedding)
+
+    def to(self, like: Tensor) -> VocabularyTokens:
+        """The same with the dtype and device of `like`; token ids stay integers."""
+        head = self.head and (self.head[0].to(like), self.head[1].to(like))
+        embedding = self.embedding and (self.embedding[0].to(like), self.embedding[1].to(like.device))
+        return VocabularyTokens(self.vocabulary, head, embedding)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from influence.curvature.vocabulary import embedding_products
 from influence.data.tokens import encode, prefix_ids
 from influence.engine.batching import BATCH_TOKENS, TokenBatch
 from influence.engine.identity import matching_layers
@@ -24,6 +25,7 @@ from influence.progress import Progress
 from influence.store.factors import Factors
 from influence.store.scores import Scores
 from influence.store.token_scores import write_token_scores
+from influence.types import VocabularyTokens
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,18 @@ def token_scores(
             else:
                 result[layer, query] = value_BT
 
-    backward(model, layers, batch, reduce, positions=positions, what="the documents to decompose")
+    def reduce_vocabulary(layer: int, tokens: VocabularyTokens) -> None:
+        p_QVI = queries.gradients[layer]
+        if tokens.embedding is not None:
+            g_BTI, token_BT = tokens.embedding
+            result[layer] += embedding_products(p_QVI, g_BTI.to(p_QVI.dtype), token_BT).cpu()
+        if tokens.head is not None:
+            a_BTI, s_BTV = tokens.head
+            for query, p_VI in enumerate(p_QVI):
+                result[layer, query] += ((s_BTV.to(p_VI.dtype) @ p_VI) * a_BTI).sum(-1).cpu()
+
+    what = "the documents to decompose"
+    backward(model, layers, batch, reduce, vocabulary=reduce_vocabulary, positions=positions, what=what)
     return result
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from influence.curvature.sketch import LayerSketch, random_rows, sketch_documents
 from influence.engine.batching import pad
 from influence.engine.passes import backward
+from influence.models.capture import require_no_vocabulary
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 
@@ -66,6 +67,7 @@ def examine(
     """
     rows = sorted(documents, key=len, reverse=True)
     tracked = find_layers(model.model, layers, exclude)
+    require_no_vocabulary(tracked, "influence doctor")
     sketches = _projections(tracked)
 
     def together(which: LanguageModel) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 from influence.config import ScoreConfig
 from influence.data.queries import queries_digest
 from influence.errors import InputError, ModelError, StoreError
+from influence.models.capture import require_no_vocabulary
 from influence.models.layers import TrackedLayer, all_layers, find_layers
 from influence.models.load import LanguageModel
 from influence.store.factors import Factors
@@ -35,10 +36,14 @@ def checked_layers(
     if factors is not None:
         require_same_model(factors, model, other_checkpoint)
     layers, query_layers = matching_layers(factors, model), matching_layers(factors, query_model)
-    if [(a.name, a.shape) for a in query_layers] != [(b.name, b.shape) for b in layers]:
+    if [(a.name, a.shape, len(a.modules)) for a in query_layers] != [
+        (b.name, b.shape, len(b.modules)) for b in layers
+    ]:
         raise InputError(
             f"{query_model.name} has other layers than {model.name}: it cannot give the queries' gradients."
         )
+    if config.query_error is not None:
+        require_no_vocabulary(layers, "--query-error")
     return layers, query_layers
 
 
@@ -83,6 +88,12 @@ def matching_layers(factors: Factors | None, model: LanguageModel) -> list[Track
                 f"The Hessian in {factors.folder} is of another model than {model.name}.",
                 have=f"{layer.name} is {factors.shape(layer.name)} there and {layer.shape} here",
                 fix="Fit a Hessian of this model: influence fit-hessian.",
+            )
+        if (layer.vocabulary is not None) != (layer.name in factors.vocabulary):
+            raise StoreError(
+                f"The Hessian in {factors.folder} has a covariance over the vocabulary for {layer.name}; curvature is "
+                "diagonal there now.",
+                fix="Fit it again: influence fit-hessian --layers head, and what else it covers.",
             )
     return layers
 

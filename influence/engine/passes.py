@@ -14,13 +14,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
 
 from influence.curvature.statistics import augment
 from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad
 from influence.engine.memory import Budget, is_out_of_memory
 from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
 from influence.errors import ComputeError, ModelError
-from influence.models.capture import capture
+from influence.models.capture import VocabularyConsumer, capture
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import SummedNll
@@ -28,6 +29,7 @@ from influence.progress import Progress
 from influence.store.documents import DocumentTable
 from influence.store.factors import save_tensors
 from influence.store.journal import intact
+from influence.types import VocabularyTokens
 
 #: `(index of the layer, a_BTI with the bias's 1, s_BTO)`.
 Reducer = Callable[[int, Tensor, Tensor], None]
@@ -45,6 +47,7 @@ def backward(
     batch: TokenBatch,
     reduce: Reducer,
     *,
+    vocabulary: VocabularyConsumer | None = None,
     labels: Labels | None = None,
     positions: dict[int, Tensor] | None = None,
     what: str,
@@ -52,6 +55,7 @@ def backward(
     """One batch forward and backward; `reduce` sees each tracked layer. Returns the NLL of each document `[B]`, nats.
 
     Args:
+        vocabulary: Sees each tracked output head and embedding, with the bias's 1; None refuses them.
         labels: Draws labels from the logits; default the batch's own tokens.
         positions: Of the rows of experts, for a `reduce` that must know them: see `capture`.
         what: Says which documents these are, for an error.
@@ -65,7 +69,17 @@ def backward(
         sums[index] = torch.stack([a_BTI.sum(dtype=torch.float32), s_BTO.sum(dtype=torch.float32)])
         reduce(index, augment(a_BTI, layers[index].has_bias), s_BTO)
 
-    with capture(model.model, layers, batch.input_ids.shape, consume, positions):
+    def consume_vocabulary(index: int, tokens: VocabularyTokens) -> None:
+        assert vocabulary is not None
+        uses = [use for use in (tokens.head, tokens.embedding) if use is not None]
+        sums[index] = torch.stack([sum_of(uses, 0), sum_of(uses, 1)])
+        vocabulary(index, _augmented(tokens, layers[index].has_bias))
+
+    def sum_of(uses: Sequence[tuple[Tensor, Tensor]], side: int) -> Tensor:
+        return torch.stack([use[side].sum(dtype=torch.float32) for use in uses]).sum()
+
+    see = None if vocabulary is None else consume_vocabulary
+    with capture(model.model, layers, batch.input_ids.shape, consume, positions, see):
         logits_BTV = model.model(input_ids=batch.input_ids, use_cache=False).logits
         label_BT = batch.input_ids if labels is None else labels(logits_BTV)
         nll_BT: Tensor = SummedNll.apply(logits_BTV, label_BT, batch.loss_BT)  # type: ignore[no-untyped-call]
@@ -82,6 +96,15 @@ def backward(
     if not finite_L2.all():
         raise _not_finite(model, layers, finite_L2, what)
     return nll_BT.detach().sum(-1)
+
+
+def _augmented(tokens: VocabularyTokens, has_bias: bool) -> VocabularyTokens:
+    """Append the constant input 1 of the head's bias, which no embedding has."""
+    if not has_bias:
+        return tokens
+    head = tokens.head and (augment(tokens.head[0], True), tokens.head[1])
+    embedding = tokens.embedding and (F.pad(tokens.embedding[0], (0, 1)), tokens.embedding[1])
+    return VocabularyTokens(tokens.vocabulary, head, embedding)
 
 
 def _not_finite(
@@ -124,7 +147,8 @@ def document_batch(
 def idle_pass(model: LanguageModel, layers: Sequence[TrackedLayer], table: DocumentTable) -> None:
     """A pass whose result is dropped. It takes the longest document, so that no layer is without effect."""
     batch = document_batch(table, np.array([table.lengths.argmax()]), model.device)
-    backward(model, layers, batch, lambda *_: None, what="a pass that only keeps step")
+    nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+    backward(model, layers, batch, nothing, vocabulary=nothing, what="a pass that only keeps step")
 
 
 def keep_step(world: World, passes: Callable[[int], int], idle: Callable[[], Any]) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from influence.curvature.low_rank import LowRank, low_rank_products, squared_norms, token_route
+from influence.curvature.vocabulary import embedding_products, embedding_squared_norms
+from influence.types import VocabularyTokens
 
 #: `(a_BTI, s_BTO)` of one layer and batch.
 TokenPair = tuple[Tensor, Tensor]
@@ -76,6 +78,22 @@ class DenseProducts:
         for rows, outputs, g_BP in _gradients(tokens, workspace):
             dot_BQ[rows] += g_BP @ self.p_QOI[:, outputs].flatten(1).mT
             squared_norm_B[rows] += _squared(g_BP, dot_BQ.dtype)
+
+    def add_vocabulary(
+        self, tokens: Sequence[VocabularyTokens], workspace: Tensor, dot_BQ: Tensor, squared_norm_B: Tensor
+    ) -> None:
+        """The same of an output head or an embedding, with queries `[Q, V, I]`: the embedding's part by index."""
+        head = [part.head for part in tokens if part.head is not None]
+        if head:
+            self.add(head, workspace, dot_BQ, squared_norm_B)
+        start = 0
+        for part in tokens:
+            if part.embedding is not None:
+                g_BTI, token_BT = part.embedding
+                rows = slice(start, start + len(g_BTI))
+                dot_BQ[rows] += embedding_products(self.p_QOI, g_BTI, token_BT).sum(2, dtype=dot_BQ.dtype).mT
+                squared_norm_B[rows] += embedding_squared_norms(part)
+                start = rows.stop
 
 
 @dataclass(frozen=True, slots=True)

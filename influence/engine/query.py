@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from influence.curvature.ekfac import Inverse
 from influence.curvature.statistics import gradient_stacks
+from influence.curvature.vocabulary import VocabularyInverse, vocabulary_gradients
 from influence.data.tokens import encode_query
 from influence.engine.batching import Columns, batches, length_order, pad
 from influence.engine.memory import Budget, is_out_of_memory, return_freed_memory
@@ -20,7 +21,7 @@ from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.progress import Progress
 from influence.store.factors import Factors
-from influence.types import LayerFactors, Query
+from influence.types import LayerFactors, Query, VocabularyFactors, VocabularyTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,19 @@ class QueryGradients:
     Attributes:
         tokens: For each tracked layer, batches of `(rows of the queries, s_BTO, a_BTI)`.
         nll: `I_q = −log p(completion | prompt)`, nats, `[Q]`.
+        vocabulary: For each output head or embedding, by its number, batches of `(rows of the queries, tokens)`.
     """
 
     tokens: list[list[tuple[Tensor, Tensor, Tensor]]]
     nll: Tensor
+    vocabulary: dict[int, list[tuple[Tensor, VocabularyTokens]]] = field(default_factory=dict)
 
     def layer(self, index: int) -> Tensor:
         """`G_q` of one layer, `[Q, O, I]`."""
+        if index in self.vocabulary:
+            return self._over_vocabulary(
+                index, lambda tokens: torch.cat([g_BvI for _, g_BvI in vocabulary_gradients(tokens)], 1)
+            )
         (_, s_BTO, a_BTI), *_ = self.tokens[index]
         g_QOI = self.nll.new_empty(len(self.nll), s_BTO.shape[2], a_BTI.shape[2])
         for rows_B, s_BTO, a_BTI in self._stacks(index):
@@ -61,6 +68,24 @@ class QueryGradients:
             for rows, p_BOI in inverse.precondition(s_BTO, a_BTI):
                 p_QOI[rows_B[rows]] = p_BOI
         return p_QOI
+
+    def preconditioned_vocabulary(self, index: int, factors: VocabularyFactors, damping: float) -> Tensor:
+        """`P` of an output head or embedding, `[Q, V, I]`: see `influence.curvature.vocabulary`."""
+        inverse = VocabularyInverse.of(factors, damping, self.nll)
+        return self._over_vocabulary(index, inverse.precondition)
+
+    def _over_vocabulary(self, index: int, made: Callable[[VocabularyTokens], Tensor]) -> Tensor:
+        """What is made of the tokens of each query, `[Q, V, I]`, a query at a time; batches that were read are gone."""
+        result: Tensor | None = None
+        while self.vocabulary[index]:
+            rows_B, tokens = self.vocabulary[index].pop()
+            for row, query in enumerate(rows_B.tolist()):
+                one_1VI = made(tokens.documents(slice(row, row + 1)).to(self.nll))
+                if result is None:
+                    result = self.nll.new_empty(len(self.nll), *one_1VI.shape[1:])
+                result[query] = one_1VI[0]
+        assert result is not None, "a layer is read once"
+        return result
 
     def _stacks(self, index: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The tokens of a layer in the dtype of the sums, a query at a time: bounds what is made of them.
@@ -115,21 +140,30 @@ def completion_gradients(
     lengths = np.array([len(tokens) for tokens, _ in encoded], np.int64)
     dtype = torch.promote_types(model.dtype, torch.float32)
     tokens: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
+    vocabulary: dict[int, list[tuple[Tensor, VocabularyTokens]]] = {}
     nll_Q = torch.empty(len(encoded), dtype=dtype, device=model.device)
 
     def run(rows_B: Columns) -> None:
         batch = pad([encoded[r][0] for r in rows_B], model.device, [encoded[r][1] for r in rows_B])
         index_B = torch.from_numpy(rows_B).to(model.device)
         seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        seen_vocabulary: dict[int, VocabularyTokens] = {}
 
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
             seen[layer] = (index_B, s_BTO, a_BTI)
 
         nll_Q[index_B] = backward(
-            model, layers, batch, reduce, what="the queries " + ", ".join(names[r] for r in rows_B)
+            model,
+            layers,
+            batch,
+            reduce,
+            vocabulary=seen_vocabulary.__setitem__,
+            what="the queries " + ", ".join(names[r] for r in rows_B),
         ).to(dtype)
         for layer, found in seen.items():
             tokens[layer].append(found)
+        for layer, words in seen_vocabulary.items():
+            vocabulary.setdefault(layer, []).append((index_B, words))
 
     with Progress("query gradients", len(encoded), unit="query") as bar:
         rest = length_order(lengths)
@@ -144,7 +178,7 @@ def completion_gradients(
                 continue
             rest = rest[len(rows_B) :]
             bar.advance(len(rows_B))
-    return QueryGradients(tokens, nll_Q)
+    return QueryGradients(tokens, nll_Q, vocabulary)
 
 
 def precondition_queries(
@@ -164,6 +198,10 @@ def precondition_queries(
         for index, layer in enumerate(layers):
             if factors is None:
                 p_QOI = queries.layer(index)
+            elif layer.vocabulary is not None:
+                p_QOI = queries.preconditioned_vocabulary(
+                    index, factors.vocabulary_layer(layer.name), damping
+                )
             else:
                 p_QOI = queries.preconditioned(index, factors.layer(layer.name), damping)
             gradients.append(p_QOI.to(dtype))

@@ -18,7 +18,7 @@ from influence.engine.identity import checked_layers, run_identity
 from influence.engine.memory import Budget
 from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.passes import backward, describe_documents, document_batch, idle_pass, run_missing
-from influence.engine.products import QueryProducts, TokenPair
+from influence.engine.products import DenseProducts, QueryProducts, TokenPair
 from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.reuse import Reused, reusable
 from influence.engine.run import Run
@@ -34,7 +34,7 @@ from influence.store.journal import intact
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
 from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
-from influence.types import Query
+from influence.types import Query, VocabularyTokens
 
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
 _BATCHES_A_PRODUCT = 2
@@ -184,6 +184,7 @@ class Scan:
         dot_BQ = self.queries.nll.new_zeros(size, len(self.queries.nll))
         squared_norm_B = self.queries.nll.new_zeros(size)
         waiting: list[list[TokenPair]] = [[] for _ in self.layers]
+        waiting_words: list[list[VocabularyTokens]] = [[] for _ in self.layers]
 
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
             waiting[layer].append((a_BTI, s_BTO))
@@ -191,11 +192,18 @@ class Scan:
                 self.queries.layers[layer].add(waiting[layer], workspace, dot_BQ, squared_norm_B)
                 waiting[layer].clear()
 
+        def reduce_vocabulary(layer: int, tokens: VocabularyTokens) -> None:
+            waiting_words[layer].append(tokens)
+            if len(waiting_words[layer]) == len(plan):
+                products = self.queries.layers[layer]
+                assert isinstance(products, DenseProducts), "compressed queries refuse the vocabulary"
+                products.add_vocabulary(waiting_words[layer], workspace, dot_BQ, squared_norm_B)
+                waiting_words[layer].clear()
+
         for part in plan:
             batch = document_batch(self.table, part, self.model.device)
-            backward(
-                self.model, self.layers, batch, reduce, what=describe_documents(self.table.take("id", part))
-            )
+            what = describe_documents(self.table.take("id", part))
+            backward(self.model, self.layers, batch, reduce, vocabulary=reduce_vocabulary, what=what)
         finite_B = torch.isfinite(dot_BQ).all(1) & torch.isfinite(squared_norm_B)
         if not finite_B.all():
             column = np.concatenate(plan)[int((~finite_B).nonzero()[0])]

@@ -20,11 +20,15 @@ from influence.errors import ModelError
 from influence.models.experts import LinearsSeen, Rows, dispatched, run_experts
 from influence.models.layers import TrackedLayer
 from influence.models.probe import used_without_a_call
+from influence.models.vocabulary import UsesSeen
+from influence.types import VocabularyTokens
 
 #: Modules that were seen to have no effect on a text although the model has them.
 _unused: WeakSet[nn.Module] = WeakSet()
 #: `(index of the layer, a_BTI, s_BTO)`, called during backward, from the last layer to the first.
 Consumer = Callable[[int, Tensor, Tensor], None]
+#: `(index of the layer, its tokens)`, of a weight over the vocabulary, called once all its uses were seen.
+VocabularyConsumer = Callable[[int, VocabularyTokens], None]
 
 
 @contextmanager
@@ -34,6 +38,7 @@ def capture(
     shape: torch.Size,
     consume: Consumer,
     positions: dict[int, Tensor] | None = None,
+    consume_vocabulary: VocabularyConsumer | None = None,
 ) -> Iterator[None]:
     """Call `consume` with the activations and pseudo-gradients of each tracked layer of each backward pass.
 
@@ -45,10 +50,14 @@ def capture(
     Args:
         shape: `[B, T]` of the batch. OPT feeds its linears `[B × T, I]`: unfolded here.
         positions: Gets, for each expert's layer, where its rows stand in their documents: `[B, R]`, −1 for none.
+        consume_vocabulary: For output heads and embeddings; None refuses them.
 
     Raises:
-        ModelError: a layer runs twice in one forward pass, or its input is not `[B, T, I]`.
+        ModelError: a layer runs twice in one forward pass, or its input is not `[B, T, I]`; or an output head or an
+            embedding is tracked where neither can be.
     """
+    if consume_vocabulary is None:
+        require_no_vocabulary(layers, "This")
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     device = next(model.parameters()).device
@@ -80,11 +89,33 @@ def capture(
 
         return hook
 
+    def uses_of(index: int) -> UsesSeen:
+        layer = layers[index]
+        assert layer.vocabulary is not None
+
+        def check(inputs: Tensor, twice: bool) -> Tensor:
+            unfolded = _unfolded(inputs, shape)
+            if unfolded is None:
+                raise _not_by_tokens(layer, inputs)
+            if twice:
+                raise _runs_twice(layer)
+            return unfolded
+
+        def done(tokens: VocabularyTokens) -> None:
+            seen.add(index)
+            assert consume_vocabulary is not None
+            consume_vocabulary(index, tokens)
+
+        return UsesSeen(layer.vocabulary, layer.outputs, shape, check, _watched, done)
+
+    words = {index: uses_of(index) for index, layer in enumerate(layers) if layer.vocabulary is not None}
     experts: dict[nn.Module, dict[tuple[int, str], int]] = {}
     handles: list[RemovableHandle] = []
     for index, layer in enumerate(layers):
         if layer.expert is not None:
             experts.setdefault(layer.module, {})[layer.expert, layer.parameter] = index
+        elif index in words:
+            handles += words[index].hooks()
         elif layer.routes:
             handles += _router_hooks(layer, forward_hook(index))
         else:
@@ -130,14 +161,35 @@ def capture(
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
     rest = [index for index in range(len(layers)) if index not in seen]
-    _require_unused(model, [layers[index] for index in rest if index not in ran])
+    never = [(layers[index], layers[index].module) for index in rest if index not in ran | words.keys()]
+    never += [(layers[i], m) for i in rest if i in words for m in layers[i].modules if m not in words[i].ran]
+    _require_unused(model, never)
     zero = torch.zeros((), dtype=next(p.dtype for p, _ in flags if p.is_floating_point()), device=device)
     for index in rest:
         layer = layers[index]
+        if index in words:
+            words[index].fill(zero, layer.inputs)
+            continue
         rows = shape if layer.expert is None else (shape[0], 0)
         if positions is not None and layer.expert is not None:
             positions[index] = torch.empty(rows, dtype=torch.int64, device=device)
         consume(index, zero.expand(*rows, layer.inputs), zero.expand(*rows, layer.outputs))
+
+
+def require_no_vocabulary(layers: Sequence[TrackedLayer], what: str) -> None:
+    """Raise ModelError where an output head or an embedding is tracked by something that cannot.
+
+    Args:
+        what: Says what cannot, the subject of a sentence.
+    """
+    for layer in layers:
+        if layer.vocabulary is not None:
+            raise ModelError(
+                f"{what} does not work with output heads and embeddings, whose curvature is diagonal over the "
+                "vocabulary.",
+                have=f"{layer.name} is tracked",
+                fix="Track other layers only: --layers mlp or --layers all.",
+            )
 
 
 def _watched(output: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
@@ -183,13 +235,13 @@ def _runs_twice(layer: TrackedLayer) -> ModelError:
     )
 
 
-def _require_unused(model: PreTrainedModel, layers: Sequence[TrackedLayer]) -> None:
+def _require_unused(model: PreTrainedModel, uses: Sequence[tuple[TrackedLayer, nn.Module]]) -> None:
     """Refuse layers that are never called while their weights are used: what goes into them is not seen."""
-    unknown = [layer for layer in layers if layer.module not in _unused]
+    unknown = [(layer, module) for layer, module in uses if module not in _unused]
     if not unknown:
         return
-    for layer, used in zip(
-        unknown, used_without_a_call(model, [layer.module for layer in unknown]), strict=True
+    for (layer, module), used in zip(
+        unknown, used_without_a_call(model, [module for _, module in unknown]), strict=True
     ):
         if used:
             raise ModelError(
@@ -197,7 +249,7 @@ def _require_unused(model: PreTrainedModel, layers: Sequence[TrackedLayer]) -> N
                 "so that its inputs are not seen.",
                 fix=f"Leave it out: --exclude-layers '{layer.name}'",
             )
-        _unused.add(layer.module)
+        _unused.add(module)
 
 
 def _unfolded(a: Tensor, shape: torch.Size) -> Tensor | None:

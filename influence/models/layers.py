@@ -21,6 +21,7 @@ from influence.models.checkpoint import is_adapter_name
 from influence.models.experts import expert_products, is_router
 from influence.models.probe import NO_TEXT
 from influence.models.quantised import QuantisedLinear
+from influence.models.vocabulary import Vocabulary, refuse_other_embeddings, vocabulary_weights
 
 _EXPERT = re.compile(r"expert|moe", re.IGNORECASE)
 _ROUTER = re.compile(r"router|gate$", re.IGNORECASE)
@@ -39,6 +40,7 @@ class TrackedLayer:
         expert: Number of a fused expert; `module` then holds all of them.
         parameter: Name of its weight in `module`.
         routes: Whether it is a router, whose module gives back more than the layer's output.
+        vocabulary: Uses of a weight over the vocabulary; on that side no covariance is kept.
     """
 
     name: str
@@ -49,11 +51,23 @@ class TrackedLayer:
     expert: int | None = None
     parameter: str = "weight"
     routes: bool = False
+    vocabulary: Vocabulary | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of its gradient matrix, `(O, I)` or `(O, I + 1)`."""
         return self.outputs, self.inputs + self.has_bias
+
+    @property
+    def covariances(self) -> dict[str, int]:
+        """Rows of each covariance that a fit keeps of it."""
+        sides = {"gradient": self.shape[0], "activation": self.shape[1]}
+        return sides if self.vocabulary is None else {"activation": self.shape[1]}
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """What uses its weight."""
+        return [self.module] if self.vocabulary is None else self.vocabulary.modules
 
     @property
     def module_name(self) -> str:
@@ -68,9 +82,9 @@ def find_layers(
 
     Args:
         selection: `mlp` (linears, routers and experts of the blocks outside attention), `experts` (each matrix of
-            each fused expert), `router`, `all` (every layer but the output head), `adapter` (those of an adapter), or
-            globs over layer names such as `*.mlp.down_proj`. None of these means `adapter` in a model that has one,
-            and else `mlp`.
+            each fused expert), `router`, `all` (all of these and attention), `adapter` (those of an adapter), `head`
+            (the output head), `embedding` (of tokens; a tied weight is taken with both its uses by either), or globs
+            over layer names, but the embedding's. None means `adapter` in a model that has one, and else `mlp`.
         exclude: Globs over names of layers, or of modules that hold fused experts, that are not tracked.
 
     Raises:
@@ -101,7 +115,8 @@ def _names(layer: TrackedLayer, patterns: Sequence[str]) -> bool:
 def _nothing_matches(
     model: PreTrainedModel, linears: dict[str, TrackedLayer], pattern: str, exclude: Sequence[str]
 ) -> ModelError:
-    examples = ", ".join(list(linears)[:6]) or "none at all"
+    names = [name for name, layer in linears.items() if not isinstance(layer.module, nn.Embedding)]
+    examples = ", ".join(names[:6]) or "none at all"
     usable = [
         choice for choice in ("mlp", "all", "experts", "router") if _select(model, linears, choice, exclude)
     ]
@@ -117,9 +132,14 @@ def _nothing_matches(
 def all_layers(model: PreTrainedModel) -> dict[str, TrackedLayer]:
     """Every layer that can be tracked, by name, in the order the model defines them."""
     layers = []
+    vocabulary = vocabulary_weights(model)
     for name, module in model.named_modules():
         layers += _experts(name, module)
-        if is_router(name, module):
+        if name in vocabulary:
+            inputs, outputs = vocabulary[name].sizes
+            has_bias = getattr(module, "bias", None) is not None
+            layers.append(TrackedLayer(name, module, inputs, outputs, has_bias, vocabulary=vocabulary[name]))
+        elif is_router(name, module):
             outputs, inputs = module.weight.shape
             has_bias = getattr(module, "bias", None) is not None
             layers.append(TrackedLayer(name, module, inputs, outputs, has_bias, routes=True))
@@ -128,7 +148,8 @@ def all_layers(model: PreTrainedModel) -> dict[str, TrackedLayer]:
                 TrackedLayer(name, module, module.in_features, module.out_features, module.bias is not None)
             )
         elif isinstance(module, Conv1D):
-            layers.append(TrackedLayer(name, module, *module.weight.shape, module.bias is not None))
+            inputs, outputs = module.weight.shape
+            layers.append(TrackedLayer(name, module, inputs, outputs, module.bias is not None))
     return {layer.name: layer for layer in layers}
 
 
@@ -155,19 +176,26 @@ def _select(
     if pattern == "router":
         return {name: layer for name, layer in linears.items() if layer.routes or _ROUTES.search(name)}
     if pattern not in ("mlp", "all"):
-        return {name: layer for name, layer in linears.items() if _names(layer, (pattern,))}
-    blocks = _block_prefixes(model)
-    head, tower = model.get_output_embeddings(), _text_tower(model)
+        return {name: layer for name, layer in linears.items() if _is_named(layer, pattern)}
+    blocks, tower = _block_prefixes(model), _text_tower(model)
     return {
         name: layer
         for name, layer in linears.items()
-        if layer.module is not head
+        if layer.vocabulary is None
         and name.startswith(tower)
         and (
             pattern == "all"
             or (_inside(name, blocks) and not _inside_attention(model, layer.module_name, blocks))
         )
     }
+
+
+def _is_named(layer: TrackedLayer, pattern: str) -> bool:
+    """Whether a word or glob names a layer; an embedding has to be named in full."""
+    if layer.vocabulary is None:
+        return _names(layer, (pattern,))
+    globbed = layer.vocabulary.head is not None and fnmatchcase(layer.name, pattern)
+    return globbed or pattern in layer.vocabulary.words
 
 
 def _text_tower(model: PreTrainedModel) -> str:
@@ -275,7 +303,9 @@ def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -
                 fix="Load the model by its path, which makes weights of bitsandbytes differentiable, or unquantised.",
             )
         names = owners.get(id(weight), [])
-        if len(names) > 1:
+        if layer.vocabulary is not None:
+            refuse_other_embeddings(layer.name, layer.vocabulary)
+        if len(names) > len(layer.modules):
             raise ModelError(
                 f"{layer.name} shares its weight with another part of the model, so its gradient is not its own.",
                 have=" = ".join(names),

@@ -10,6 +10,9 @@ One safetensors file per tensor name, each mapping layer name -> tensor:
 
 A folder of factors that kronfluence wrote (`factors_NAME`) opens here, and ours opens there.
 
+A weight over the vocabulary, an output head or an embedding, has no covariance and no eigenvectors on the gradient's
+side; `[I, I]` is then the covariance `C` of `influence.curvature.vocabulary`. kronfluence does not know these.
+
 Of covariances in blocks, each block of a layer's covariance, eigenvectors and eigenvalues is a tensor of its own,
 `LAYER/0`, `LAYER/1`, …; kronfluence does not know these.
 """
@@ -32,7 +35,7 @@ from influence.errors import StoreError
 from influence.files import whole_file
 from influence.store.artefact import open_complete, read_manifest, write_json
 from influence.store.journal import verify_file
-from influence.types import LayerFactors
+from influence.types import LayerFactors, VocabularyFactors
 
 #: What `load_tensors(folder, name)` may find, in the order a fit makes them.
 COVARIANCES = (
@@ -117,29 +120,54 @@ class Factors:
             )
         return count
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """Names of the layers whose curvature is diagonal over the vocabulary."""
+        names = self.manifest["config"].get("vocabulary", []) if self.manifest else []
+        if not isinstance(names, list):
+            raise StoreError(f"The manifest of {self.folder} is damaged.", have=f"vocabulary {names!r}")
+        return names
+
     def layer(self, name: str) -> LayerFactors:
         """The factors of one layer; `lam` is a mean over documents.
 
         Raises:
             StoreError: they are missing, not finite, or all zero, which leaves nothing to divide by.
         """
+        lam = self._lam(name)
+        q_A, q_S = (
+            block_diagonal(self._blocks(f"{kind}_eigenvectors", name)) for kind in ("activation", "gradient")
+        )
+        self._require_fit(name, lam, q_A, q_S)
+        return LayerFactors(activation_eigenvectors=q_A, gradient_eigenvectors=q_S, lam=lam)
+
+    def vocabulary_layer(self, name: str) -> VocabularyFactors:
+        """The same of an output head or an embedding."""
+        lam = self._lam(name)
+        q = block_diagonal(self._blocks("activation_eigenvectors", name))
+        self._require_fit(name, lam, q)
+        return VocabularyFactors(eigenvectors=q, lam=lam)
+
+    def _lam(self, name: str) -> Tensor:
         lam = self._tensor("lambda_matrix", name).double() / self._tensor("num_lambda_processed", name)
         if not lam.any():
             raise StoreError(
                 f"{name} has no curvature in {self.folder}: its gradient was zero on every document of the fit.",
                 fix="Fit the Hessian again, leaving it out of --layers.",
             )
-        q_A, q_S = (
-            block_diagonal(self._blocks(f"{kind}_eigenvectors", name)) for kind in ("activation", "gradient")
-        )
+        return lam
+
+    def _require_fit(
+        self, name: str, lam: Tensor, q_A: Eigenvectors, q_S: Eigenvectors | None = None
+    ) -> None:
         outputs, inputs = lam.shape if lam.ndim == 2 else (0, 0)
-        if q_A.shape != (inputs, inputs) or q_S.shape != (outputs, outputs):
+        shapes = [list(q.shape) for q in (q_S, q_A) if q is not None]
+        if q_A.shape != (inputs, inputs) or (q_S is not None and q_S.shape != (outputs, outputs)):
             raise StoreError(
                 f"The factors of {name} in {self.folder} do not fit each other.",
-                have=f"lambda {list(lam.shape)}, eigenvectors {list(q_S.shape)} and {list(q_A.shape)}",
+                have=f"lambda {list(lam.shape)}, eigenvectors {' and '.join(map(str, shapes))}",
                 fix="Fit the Hessian again.",
             )
-        return LayerFactors(activation_eigenvectors=q_A, gradient_eigenvectors=q_S, lam=lam)
 
     def token_eigenvalues(self, name: str) -> tuple[Tensor, Tensor]:
         """Eigenvalues of the covariances of one layer, over tokens: of `S [O]` and of `A [I]`."""

@@ -83,7 +83,7 @@ def our_fit(model: Any, data: Any, folder: Path) -> dict[str, float]:
     """Our two passes and the eigendecompositions, with the corpus's own labels."""
     from influence.config import FitConfig
     from influence.engine.batching import BATCH_TOKENS
-    from influence.engine.fit import Fit
+    from influence.engine.fit_parts import Fit
     from influence.engine.memory import Budget
     from influence.models.layers import find_layers
     from influence.store.factors import write_kronfluence_arguments

@@ -149,7 +149,8 @@ def one(which: str, folder: Path, count: int | None) -> dict[str, Any]:
 
 def follow(parts: dict[str, float]) -> None:
     """From now on, add up the CPU seconds of each part of a run."""
-    from influence.engine import fit, score
+    from influence.engine import fit_parts as fit
+    from influence.engine import score
 
     for owner, name in (
         (fit, "tokenised_documents"),

@@ -120,6 +120,29 @@ def test_scores_with_the_identity(program: Server, inputs: Inputs, tmp_path: Pat
     assert open_scores(tmp_path / "run").manifest["config"]["hessian"] == "identity"
 
 
+def test_the_head_and_the_embedding_are_fitted_and_scored(
+    program: Server, inputs: Inputs, tmp_path: Path
+) -> None:
+    words = ["--layers", "mlp", "--layers", "head", "--layers", "embedding"]
+    result = program.run(*inputs.fit(tmp_path / "hessian"), *words)
+    assert result.exit_code == 0, result.stderr
+    assert "Hessian of 8 layers" in result.stdout
+    run = tmp_path / "run"
+    result = program.run(*inputs.score(tmp_path / "hessian", run))
+    assert result.exit_code == 0, result.stderr
+    layers = open_scores(run).manifest["config"]["layers"]
+    assert (layers[0], layers[-1]) == ("model.embed_tokens", "lm_head")
+    again = ["--model", inputs.model, "--hessian", tmp_path / "hessian"]
+    result = program.run("tokens", run, *map(str, again), "--k", "2", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert_error(
+        program.run(*inputs.score(tmp_path / "hessian", tmp_path / "cut"), "--query-error", "0.05"),
+        2,
+        "--query-error does not work with output heads and embeddings",
+        "--layers mlp",
+    )
+
+
 # -- help
 
 

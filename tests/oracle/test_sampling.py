@@ -13,7 +13,7 @@ from torch import Tensor
 
 from influence.config import FitConfig
 from influence.curvature.statistics import sample_labels
-from influence.engine import fit
+from influence.engine import fit_parts as fit
 from influence.engine.batching import pad
 from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward

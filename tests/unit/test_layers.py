@@ -79,7 +79,8 @@ def test_globs_are_in_model_order_and_join() -> None:
 
 def test_heads_and_embeddings_are_tracked_only_by_name() -> None:
     assert "lm_head" not in names("llama", "all")
-    assert names("llama", "lm_head") == ["lm_head"]
+    assert names("llama", "lm_head") == names("llama", "head") == ["lm_head"]
+    assert names("llama", "embedding") == ["model.embed_tokens"]
 
 
 def test_an_unknown_glob_names_what_there_is() -> None:
@@ -89,12 +90,14 @@ def test_an_unknown_glob_names_what_there_is() -> None:
     assert "model.layers.0.self_attn.q_proj" in str(caught.value.have)
 
 
-def test_a_tied_head_is_refused_by_name() -> None:
+def test_a_head_that_shares_its_weight_with_more_than_the_embedding_is_refused() -> None:
     model = tiny_model("llama", tie_word_embeddings=True).model
+    assert len(find_layers(model, ("all",))) == BLOCKS * 7
+    model.model.other = nn.Linear(16, 67, bias=False)
+    model.model.other.weight = model.lm_head.weight
     with pytest.raises(ModelError, match="lm_head shares its weight") as caught:
         find_layers(model, ("lm_head",))
-    assert "model.embed_tokens.weight" in str(caught.value.have)
-    assert len(find_layers(model, ("all",))) == BLOCKS * 7
+    assert "model.other.weight" in str(caught.value.have)
 
 
 def test_blocks_that_share_a_layer_are_refused() -> None:

@@ -25,6 +25,7 @@ from influence.engine.passes import backward, document_batch, idle_pass, run_mis
 from influence.engine.run import Run
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError, StoreError
+from influence.models.capture import require_no_vocabulary
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.progress import Progress
@@ -91,6 +92,7 @@ def build_index(
     if factors is not None:
         require_same_model(factors, model)
     layers = matching_layers(factors, model)
+    require_no_vocabulary(layers, "An index")
     surveyed = run.survey(corpus, model)
     identity = {
         **asdict(config),

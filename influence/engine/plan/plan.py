@@ -10,7 +10,7 @@ import torch
 from influence.blocks import block_sizes
 from influence.config import FitConfig, ScoreConfig
 from influence.engine.batching import usual_batch_tokens
-from influence.engine.fit import Fit
+from influence.engine.fit_parts import Fit
 from influence.engine.identity import checked_layers, run_identity
 from influence.engine.memory import Budget, PeakMemory, most_memory, return_freed_memory
 from influence.engine.plan.rehearsal import drawn_documents, seconds
@@ -128,7 +128,12 @@ def _timed(fit: Fit, stage: str, keep: bool = False) -> float:
 
 def _numbers_stored(layers: Sequence[TrackedLayer], blocks: int) -> int:
     """Numbers in the folder of a fit when it is largest."""
-    widths = [width for layer in layers for side in layer.shape for width in block_sizes(side, blocks)]
+    widths = [
+        width
+        for layer in layers
+        for side in layer.covariances.values()
+        for width in block_sizes(side, blocks)
+    ]
     covariances, eigenvalues = sum(width**2 for width in widths), sum(widths)
     lam = sum(outputs * inputs for outputs, inputs in (layer.shape for layer in layers))
     joining = 3 * covariances + 2 * eigenvalues  # the eigenbases of all layers, and before that of each
