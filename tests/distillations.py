@@ -12,10 +12,11 @@ from influence.data.tasks.task import Example
 from influence.distill.evaluate import Answer, write_answers
 from influence.distill.filter import filter_traces
 from influence.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
-from influence.distill.run import KIND, Recipe
+from influence.distill.run import Recipe
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
 from influence.store.artefact import claim, finish, write_json
+from influence.store.formats.distillation import DISTILLATION
 
 #: Right answers of 40, tokens an input.
 MODELS = {
@@ -43,7 +44,7 @@ def write_distillation(
     items = [_hostile(item, hostile) for item in last_letter(1, {"train": 12}).split("train")]
     recipe = Recipe()
     plan = Plan(samples=4)
-    manifest = claim(folder, KIND, {"task": {"name": hostile or "last-letter"}})
+    manifest = claim(folder, DISTILLATION, {"task": {"name": hostile or "last-letter"}})
     system = named_system("rar2")
     sampled = sample(items, system, Pretender(wrong_every=3), folder / "samples", kind="letters", plan=plan)
     sums = filter_traces(folder / "samples", folder / "pairs")
@@ -86,7 +87,7 @@ def write_distillation(
         "filter": sums.as_dict(),
         "no_control": {SELF: hostile} if hostile else {},
         "inputs": {"train": 12, "test": 40},
-        "tokens_per_input": sampled["tokens_per_input"],
+        "tokens_per_input": sampled.tokens_per_input,
     }
     write_json(folder / "distillation.json", summary)
     finish(folder, manifest, {"seconds": 1, "command": hostile or "influence distill"})

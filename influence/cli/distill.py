@@ -100,13 +100,13 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
             progress=lambda step, done, total: bar(done, total, step),
         )
     click.echo(
-        f"{summary['items']:,} inputs, {summary['samples']:,} samples, {summary['replies']:,} replies, "
-        f"{summary['tokens_per_input']:,.1f} tokens an input"
+        f"{summary.items:,} inputs, {summary.samples:,} samples, {summary.replies:,} replies, "
+        f"{summary.tokens_per_input:,.1f} tokens an input"
     )
-    if summary["cut_off"]:
-        click.echo(f"{summary['cut_off']:,} replies were cut off at the most tokens of a reply.")
-    if "cost" in summary:
-        click.echo(f"Cost: {summary['cost']:,.2f}")
+    if summary.cut_off:
+        click.echo(f"{summary.cut_off:,} replies were cut off at the most tokens of a reply.")
+    if summary.cost is not None:
+        click.echo(f"Cost: {summary.cost:,.2f}")
     click.echo(f"Samples: {out}")
 
 

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from influence.data.tasks.declared import final_text
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import is_right
 from influence.distill.prompt_texts import Prompts, direct_prompt
-from influence.distill.sample import KIND as SAMPLES
-from influence.distill.sample import PROMPTS, SUMMARY
+from influence.distill.sample import PROMPTS
 from influence.distill.systems.base import Filter, Target
-from influence.distill.traces import FILE as TRACES
 from influence.distill.traces import Trace, read_in_order, read_traces
 from influence.errors import InputError
-from influence.files import whole_file
 from influence.filters.consistency import read_pick
 from influence.filters.majority import majority
 from influence.filters.outcome import Outcome, Summary, refuse_empty, summary
 from influence.filters.perturbation import agreement
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, open_complete, write_json
-
-KIND = "pairs"
-PAIRS = "pairs.jsonl"
-OUTCOMES = "outcomes.jsonl"
+from influence.store.formats.distillation import (
+    OUTCOMES_FILE,
+    PAIRS,
+    PAIRS_FILE,
+    SAMPLES,
+    SUMS_FILE,
+    TRACES_FILE,
+    OutcomeRecord,
+    PairRecord,
+)
+from influence.store.formats.records import write_records
+from influence.store.journal import sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +78,23 @@ def filter_traces(
     prompts = prompts or Prompts(samples / PROMPTS)
     _check(filter_, made["filter"], minimum_share)
     config = {
-        "samples": hashlib.sha256((samples / TRACES).read_bytes()).hexdigest(),
+        "samples": sha256(samples / TRACES_FILE),
         "filter": filter_,
         "minimum_share": minimum_share,
         "target": target_,
         "prompts": prompts.digests(["direct", "direct-verdict"]),
     }
-    manifest = claim(out, KIND, config)
+    manifest = claim(out, PAIRS, config)
     traces = list(read_traces(samples))
     chosen = [choose(trace, made["kind"], filter_, minimum_share, target_) for trace in traces]
     sums = summary([one.outcome for one in chosen])
     if manifest["status"] == "complete":
         return sums
-    _write(out / OUTCOMES, (_record(one) for one in chosen))
-    write_json(out / SUMMARY, {"filter": filter_, "target": target_, **sums.as_dict()})
+    write_records(out / OUTCOMES_FILE, (_record(one) for one in chosen))
+    write_json(out / SUMS_FILE, {"filter": filter_, "target": target_, **sums.as_dict()})
     refuse_empty([one.outcome for one in chosen])
-    _write(
-        out / PAIRS,
+    write_records(
+        out / PAIRS_FILE,
         (_pair(t, one, prompts) for t, one in zip(traces, chosen, strict=True) if one.outcome.kept),
     )
     finish(out, manifest, provenance(time.monotonic() - started, samples=str(samples)))
@@ -156,25 +159,21 @@ def _check(filter_: Filter, sampled_for: Filter, minimum_share: float) -> None:
         raise InputError(f"A minimum share has no effect on the filter {filter_}.", fix="Leave it out.")
 
 
-def _record(chosen: Chosen) -> dict[str, Any]:
-    return {
+def _record(chosen: Chosen) -> OutcomeRecord:
+    return OutcomeRecord(
         **asdict(chosen.outcome),
-        "kept": chosen.outcome.kept,
-        "sample": chosen.place,
-        "answers": chosen.answers,
-    }
+        kept=chosen.outcome.kept,
+        sample=chosen.place,
+        answers=list(chosen.answers),
+    )
 
 
-def _pair(trace: Trace, chosen: Chosen, prompts: Prompts) -> dict[str, Any]:
-    return {
-        "id": trace.item.id,
-        "prompt": direct_prompt(trace.item, prompts),
-        "completion": chosen.outcome.target,
-        "sample": chosen.place,
-    }
-
-
-def _write(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+def _pair(trace: Trace, chosen: Chosen, prompts: Prompts) -> PairRecord:
+    assert chosen.outcome.target is not None
+    assert chosen.place is not None
+    return PairRecord(
+        id=trace.item.id,
+        prompt=direct_prompt(trace.item, prompts),
+        completion=chosen.outcome.target,
+        sample=chosen.place,
+    )

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import Example, gold_of
-from influence.distill.filter import KIND, PAIRS, written
+from influence.distill.filter import written
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.traces import Run, Trace, read_traces
 from influence.errors import InputError, StoreError
 from influence.store.artefact import open_complete
+from influence.store.formats.distillation import AGAIN, PAIRS, PAIRS_FILE, TRACES_FILE, PairRecord
+from influence.store.formats.records import read_records
+from influence.store.journal import sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +70,25 @@ def read_lessons(pairs: Path, samples: Path) -> list[Lesson]:
     """A lesson for each pair of a filter's folder, with the trace of the sample it stands for.
 
     Raises:
-        StoreError: A folder is unfinished, a line is damaged, or a pair's input is not among the samples.
+        StoreError: A folder is unfinished, a line is damaged, or the pairs are of other samples.
     """
-    open_complete(pairs, KIND)
+    made = open_complete(pairs, PAIRS)["config"]
+    if made["samples"] != sha256(samples / TRACES_FILE):
+        raise StoreError(
+            f"The pairs in {pairs} are not of the samples in {samples}.",
+            have="they were filtered from other traces",
+            fix="Filter these samples again, into another folder.",
+        )
     traces = {trace.item.id: trace for trace in read_traces(samples)}
     lessons = []
-    with (pairs / PAIRS).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                pair = json.loads(line)
-                trace = traces[pair["id"]]
-                run = trace.runs[pair["sample"]]
-                lessons.append(_lesson(pair["prompt"], pair["completion"], trace, run))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                raise StoreError(
-                    f"{pairs / PAIRS}:{number} is no pair of the samples in {samples}.",
-                    have=f"{type(error).__name__}: {error}",
-                    fix="Filter these samples again, into another folder.",
-                ) from error
+    for pair in read_records(pairs / PAIRS_FILE, PairRecord, fix=AGAIN):
+        trace = traces.get(pair.id)
+        if trace is None or not 0 <= pair.sample < len(trace.runs):
+            raise StoreError(
+                f"{pairs / PAIRS_FILE} has a pair {pair.id!r} that is not of the samples in {samples}.",
+                fix="Filter these samples again, into another folder.",
+            )
+        lessons.append(_lesson(pair.prompt, pair.completion, trace, trace.runs[pair.sample]))
     return lessons
 
 

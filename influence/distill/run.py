@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,10 +21,10 @@ from influence.distill.tune import internalise
 from influence.distill.tune_settings import TuneSettings
 from influence.generate.request import Generator, Sampling
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, write_json
+from influence.store.artefact import claim, finish
+from influence.store.formats.distillation import DISTILLATION, SUMMARY_FILE, DistillationSummary
+from influence.store.formats.records import read_record, write_record
 
-KIND = "distillation"
-SUMMARY = "distillation.json"
 #: Name of a model in the tables -> of its folder.
 FOLDERS = {DISTILLED: "model", NO_FILTER: "no-filter", SELF: "system-1", GOLD: "gold"}
 
@@ -68,7 +67,7 @@ def distil(
     *,
     tell: Callable[[str], None] = _silent,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> DistillationSummary:
     """Distil a model's System 2 into its System 1, and measure what came of it.
 
     `out` holds `samples/` and `pairs/` (as `sample` and `filter_traces` leave them), `model/`, `controls/NAME/`,
@@ -109,29 +108,28 @@ def distil(
         "prompts": system.prompts.digests([*(step.prompt for step in system.steps), "direct"]),
         **{name: value for name, value in asdict(recipe).items() if name != "plan"},
     }
-    manifest = claim(out, KIND, config)
+    manifest = claim(out, DISTILLATION, config)
     if manifest["status"] == "complete":
         return read_summary(out)
     work = _Work(task, system, generator, str(weights), out, recipe, wordings, tell, progress)
     sums = work.teach(items)
     why_not = work.controls(items) if recipe.controls else {}
     work.test(test)
-    summary = {
-        "config": config,
-        "filter": sums,
-        "no_control": why_not,
-        "inputs": {"train": len(items), "test": len(test)},
-        "tokens_per_input": work.tokens_per_input,
-    }
-    write_json(out / SUMMARY, summary)
+    summary = DistillationSummary(
+        config=config,
+        filter=sums,
+        no_control=why_not,
+        inputs={"train": len(items), "test": len(test)},
+        tokens_per_input=work.tokens_per_input,
+    )
+    write_record(out / SUMMARY_FILE, summary)
     finish(out, manifest, provenance(time.monotonic() - started))
     return read_summary(out)
 
 
-def read_summary(out: Path) -> dict[str, Any]:
+def read_summary(out: Path) -> DistillationSummary:
     """What `distillation.json` says."""
-    summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-    return summary
+    return read_record(out / SUMMARY_FILE, DistillationSummary, fix="Run influence distill again.")
 
 
 @dataclass
@@ -161,7 +159,7 @@ class _Work:
             plan=self.recipe.plan,
             progress=self.progress,
         )
-        self.tokens_per_input = float(sampled["tokens_per_input"])
+        self.tokens_per_input = sampled.tokens_per_input
         sums = filter_traces(
             self.out / "samples", self.out / "pairs", minimum_share=self.recipe.minimum_share
         )

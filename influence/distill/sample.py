@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import Example
@@ -22,11 +21,10 @@ from influence.generate.cost import Price, account
 from influence.generate.kept import KeptReplies
 from influence.generate.request import Generator, Reply, Request, Sampling
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, write_json
+from influence.store.artefact import claim, finish
+from influence.store.formats.distillation import AGAIN, REPLIES_FILE, SAMPLES, SUMS_FILE, SampleSums
+from influence.store.formats.records import read_record, write_record
 
-KIND = "samples"
-REPLIES = "replies.jsonl"
-SUMMARY = "summary.json"
 PROMPTS = "prompts"
 
 #: Replies to requests, in order; the text says what they are for.
@@ -82,7 +80,7 @@ def sample(
     plan: Plan | None = None,
     price: Price | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> SampleSums:
     """Run `system` on each item and write `traces.jsonl`, one line an input, and `summary.json` into `out`.
 
     Every reply is kept in `replies.jsonl` when it arrives: the same call after a kill asks for the others only, and a
@@ -96,8 +94,7 @@ def sample(
         progress: Told of each reply.
 
     Returns:
-        The summary: `items`, `tokens_per_input` (mean tokens generated for an input, intermediate ones and all
-        samples included), sums over the replies (`replies`, `prompt_tokens`, `tokens`, `cut_off`, `empty`, `cost`).
+        What `summary.json` says.
 
     Raises:
         InputError: No items, an id that stands twice, an item that lacks what a prompt names, settings that make no
@@ -122,14 +119,13 @@ def sample(
     for item in items:  # before the folder is made: nothing stays of what cannot be run
         system.check(item)
     planned = _runs(items, filter_, samples)
-    manifest = claim(out, KIND, config)
+    manifest = claim(out, SAMPLES, config)
     if manifest["status"] == "complete":
-        summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-        return summary
+        return read_record(out / SUMS_FILE, SampleSums, fix=AGAIN)
     system.prompts.write(out / PROMPTS)
 
     asked: dict[str, Reply] = {}
-    kept = KeptReplies(out / REPLIES)
+    kept = KeptReplies(out / REPLIES_FILE)
 
     def ask(step: str, requests: Sequence[Request]) -> list[Reply]:
         tell = None if progress is None else lambda done, total: progress(step, done, total)
@@ -144,15 +140,15 @@ def sample(
     picks = _picks(items, runs, system, sampling, ask) if filter_ == "usc" else {}
     traces = [Trace(item, tuple(runs[place]), picks.get(place)) for place, item in enumerate(items)]
     write_traces(traces, out)
-    summary = {
-        "items": len(items),
-        "samples": sum(map(len, runs)),
-        "tokens_per_input": sum(trace.tokens for trace in traces) / len(traces),
+    sums = SampleSums(
+        items=len(items),
+        samples=sum(map(len, runs)),
+        tokens_per_input=sum(trace.tokens for trace in traces) / len(traces),
         **account(asked.values(), price),
-    }
-    write_json(out / SUMMARY, summary)
+    )
+    write_record(out / SUMS_FILE, sums)
     finish(out, manifest, provenance(time.monotonic() - started))
-    return summary
+    return sums
 
 
 def _runs(

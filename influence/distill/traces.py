@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.makers.judging import swapped, turned_back
 from influence.data.tasks.task import Example, answer_of
-from influence.errors import InputError, StoreError
-from influence.files import whole_file
+from influence.errors import InputError
 from influence.filters.perturbation import Order, orders, reordered
-
-FILE = "traces.jsonl"
+from influence.store.formats.distillation import AGAIN, TRACES_FILE
+from influence.store.formats.records import read_records, write_records
 
 #: The order of two responses that is not the item's own.
 SWAP: Order = (1, 0)
@@ -83,10 +81,10 @@ class _Record:
 
 def write_traces(traces: Iterable[Trace], folder: Path) -> None:
     """Write `traces.jsonl`, whole."""
-    with whole_file(folder / FILE) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-        for trace in traces:
-            record = _Record(trace.item.id, trace.tokens, trace.item, trace.runs, trace.pick)
-            file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+    write_records(
+        folder / TRACES_FILE,
+        (_Record(trace.item.id, trace.tokens, trace.item, trace.runs, trace.pick) for trace in traces),
+    )
 
 
 def read_traces(folder: Path) -> Iterator[Trace]:
@@ -95,35 +93,8 @@ def read_traces(folder: Path) -> Iterator[Trace]:
     Raises:
         StoreError: There are none, or a line is damaged.
     """
-    path = folder / FILE
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield _trace(line, f"{path}:{number}")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read.", have=str(error)) from error
-
-
-def _trace(line: str, where: str) -> Trace:
-    try:
-        record = json.loads(line)
-        item = Example(**{**record["item"], "choices": tuple(record["item"]["choices"])})
-        runs = tuple(
-            Run(
-                run["sample"],
-                run["text"],
-                tuple(Made(**call) for call in run["calls"]),
-                None if run["order"] is None else tuple(run["order"]),
-            )
-            for run in record["runs"]
-        )
-        return Trace(item, runs, None if record["pick"] is None else Made(**record["pick"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{where} is no trace.",
-            have=f"{type(error).__name__}: {error}",
-            fix="Remove the file and run the command that made it again: no reply is asked for twice.",
-        ) from error
+    for record in read_records(folder / TRACES_FILE, _Record, fix=AGAIN):
+        yield Trace(record.item, record.runs, record.pick)
 
 
 def orders_of(item: Example, how_many: int) -> list[Order]:

@@ -39,6 +39,8 @@ from influence.report.figures import Place, Section
 from influence.report.format import count, fixed, interval, interval_of
 from influence.report.page import render, write_page
 from influence.store.artefact import open_complete, write_json
+from influence.store.formats.distillation import SUMMARY_FILE, DistillationSummary
+from influence.store.formats.records import read_record
 
 KIND = "distillation"
 _WHAT = {
@@ -61,7 +63,7 @@ def write_results(folder: Path) -> Path:
     them with the verdict; `figures/` SVG and PDF.
     """
     open_complete(folder, KIND)
-    write_tables(folder, _summary(folder)["config"]["tune"]["way"])
+    write_tables(folder, _summary(folder).config["tune"]["way"])
     return distillation_page(folder, folder / "report.html", figures=folder / "figures")
 
 
@@ -103,9 +105,8 @@ def distillation_page(folder: Path, out: Path, *, figures: Path | None = None) -
     return write_page(out, render("distillation.html", manifest, **values).encode("utf-8"))
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
-    return summary
+def _summary(folder: Path) -> DistillationSummary:
+    return read_record(folder / SUMMARY_FILE, DistillationSummary, fix="Run influence distill again.")
 
 
 def _tables(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -123,7 +124,7 @@ def _tables(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _values(folder: Path) -> dict[str, Any]:
     answers, summary = read_answers(folder), _summary(folder)
     tables = _tables(answers)
-    config, models = summary["config"], tables["models"]
+    config, models = summary.config, tables["models"]
     said = verdict(answers, config["tune"]["way"])
     fates = examples(folder)
     return {
@@ -138,9 +139,9 @@ def _values(folder: Path) -> dict[str, Any]:
         "settings": sorted(
             (key, "–" if value is None else str(value)) for key, value in config["tune"].items()
         ),
-        "dropped": [(reason, count(number)) for reason, number in summary["filter"]["dropped_for"].items()],
+        "dropped": [(reason, count(number)) for reason, number in summary.filter["dropped_for"].items()],
         "models": _models(models, tables.get("differences")),
-        "no_control": sorted(summary["no_control"].items()),
+        "no_control": sorted(summary.no_control.items()),
         "sensitivity": _sensitivity(tables.get("sensitivity")),
         "judges": _judges(tables.get("judges")),
         "fates": fates,
@@ -149,14 +150,14 @@ def _values(folder: Path) -> dict[str, Any]:
     }
 
 
-def _sections(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Section]:
+def _sections(summary: DistillationSummary, tables: Mapping[str, pd.DataFrame]) -> list[Section]:
     worded = wording_figure(tables.get("wordings", pd.DataFrame()))
     return [
         Section(
             "filter",
             "Filter",
             "How much of what System 2 said was learned from?",
-            (Place(funnel_figure(summary["filter"])),),
+            (Place(funnel_figure(summary.filter)),),
         ),
         Section(
             "cost",
@@ -193,7 +194,7 @@ def _sections(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
     ]
 
 
-def _tiles(models: pd.DataFrame, summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _tiles(models: pd.DataFrame, summary: DistillationSummary) -> list[tuple[str, str, str]]:
     """The numbers that open the page: a name, a value, a note."""
     rows = models.set_index("model").to_dict("index")
     tiles = [
@@ -203,7 +204,7 @@ def _tiles(models: pd.DataFrame, summary: Mapping[str, Any]) -> list[tuple[str, 
     less = rows[SYSTEM_2]["tokens"] / max(rows[DISTILLED]["tokens"], 1e-9)
     tokens = f"{rows[SYSTEM_2]['tokens']:,.1f} by System 2, {rows[DISTILLED]['tokens']:,.1f} distilled"
     tiles.append(("Fewer tokens", f"{less:,.1f}×", tokens))
-    sums = summary["filter"]
+    sums = summary.filter
     known = (
         ""
         if sums["target_accuracy"] is None
@@ -213,7 +214,7 @@ def _tiles(models: pd.DataFrame, summary: Mapping[str, Any]) -> list[tuple[str, 
     return tiles
 
 
-def _card(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _card(config: Mapping[str, Any], summary: DistillationSummary) -> list[tuple[str, str]]:
     sampling = config["sampling"]
     return [
         ("Task", str(config["task"]["name"])),
@@ -221,11 +222,11 @@ def _card(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[s
         ("Model", str(config["model"])),
         (
             "Inputs",
-            f"{count(summary['inputs']['train'])} to learn from, {count(summary['inputs']['test'])} to test",
+            f"{count(summary.inputs['train'])} to learn from, {count(summary.inputs['test'])} to test",
         ),
         ("Samples", f"{count(config['samples'])} an input, temperature {sampling['temperature']:g}"),
         ("Filter", f"{config['filter']}; the {config['target']} is distilled"),
-        ("Cost of System 2", f"{summary['tokens_per_input']:,.1f} tokens an input to learn from"),
+        ("Cost of System 2", f"{summary.tokens_per_input:,.1f} tokens an input to learn from"),
         ("Internaliser", str(config["tune"]["way"])),
     ]
 

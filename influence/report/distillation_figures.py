@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.distill.names import CONTEXT, DISTILLED, ONE_SAMPLE, STEPWISE, SYSTEM_1, SYSTEM_2
-from influence.errors import StoreError
+from influence.distill.traces import Run, Trace, read_traces
 from influence.report.drawing import INK, LINE, MUTED, SERIES_INKS, drawing_of
 from influence.report.figures import Figure, Panel
 from influence.report.format import clip, count, plain
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.store.formats.distillation import AGAIN, OUTCOMES_FILE, OutcomeRecord
+from influence.store.formats.records import read_records
 
 #: The method's own; controls are muted and hollow. The same inks as lines of the two systems have.
 _INKS = {
@@ -210,63 +211,44 @@ class Example:
 
 def examples(folder: Path) -> list[tuple[str, int, list[Example]]]:
     """(fate, how many inputs met it, the first few of them) of a distillation, kept first, then the commonest."""
-    outcomes = list(lines(folder / "pairs" / "outcomes.jsonl"))
+    outcomes = list(read_records(folder / "pairs" / OUTCOMES_FILE, OutcomeRecord, fix=AGAIN))
     counts = Counter(_fate(outcome) for outcome in outcomes)
-    chosen: dict[str, list[dict[str, Any]]] = {}
+    chosen: dict[str, list[OutcomeRecord]] = {}
     for outcome in outcomes:
         some = chosen.setdefault(_fate(outcome), [])
         if len(some) < OF_EACH:
             some.append(outcome)
-    wanted = {outcome["id"] for some in chosen.values() for outcome in some}
-    traces = {
-        record["id"]: record
-        for record in lines(folder / "samples" / "traces.jsonl")
-        if record["id"] in wanted
-    }
+    wanted = {outcome.id for some in chosen.values() for outcome in some}
+    traces = {trace.item.id: trace for trace in read_traces(folder / "samples") if trace.item.id in wanted}
     fates = sorted(counts, key=lambda fate: (not fate.startswith("kept"), -counts[fate], fate))
     return [
-        (fate, counts[fate], [_example(fate, one, traces[one["id"]]) for one in chosen[fate]])
-        for fate in fates
+        (fate, counts[fate], [_example(fate, one, traces[one.id]) for one in chosen[fate]]) for fate in fates
     ]
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file that `influence distill` wrote; StoreError where it is missing or damaged."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read.", have=str(error), fix="Run influence distill again."
-        ) from error
+def _fate(outcome: OutcomeRecord) -> str:
+    if not outcome.kept:
+        return f"dropped: {outcome.reason}"
+    return "kept" if outcome.correct is None else f"kept, {'right' if outcome.correct else 'wrong'}"
 
 
-def _fate(outcome: Mapping[str, Any]) -> str:
-    if not outcome["kept"]:
-        return f"dropped: {outcome['reason']}"
-    return "kept" if outcome["correct"] is None else f"kept, {'right' if outcome['correct'] else 'wrong'}"
-
-
-def _example(fate: str, outcome: Mapping[str, Any], trace: Mapping[str, Any]) -> Example:
-    answers, place = outcome["answers"], outcome["sample"]
-    order = sorted(range(len(trace["runs"])), key=lambda number: number != place)  # the chosen one first
-    item = trace["item"]
+def _example(fate: str, outcome: OutcomeRecord, trace: Trace) -> Example:
+    answers, place = outcome.answers, outcome.sample
+    order = sorted(range(len(trace.runs)), key=lambda number: number != place)  # the chosen one first
     return Example(
         fate,
-        outcome["id"],
-        clip(item["input"], CHARACTERS),
-        None if outcome["target"] is None else clip(outcome["target"], CHARACTERS),
-        item["answer"],
+        outcome.id,
+        clip(trace.item.input, CHARACTERS),
+        None if outcome.target is None else clip(outcome.target, CHARACTERS),
+        trace.item.answer,
         tuple(Counter("no answer" if one is None else one for one in answers).most_common(8)),
         tuple(
-            _sample(trace["runs"][number], answers[number], number == place)
-            for number in order[:MOST_SAMPLES]
+            _sample(trace.runs[number], answers[number], number == place) for number in order[:MOST_SAMPLES]
         ),
         max(0, len(order) - MOST_SAMPLES),
     )
 
 
-def _sample(run: Mapping[str, Any], answer: str | None, chosen: bool) -> Shown:
-    calls = tuple((call["step"], clip(call["text"].strip(), CHARACTERS)) for call in run["calls"])
-    return Shown(run["sample"], calls, answer, chosen)
+def _sample(run: Run, answer: str | None, chosen: bool) -> Shown:
+    calls = tuple((call.step, clip(call.text.strip(), CHARACTERS)) for call in run.calls)
+    return Shown(run.sample, calls, answer, chosen)

@@ -14,11 +14,11 @@ from pathlib import Path
 from influence.data.tasks.document_kinds import Form
 from influence.distill.lessons import before_answer, read_lessons
 from influence.distill.prompt_texts import Prompts, direct_prompt
-from influence.distill.run import KIND
 from influence.distill.sample import PROMPTS
 from influence.distill.traces import Trace, read_traces
 from influence.errors import InputError
 from influence.store.artefact import open_complete
+from influence.store.formats.distillation import DISTILLATION
 from influence.types import Document, Query
 
 SYSTEM_1, SYSTEM_2 = "System 1", "System 2"
@@ -33,7 +33,7 @@ def distillation_queries(run: Path, count: int) -> list[Query]:
         InputError: there are fewer such inputs.
         StoreError: the distillation is not finished.
     """
-    open_complete(run, KIND)
+    open_complete(run, DISTILLATION)
     prompts = Prompts(run / "test" / PROMPTS)
     queries: list[Query] = []
     for trace in read_traces(run / "test"):
@@ -71,7 +71,7 @@ def distillation_documents(run: Path) -> list[Document]:
     Raises:
         StoreError: the distillation is not finished, or damaged.
     """
-    open_complete(run, KIND)
+    open_complete(run, DISTILLATION)
     lessons = read_lessons(run / "pairs", run / "samples")
     answers = [lesson.completion for lesson in lessons]
     documents = [

@@ -26,15 +26,13 @@ from influence.analysis.internalization import read_evaluation
 from influence.analysis.run import analyze
 from influence.blocks import dense
 from influence.cli.main import cli
-from influence.distill.filter import KIND as PAIRS
 from influence.distill.lessons import read_lessons
-from influence.distill.run import KIND as DISTILLATION
-from influence.distill.sample import KIND as SAMPLES
 from influence.distill.traces import read_traces
 from influence.errors import InfluenceError
 from influence.models.load import MODEL_KIND, load_model
 from influence.store.artefact import claim, finish, open_complete, seal
 from influence.store.factors import open_factors
+from influence.store.formats.distillation import DISTILLATION, PAIRS, SAMPLES
 from influence.store.formats.stage import RUN_KIND, StageFile, TaskRecord
 from influence.store.formats.tables import read_tables
 from influence.store.pieces import KIND as PIECE

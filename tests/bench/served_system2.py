@@ -75,7 +75,7 @@ def main(seed: Path, inputs: int, samples: int) -> None:
             ]
             answered = Counter((prompt_of(body), body["seed"]) for body in server.served)
             click.echo(
-                f"{name}: {len(server.bodies):,} requests for {told['replies']:,} replies; served more than once: "
+                f"{name}: {len(server.bodies):,} requests for {told.replies:,} replies; served more than once: "
                 f"{sum(count > 1 for count in answered.values())}; {kept.line()}"
             )
     server.stop()

@@ -14,6 +14,7 @@ import pytest
 from influence.data.tasks.makers.judging import pair
 from influence.data.tasks.task import Example
 from influence.distill.filter import filter_traces
+from influence.distill.lessons import read_lessons
 from influence.distill.prompt_texts import Prompts, shipped
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import SYSTEMS, named_system
@@ -85,13 +86,13 @@ def test_two_steps_of_rephrasing_a_majority_and_its_pairs(tmp_path: Path) -> Non
         price=Price(1e6, 0),
         progress=lambda *a: told.append(a),
     )
-    assert (summary["items"], summary["samples"], summary["replies"]) == (3, 12, 24)
-    assert summary["cost"] == summary["prompt_tokens"] == sum(len(r.prompt.split()) for r in model.asked)
+    assert (summary.items, summary.samples, summary.replies) == (3, 12, 24)
+    assert summary.cost == summary.prompt_tokens == sum(len(r.prompt.split()) for r in model.asked)
     assert told[0] == ("rephrase", 1, 12)
     assert told[-1] == ("answer", 12, 12)
     traces = list(read_traces(tmp_path / "s"))
     assert [trace.item for trace in traces] == ITEMS
-    assert summary["tokens_per_input"] == sum(trace.tokens for trace in traces) / 3
+    assert summary.tokens_per_input == sum(trace.tokens for trace in traces) / 3
     first = traces[0].runs[2]
     assert [call.step for call in first.calls] == ["rephrase", "answer"]
     assert first.calls[0].text.strip() in first.calls[1].prompt
@@ -134,7 +135,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, most: int) -> None:
     summary = sample(ITEMS, named_system("rar2"), second, tmp_path / "s", kind="letters", plan=ASK)
     assert len(second.asked) == 24 - most
     assert set(stopped.asked) | set(second.asked) == set(whole.asked)
-    assert summary["replies"] == 24
+    assert summary.replies == 24
     assert (tmp_path / "s/traces.jsonl").read_bytes() == (tmp_path / "whole/traces.jsonl").read_bytes()
     third = Model(rephraser)
     assert sample(ITEMS, named_system("rar2"), third, tmp_path / "s", kind="letters", plan=ASK) == summary
@@ -248,10 +249,8 @@ def judge(prompt: str, number: int) -> str:
 def test_a_judge_that_follows_the_order_is_dropped(tmp_path: Path) -> None:
     model = Model(judge)
     summary = sample(PAIRS, named_system("bsm"), model, tmp_path / "s", kind="verdict")
-    assert summary["samples"] == 6
-    assert (
-        summary["replies"] == 3 + 6 * 2
-    )  # criteria depend on the question alone: asked once for both orders
+    assert summary.samples == 6
+    assert summary.replies == 3 + 6 * 2  # criteria depend on the question alone: asked once for both orders
     traces = list(read_traces(tmp_path / "s"))
     assert [run.order for run in traces[0].runs] == [(0, 1), (1, 0)]
     assert [run.text for run in traces[0].runs] == ["[[A]]", "[[B]]"]
@@ -265,7 +264,7 @@ def test_a_judge_that_follows_the_order_is_dropped(tmp_path: Path) -> None:
     assert "Reply with [[A]]" in pairs[1]["prompt"]
     direct = sample(PAIRS, named_system("direct"), Model(lambda p, n: "[[A]]"), tmp_path / "d", kind="verdict",
                     plan=Plan(filter="orders", samples=2))  # fmt: skip
-    assert direct["replies"] == 6
+    assert direct.replies == 6
     with pytest.raises(InputError, match="order of the options"):
         filter_traces(tmp_path / "d", tmp_path / "dp")
 
@@ -398,5 +397,39 @@ def test_filters_that_were_not_sampled_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no system 'rar9'"):
         named_system("rar9")
     (tmp_path / "s/traces.jsonl").write_text('{"id": "0"}\n')
-    with pytest.raises(StoreError, match=r"traces.jsonl:1 is no trace"):
+    with pytest.raises(StoreError, match=r"traces.jsonl is not the file"):
         filter_traces(tmp_path / "s", tmp_path / "p2")
+
+
+def test_pairs_of_other_samples_are_refused(tmp_path: Path) -> None:
+    for name in ("s", "other"):
+        wrong = "" if name == "s" else " Look again."
+        model = Model(lambda prompt, number, wrong=wrong: rephraser(prompt, number) + wrong)
+        sample(ITEMS, named_system("rar2"), model, tmp_path / name, kind="letters", plan=ASK)
+    filter_traces(tmp_path / "s", tmp_path / "p")
+    assert len(read_lessons(tmp_path / "p", tmp_path / "s")) == 1
+    with pytest.raises(StoreError, match="not of the samples") as caught:
+        read_lessons(tmp_path / "p", tmp_path / "other")
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"id": "0"}', "missing required"),
+        (
+            '{"id": "0", "tokens": 1, "item": {"id": "0", "input": "x", "mood": "bad"}}',
+            "unknown field `$.item.mood`",
+        ),
+        ("[" * 9000, "depth"),
+        ("{", "property name"),
+    ],
+)
+def test_a_trace_of_another_form_is_refused(tmp_path: Path, line: str, says: str) -> None:
+    good = (
+        '{"id": "0", "tokens": 1, "item": {"id": "0", "input": "x", "fields": {}}, "runs": [], "pick": null}'
+    )
+    (tmp_path / "traces.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(StoreError, match=r"traces.jsonl:2 cannot be read") as caught:
+        list(read_traces(tmp_path))
+    assert says in str(caught.value.have)

@@ -60,7 +60,7 @@ def run(base: Path, out: Path, generator: Any = None, **changes: Any) -> dict[st
 
 def test_from_unlabelled_inputs_to_tables(base: Path, tmp_path: Path) -> None:
     summary = run(base, tmp_path / "run")
-    assert (summary["filter"]["kept"], summary["filter"]["target_accuracy"]) == (8, 1.0)
+    assert (summary.filter["kept"], summary.filter["target_accuracy"]) == (8, 1.0)
     answers = read_answers(tmp_path / "run")
     table = measures(answers).set_index("model")
     assert list(table.index) == [name for name in MODELS if name not in (STEPWISE, CONTEXT, AS_LONG)]
