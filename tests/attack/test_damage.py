@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from distillations import write_distillation
 from internalization_runs import write_run
+from safetensors import safe_open
 from stores import write_hessian, write_scores
+from texts import MemoryCorpus, random_documents
 from tiny import tiny_model
 
 from influence.analysis.distillation import read_answers
@@ -26,22 +29,27 @@ from influence.analysis.internalization import read_evaluation
 from influence.analysis.run import analyze
 from influence.blocks import dense
 from influence.cli.main import cli
+from influence.config import IndexConfig
 from influence.distill.lessons import read_lessons
 from influence.distill.traces import read_traces
+from influence.engine.index.build import build_index
 from influence.errors import InfluenceError
 from influence.models.load import MODEL_KIND, load_model
 from influence.store.artefact import claim, finish, open_complete, seal
 from influence.store.factors import open_factors
 from influence.store.formats.distillation import DISTILLATION, PAIRS, SAMPLES
-from influence.store.formats.stage import RUN_KIND, StageFile, TaskRecord
+from influence.store.formats.records import write_record
+from influence.store.formats.stage import COUPLED, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile, TaskRecord
 from influence.store.formats.tables import read_tables
+from influence.store.index import open_index
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import open_piece
 from influence.store.scores import Scores, open_scores
 from influence.store.stages import KIND as CHECKPOINTS
 from influence.store.stages import StageRecord, open_stages, write_stages
 from influence.store.token_scores import open_token_scores, write_token_scores
-from influence.train.stepwise.stages import find_stages, stage_folder, write_stage
+from influence.train.kd.models import Emulator, Student, load_coupled, save
+from influence.train.stepwise.stages import find_stages, read_stage, stage_folder, write_stage
 
 
 def flipped(data: bytes) -> bytes:
@@ -123,22 +131,26 @@ def make_checkpoints(folder: Path, seed: int) -> None:
     finish(folder, manifest, {})
 
 
+def _about(removed: int, seed: int, mode: str = "stepwise") -> StageFile:
+    return StageFile(
+        mode=mode,
+        side="left",
+        by_step=False,
+        keep_positions=False,
+        removed=removed,
+        total=8,
+        seed=seed,
+        model="tiny",
+        task=TaskRecord(name="sums", settings={}),
+        settings={},
+    )
+
+
 def make_stage_run(folder: Path, seed: int) -> None:
     manifest = claim(folder, RUN_KIND, {"seed": seed})
     for removed in (0, 4):
         model = tiny_model(seed=10 * seed + removed)
-        about = StageFile(
-            mode="stepwise",
-            side="left",
-            by_step=False,
-            keep_positions=False,
-            removed=removed,
-            total=8,
-            seed=seed,
-            model="tiny",
-            task=TaskRecord(name="sums", settings={}),
-            settings={},
-        )
+        about = _about(removed, seed)
         write_stage(stage_folder(folder, removed), model.model, model.tokenizer, about)
     (folder / "metrics.jsonl").write_text(f'{{"step": 1, "epoch": 0.5, "loss": {seed}.5}}\n')
     finish(folder, manifest, {})
@@ -189,6 +201,39 @@ def read_distillation(folder: Path) -> Any:
     return manifest["config"], lessons, traces, read_answers(folder).to_csv()
 
 
+def make_kd(folder: Path, seed: int) -> None:
+    save(Emulator(_gpt2(seed)), folder / "emulator")
+    save(Student(_gpt2(seed + 10)), folder / "student")
+    tiny_model(seed=seed).tokenizer.save_pretrained(folder)
+    write_record(folder / STAGE_FILE, _about(8, seed, COUPLED))
+    seal(folder, STAGE_KIND, {"run": None})
+
+
+def _gpt2(seed: int) -> Any:
+    return tiny_model("gpt2", dtype=torch.float32, seed=seed).model
+
+
+def read_kd(folder: Path) -> Any:
+    stage = read_stage(folder)
+    model = load_coupled(folder, device="cpu")
+    weights = {name: tensor.numpy().tobytes() for name, tensor in model.model.state_dict().items()}
+    return stage.about, weights, model.tokenizer_fingerprint
+
+
+def make_index(folder: Path, seed: int) -> None:
+    corpus = MemoryCorpus(random_documents(8, seed=seed, longest=12))
+    config = IndexConfig(bits=8, bytes=2048, kind="random")
+    build_index(tiny_model(seed=1, num_hidden_layers=1), None, corpus, folder, config=config)
+
+
+def read_index(folder: Path) -> Any:
+    index = open_index(folder)
+    parts = [(columns.tolist(), sketches.code.tobytes()) for columns, sketches in index.parts()]
+    with safe_open(folder / "projections.safetensors", framework="np") as file:
+        arrays = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+    return parts, arrays, index.documents.ids.tolist()
+
+
 KINDS = {
     "scores": Kind(make_scores, lambda folder: read_scores(open_scores(folder))),
     "token scores": Kind(make_tokens, read_tokens),
@@ -204,6 +249,8 @@ KINDS = {
         lambda folder, seed: write_run(folder, {0: 0.9, 8: 0.8}, seed=seed, n=8, timed=4),
         lambda folder: read_evaluation(folder).rows.drop(columns="run", errors="ignore").to_csv(),
     ),
+    "index": Kind(make_index, read_index),
+    "ICoT-KD model": Kind(make_kd, read_kd),
     "distillation": Kind(make_distillation, read_distillation),
 }
 
