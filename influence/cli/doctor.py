@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from influence.cli.command import Command
-from influence.cli.options import device_options, model_option
+from influence.cli.options import device_options, model_option, model_options
 from influence.cli.options_from import options_from
 from influence.config import FitConfig
+from influence.errors import plain
 
 
 @click.command(
@@ -26,7 +27,7 @@ from influence.config import FitConfig
 )
 @options_from(FitConfig, only=("layers", "exclude_layers"))
 @device_options
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@model_options
 def doctor(
     model: str,
     corpus: str | None,
@@ -36,27 +37,37 @@ def doctor(
     dtype: Any,
     device: str | None,
     revision: str | None,
+    base: str | None,
 ) -> None:
-    """Does a document's gradient change with what it should not depend on?
+    """What is tracked in a model, how it reads text, and does a document's gradient change with what it should not?
 
-    Compares the gradients of some documents in one padded batch with those of each document alone, with plain (eager)
-    attention, and in bfloat16 (on a GPU in tf32 too): how much they differ, and what the other way costs.
+    Names the layers that are tracked and those that are left out, with the reason; the frame that the tokenizer puts
+    around a text; and the context. Then compares the gradients of some documents in one padded batch with those of
+    each document alone, with plain (eager) attention, and in bfloat16 (on a GPU in tf32 too): how much they differ, and
+    what the other way costs.
     """
     from itertools import islice
 
     from influence.data.corpus import read_corpus
     from influence.data.document_tokens import TokenReport, encode_documents
     from influence.engine.doctor import examine, random_documents
+    from influence.engine.model_page import describe
     from influence.models.load import load_model
+    from influence.models.probe import embedding_rows
 
-    loaded = load_model(model, dtype=dtype, device=device, revision=revision)
+    loaded = load_model(model, dtype=dtype, device=device, revision=revision, base=base)
     if corpus:
         taken = islice(read_corpus(corpus), documents)
         encoded = encode_documents(taken, loaded.tokenizer, max_length, False, TokenReport())
         rows = [tokens for _, tokens in encoded]
     else:
-        context = getattr(loaded.model.config, "max_position_embeddings", max_length)
-        rows = random_documents(loaded.model.config.vocab_size, min(max_length, context), documents)
+        context = min(loaded.fitting(max_length), loaded.trained_context or max_length)
+        rows = random_documents(embedding_rows(loaded.model), context, documents)
+    page = describe(loaded, config.layers, rows, config.exclude_layers)
+    widest = max(len(title) for title, _ in page)
+    for title, text in page:
+        click.echo(f"{title:{widest}}  {plain(text)}")
+    click.echo()
     findings = examine(loaded, config.layers, rows, config.exclude_layers)
     lengths = [len(row) for row in rows]
     click.echo(

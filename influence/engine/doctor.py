@@ -105,7 +105,7 @@ def examine(
     if model.device.type == "cuda" and model.precision == "float32":
         with _rounded_products():
             compare("tf32 instead of float32", lambda: together(model), "Score in --dtype float32.")
-    if model.dtype != torch.bfloat16:
+    if model.dtype != torch.bfloat16 and model.quantisation is None:
         lower = LanguageModel(copy.deepcopy(model.model).bfloat16(), model.tokenizer, model.name)
         compare(
             f"bfloat16 instead of {model.precision}", lambda: together(lower), "Score in --dtype float32."

@@ -80,7 +80,7 @@ def by_autograd(model: LanguageModel) -> dict[str, Tensor]:
     ids_BT = torch.tensor([DOCUMENT])
     nll = token_nll(model.model(ids_BT).logits, ids_BT, torch.ones_like(ids_BT, dtype=torch.bool)).sum()
     names, weights = zip(*model.model.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(nll, weights), strict=True))
+    return dict(zip(names, torch.autograd.grad(nll, weights, allow_unused=True), strict=True))
 
 
 def test_an_adapter_is_tracked_alone_and_its_gradients_are_autograds(adapter: Path) -> None:
@@ -168,7 +168,17 @@ def test_a_fresh_adapter_scores_and_its_first_factor_contributes_zero(base: Path
     write_records(corpus, [{"text": f"one and {i} is {i + 1}"} for i in range(12)])
     write_records(queries, [asdict(query) for query in random_queries(1)])
     hessian, scores = tmp_path / "hessian", tmp_path / "scores"
-    fit = ["fit-hessian", str(fresh), "--base", str(base), "--corpus", str(corpus), "--out", str(hessian)]
+    fit = [
+        "fit-hessian",
+        "--model",
+        str(fresh),
+        "--base",
+        str(base),
+        "--corpus",
+        str(corpus),
+        "--out",
+        str(hessian),
+    ]
     done = CliRunner().invoke(cli, fit)
     assert done.exit_code == 0, done.output
     assert "4 tracked layers have no gradient on any document and contribute nothing" in done.output

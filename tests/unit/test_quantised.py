@@ -80,7 +80,7 @@ def fit_and_score(model: Path, folder: Path) -> Path:
     """Run both commands as typed."""
     corpus, queries = write_texts(folder)
     common = ["--corpus", str(corpus), "--device", "cpu"]
-    fit = ["fit-hessian", str(model), *common, "--out", str(folder / "hessian")]
+    fit = ["fit-hessian", "--model", str(model), *common, "--out", str(folder / "hessian")]
     score = ["score", "--queries", str(queries), "--model", str(model), "--hessian", str(folder / "hessian")]
     for command in (fit, [*score, *common, "--out", str(folder / "scores")]):
         done = CliRunner().invoke(cli, command)
