@@ -23,7 +23,6 @@ from influence.train.kd.settings import KdSettings
 from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
-from influence.train.stepwise.stages import find_stages
 from reports.internalization.scales import METHODS, Scale, TaskRuns
 from reports.kit.steps import Step, whole
 
@@ -111,15 +110,6 @@ class TaskReplicate:
         """Run -> what was measured of it."""
         return {name: read_evaluation(self.folder / name) for name in self.settings}
 
-    def tidy(self, name: str) -> None:
-        """Remove the weights of a run's stages, once measured: all of an ablation, all but the last of a method."""
-        if not whole(self.folder / name / FOLDER) or isinstance(self.settings[name], KdSettings):
-            return
-        stages = find_stages([self.folder / name])
-        for stage in stages[: len(stages) - (name in METHODS)]:
-            for weights in stage.folder.glob("*.safetensors"):
-                weights.unlink()
-
     def _kind(self, name: str) -> str:
         return f"{self.runs.title}, {name}"
 
@@ -159,7 +149,6 @@ class TaskReplicate:
                 batch_size=self._scale.batch_size,
             ),
         )
-        self.tidy(name)
 
 
 def _epochs(settings: Settings | KdSettings, chain: int) -> float:

@@ -53,10 +53,6 @@ class InternalizationStudy(Study[Scale, TaskReplicate]):
     def work(self, replicates: Sequence[TaskReplicate]) -> Mapping[str, float]:
         return {kind: amount for replicate in replicates for kind, amount in replicate.work().items()}
 
-    def finish(self, replicate: TaskReplicate) -> None:
-        for name in replicate.settings:
-            replicate.tidy(name)
-
     def seconds(self, replicates: Sequence[TaskReplicate], times: Times) -> float:
         return sum(replicate.seconds() for replicate in replicates)
 
