@@ -53,6 +53,14 @@ def test_the_sentence_on_r_follows_the_numbers(tmp_path: Path) -> None:
     assert same.p == 1
 
 
+def test_an_interval_alone_shows_no_difference(tmp_path: Path) -> None:
+    """Six queries fall into two tasks in ten ways: p cannot be below 0.1, however narrow the interval."""
+    few = contrast_of(tmp_path, 0.5, 0.1, n=6)
+    assert few.low > 0.3
+    assert few.p > 0.05
+    assert few.sentence.startswith("No difference is shown")
+
+
 def test_a_difference_is_found_no_more_often_than_the_level_says() -> None:
     """Of data without a difference, p is at most 0.05 in at most one of 20: 60 sets, 8 are found once in 200 times."""
     labels = list("aaaabbbb")
