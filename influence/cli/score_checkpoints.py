@@ -20,7 +20,7 @@ Command = Callable[..., Any]
 #: Options of `influence score` that say what the checkpoints say themselves.
 _INSTEAD = ("model", "query_model", "hessian", "revision", "base", "shard")
 #: Those that mean nothing without checkpoints.
-_WITH = ("task", "asked", "hessian_from")
+_WITH = ("task", "asked", "hessian_from", "layers", "sum")
 
 
 def checkpoint_options(command: Command) -> Command:
@@ -48,6 +48,17 @@ def checkpoint_options(command: Command) -> Command:
                 metavar="CHECKPOINT|FOLDER|identity",
                 help="Checkpoints: one Hessian for all, fitted on this one, or finished in this folder; identity: "
                 "none.  [default: one fitted on each]",
+            ),
+            click.option(
+                "--layers",
+                multiple=True,
+                help="Checkpoints: tracked layers of the Hessians that are fitted, as in fit-hessian. Repeatable.",
+            ),
+            click.option(
+                "--sum",
+                is_flag=True,
+                help="Checkpoints: store the sum of their scores too, in OUT/sum, an ordinary run: it predicts "
+                "retraining better than one checkpoint.",
             ),
             click.option(
                 "--task",
@@ -84,6 +95,11 @@ def _wanted(context: click.Context) -> bool:
     )
     if (values["queries"] is None) == (values["task"] is None):
         raise click.UsageError("With --checkpoints give either --queries or --task.", context)
+    shared = values["hessian_from"]
+    if shared is not None and (shared == "identity" or (Path(shared) / "manifest.json").is_file()):
+        _refuse(context, ("layers",), f"has no effect with --hessian-from {shared}")
+    if values["task"] is not None:
+        _refuse(context, ("sum",), "is for --queries: stages are asked something else each")
     if values["task"] is None:
         _refuse(context, ("asked",), "has an effect only with --task")
     return True
@@ -125,6 +141,8 @@ def _score(values: Mapping[str, Any]) -> None:
         read_corpus(settings["corpus"], **taken_fields(settings)),
         out,
         hessian=settings["hessian_from"],
+        layers=tuple(settings["layers"]),
+        summed=settings["sum"],
         config=ScoreConfig(**{name: settings[name] for name in ("damping", "max_length", "windows")}),
         batch_tokens=settings["batch_tokens"],
     )
@@ -134,4 +152,6 @@ def _score(values: Mapping[str, Any]) -> None:
         right = ", ".join(f"{task} {hits / n:.3f}" for task, (hits, n) in record.accuracy.items())
         click.echo(f"{record.name:<24}{right}".rstrip())
     click.echo(f"Scores at {len(records)} checkpoints: {out}")
+    if settings["sum"]:
+        click.echo(f"Their sum: {out / 'sum'}")
     click.echo(f"Next: influence report {out} --out stages.html")

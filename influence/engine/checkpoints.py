@@ -13,13 +13,15 @@ from typing import Any
 from influence.config import FitConfig, ScoreConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
+from influence.engine.summed import sum_scores
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish
 from influence.store.factors import Factors, open_factors
-from influence.store.stages import HESSIANS, KIND, StageRecord, write_stages
+from influence.store.scores import open_scores
+from influence.store.stages import HESSIANS, KIND, SUM, StageRecord, write_stages
 from influence.types import Query
 
 _logger = logging.getLogger(__name__)
@@ -130,7 +132,7 @@ def _names(found: Sequence[tuple[str, str | None]]) -> list[str]:
             for name, (model, revision) in zip(short, found, strict=True)
         ]
     names = [re.sub(r"[^\w.-]", "-", name) for name in short]
-    alike = {name for name in names if names.count(name) > 1 or name == HESSIANS}
+    alike = {name for name in names if names.count(name) > 1 or name in (HESSIANS, SUM)}
     return [f"{number}-{name}" if name in alike else name for number, name in enumerate(names)]
 
 
@@ -141,6 +143,8 @@ def score_checkpoints(
     out: str | Path,
     *,
     hessian: str | None = None,
+    layers: tuple[str, ...] = (),
+    summed: bool = False,
     config: ScoreConfig = ScoreConfig(),
     batch_tokens: int | None = None,
 ) -> list[StageRecord]:
@@ -155,6 +159,8 @@ def score_checkpoints(
         out: Folder of the stages, see `influence.store.stages`.
         hessian: None fits one on each checkpoint. The name of one of them fits on it alone and uses that for all, and a
             folder is a finished fit that is used for all; `identity` takes none.
+        layers: Tracked layers of the Hessians that are fitted, as in `FitConfig`.
+        summed: Store the sum of the scores at all checkpoints too, in the folder `sum`.
         config: Settings of the scores; Hessians are fitted on documents of the same length.
 
     Raises:
@@ -167,8 +173,10 @@ def score_checkpoints(
     shared = _shared(hessian, checkpoints)
     identity = {name: value for name, value in asdict(config).items() if value is not None}
     identity |= {"hessian": hessian or "each", "corpus": corpus.name}
+    identity |= {"layers": layers} if layers else {}
+    identity |= {"sum": [checkpoint.name for checkpoint in checkpoints]} if summed else {}
     manifest = claim(folder, KIND, identity)
-    fitting = FitConfig(max_length=config.max_length, windows=config.windows)
+    fitting = FitConfig(layers=layers, max_length=config.max_length, windows=config.windows)
     records, factors = [], shared if isinstance(shared, Factors) else None
     order = list(checkpoints)
     if isinstance(shared, Checkpoint):  # its Hessian is needed first
@@ -201,6 +209,8 @@ def score_checkpoints(
         )
     records.sort(key=lambda record: [one.name for one in checkpoints].index(record.name))
     write_stages(folder, records)
+    if summed:
+        sum_scores([(record.name, open_scores(folder / record.name)) for record in records], folder / SUM)
     finish(folder, manifest, provenance(time.monotonic() - started, corpus_name=corpus.name))
     return records
 

@@ -157,6 +157,11 @@ def _lengths(model: LanguageModel, text: str, tokens: Sequence[int]) -> npt.NDAr
 
 def _check(scores: Scores, model: LanguageModel, asked: LanguageModel, factors: Factors | None) -> None:
     config = scores.manifest["config"]
+    if "sum" in config:
+        raise StoreError(
+            f"{scores.folder} is a sum over checkpoints, whose tokens are not those of one model.",
+            fix="Decompose the scores of one of the checkpoints, beside it.",
+        )
     now = {
         "model": model.fingerprint,
         "query_model": asked.fingerprint,

@@ -1,7 +1,8 @@
 """A folder of stages: the score stores of several checkpoints, and `stages.json`, which names them in order.
 
 `STAGES/NAME/` is an ordinary score store, `STAGES/hessians/NAME/` the Hessian it was scored with where each checkpoint
-has its own, `STAGES/probes.csv` what linear probes read, where there are some.
+has its own, `STAGES/sum/` the score store of their sum and `STAGES/probes.csv` what linear probes read, where there are
+some.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from influence.store.scores import Scores, open_scores
 KIND = "folder of stages"
 STAGES = "stages.json"
 HESSIANS = "hessians"
+SUM = "sum"
 PROBES = "probes.csv"
 
 

@@ -100,6 +100,28 @@ def test_from_stages_to_a_page(folder: Path) -> None:
         assert words in page, words
 
 
+def test_a_sum_is_a_run_that_analyses_and_reports_take(folder: Path, inputs: Inputs) -> None:
+    for seed in range(2):
+        model = tiny_model("llama", seed=seed)
+        model.model.save_pretrained(folder / "training" / f"checkpoint-{seed}")
+        model.tokenizer.save_pretrained(folder / "training" / f"checkpoint-{seed}")
+    checkpoints = ["--checkpoints", folder / "training"]
+    command = ["score", *checkpoints, "--queries", inputs.queries, "--corpus", inputs.corpus]
+    to = ["--out", folder / "summed", "--device", "cpu"]
+    said = run(*command, *to, "--layers", "mlp", "--layers", "head", "--sum")
+    assert f"Their sum: {folder / 'summed' / 'sum'}" in said
+    stores = [np.array(scores.dot) for _, scores in open_stages(folder / "summed")]
+    summed = open_scores(folder / "summed" / "sum")
+    np.testing.assert_allclose(summed.dot, np.sum(stores, 0, dtype=np.float64), rtol=1e-12)
+    assert "lm_head" in summed.manifest["config"]["layers"]
+    run("analyze", "concentration", summed.folder)
+    run("report", summed.folder, "--out", folder / "summed.html")
+    refused = CliRunner().invoke(
+        cli, [*map(str, command), *map(str, to), "--hessian-from", "identity", "--layers", "all"]
+    )
+    assert "--layers has no effect with --hessian-from identity" in refused.output
+
+
 def test_a_killed_job_goes_on(folder: Path, program: Server) -> None:
     command = [
         *("score", "--checkpoints", folder / "icot", "--corpus", folder / "corpus", "--device", "cpu"),
