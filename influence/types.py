@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from influence.blocks import Eigenvectors
 
-#: `other` is for queries of no kind that a run compares, such as a single one that an index is asked.
-Group = Literal["reasoning", "factual", "control", "other"]
+#: Any word; reasoning, factual and control have their published treatment in analyses and reports.
+Group = str
 Reading = Literal["dot", "per_nat", "normed"]
 #: Whose tokens the loss of a chat or a prompt with its completion counts.
 Loss = Literal["assistant", "all", "last"]
@@ -94,7 +94,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A prompt and the completion whose log-probability the documents explain."""
+    """A prompt and the completion whose log-probability the documents explain.
+
+    Attributes:
+        contrast: Another completion; where it is not empty, what is explained is log p(completion | prompt) −
+            log p(contrast | prompt).
+        messages: Of a chat: the messages that are the prompt; `completion` is then what the assistant answers.
+    """
 
     id: str
     task: str
@@ -106,6 +112,8 @@ class Query:
     keywords: tuple[str, ...] = ()
     correct: bool | None = None
     gold: tuple[str, ...] = ()
+    contrast: str = ""
+    messages: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

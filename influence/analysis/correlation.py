@@ -6,14 +6,14 @@ Finding 1 of Ruis et al. (arXiv 2411.12580): queries of one procedure correlate,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from influence.errors import ComputeError, InputError
 from influence.store.scores import Scores
-from influence.types import Group, Query, Reading
+from influence.types import Query, Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Numbers of a block held in float64 at a time (16 MB each for the block and its copy).
 BLOCK_NUMBERS = 2**21
 
-_GROUPS = get_args(Group)
+_GROUPS = ("reasoning", "factual", "control")
 
 
 #: Which scores count: all, or only those of one sign, the others taken as 0.
@@ -118,14 +118,12 @@ def task_labels(queries: Sequence[Query]) -> list[str]:
 
 
 def task_order(queries: Sequence[Query]) -> list[int]:
-    """Rows sorted by group (reasoning, factual, control, other), then task as first seen, then file order."""
+    """Rows sorted by group (reasoning, factual, control, others as first seen), then task, then file order."""
     labels = task_labels(queries)
     seen = {label: n for n, label in reversed(list(enumerate(labels)))}
-    group = {name: n for n, name in enumerate(_GROUPS)}
-    return sorted(
-        range(len(queries)),
-        key=lambda row: (group.get(queries[row].group, len(group)), seen[labels[row]], row),
-    )
+    names = dict.fromkeys((*_GROUPS, *(query.group for query in queries)))
+    group = {name: n for n, name in enumerate(names)}
+    return sorted(range(len(queries)), key=lambda row: (group[queries[row].group], seen[labels[row]], row))
 
 
 def group_means(r: pd.DataFrame, queries: Sequence[Query]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from influence.cli.command import Command
-from influence.cli.options import device_options
+from influence.cli.options import by_chat_template, chat_template_option, device_options
 from influence.errors import plain
 
 
@@ -39,9 +39,16 @@ from influence.errors import plain
     type=click.IntRange(1),
     help="Most tokens of a completion.",
 )
+@chat_template_option
 @device_options
 def complete(
-    queries: tuple[str, ...], model: str, out: Path, device: str | None, dtype: Any, **settings: Any
+    queries: tuple[str, ...],
+    model: str,
+    out: Path,
+    no_chat_template: bool,
+    device: str | None,
+    dtype: Any,
+    **settings: Any,
 ) -> None:
     """Let a model answer QUERIES, mark each answer right or wrong, and write the query set to score.
 
@@ -57,7 +64,8 @@ def complete(
     if out.exists():
         raise InputError(f"{out} already exists.", fix="Choose another --out, or remove it.")
     questions = [query for source in queries for query in read_queries(source, completed=False)]
-    done = run(load_model(model, dtype=dtype, device=device), questions, out, **settings)
+    loaded = load_model(model, dtype=dtype, device=device)
+    done = run(loaded, by_chat_template(questions, loaded, no_chat_template), out, **settings)
     for task, (good, asked) in done.accuracy().items():
         click.echo(plain(f"{task:<24}") + f" {good:>5,} of {asked:,} right ({good / asked:.0%})")
     if done.empty:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from influence.models.load import LanguageModel
+    from influence.types import Query
 
 Command = Callable[..., Any]
 
@@ -117,6 +121,27 @@ def dry_run_option(command: Command) -> Command:
         help="Only say what it will take. Documents, tokens, passes, time, memory and disk are estimated by a "
         "rehearsal on documents drawn from the corpus.",
     )(command)
+
+
+def chat_template_option(command: Command) -> Command:
+    """`--no-chat-template`."""
+    return click.option(
+        "--no-chat-template",
+        is_flag=True,
+        help="Give prompts to an instruct model as they are, not by its chat template.",
+    )(command)
+
+
+def by_chat_template(
+    queries: Sequence[Query], model: LanguageModel, no_chat_template: bool
+) -> Sequence[Query]:
+    """Return the queries as chats where the model has a chat template and it is wanted, and say so."""
+    from influence.data.query_tokens import as_chats
+
+    if no_chat_template or not getattr(model.tokenizer, "chat_template", None):
+        return queries
+    click.echo(f"Prompts are written by the chat template of {model.name} (--no-chat-template: as they are).")
+    return as_chats(queries)
 
 
 def out_option(*, required: bool = True) -> Callable[[Command], Command]:

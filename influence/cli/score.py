@@ -10,6 +10,8 @@ import click
 from influence.cli.assumed import assume_score, is_to_be_fitted
 from influence.cli.command import Command
 from influence.cli.options import (
+    by_chat_template,
+    chat_template_option,
     compute_options,
     corpus_options,
     dry_run_option,
@@ -26,7 +28,10 @@ from influence.config import ScoreConfig
 from influence.errors import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from influence.engine.parallel.distributed import World
+    from influence.types import Query
 
 
 @click.command(
@@ -73,6 +78,7 @@ if TYPE_CHECKING:
 )
 @options_from(ScoreConfig)
 @loss_option
+@chat_template_option
 @dry_run_option
 @compute_options
 @shared_by_processes
@@ -90,6 +96,7 @@ def score(
     batch_tokens: int | None,
     reuse: Path | None,
     shard: str | None,
+    no_chat_template: bool,
     dry_run: bool,
     world: World,
     **fields: str,
@@ -110,12 +117,13 @@ def score(
 
     earlier = open_scores(reuse) if reuse else None
     piece = parse_shard(shard) if shard else None
-    asked = read_queries(queries)
+    asked: Sequence[Query] = read_queries(queries)
     fit_first = is_to_be_fitted(model, corpus, hessian)
     factors = None if hessian == "identity" or fit_first else open_factors(hessian)
     documents = read_corpus(corpus, **taken_fields(fields))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
     tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
+    asked = by_chat_template(asked, tuned or loaded, no_chat_template)
     shared: dict[str, Any] = {"query_model": tuned, "shard": piece, "reuse": earlier}
     shared |= {"config": config, "batch_tokens": batch_tokens}
     if fit_first:

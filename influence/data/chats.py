@@ -116,9 +116,8 @@ def _spans(tokenizer: PreTrainedTokenizerBase, chat: Chat, text: str, where: str
             raise InputError(
                 f"The chat template writes the first {messages} messages of {where} otherwise when others follow, "
                 "so what the assistant wrote cannot be found.",
-                have="it rewrites earlier turns, and has no {% generation %} marks",
-                fix="Give each answer as a chat of its own (prompt and completion as messages), a template with "
-                "{% generation %} marks, or --loss all.",
+                have=f"the first {messages} alone end in {beginning[-40:]!r}",
+                fix="Use a template with {% generation %} marks, give prompt and completion as texts, or --loss all.",
             )
         return len(beginning)
 

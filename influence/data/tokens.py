@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from influence.errors import InputError
-from influence.types import Query
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,33 +80,6 @@ def _with_whole_offsets(tokenizer: PreTrainedTokenizerBase) -> Any:
             copy.no_padding()
             _whole[tokenizer] = copy
     return _whole[tokenizer]
-
-
-def encode_query(tokenizer: PreTrainedTokenizerBase, query: Query, max_length: int) -> tuple[list[int], int]:
-    """Token ids of prompt + completion, and the position where the completion begins.
-
-    Prompt and completion are tokenised as one text; a token that straddles the boundary belongs to the completion.
-
-    Raises:
-        InputError: the two do not fit into `max_length`, or the completion has no token of its own.
-    """
-    require_offsets(tokenizer)
-    prefix = prefix_ids(tokenizer)
-    ((ids, ends),) = encode(tokenizer, [query.prompt + query.completion])
-    boundary = len(query.prompt)
-    prompt_tokens = sum(end <= boundary for end in ends)
-    tokens = prefix + ids
-    start = max(len(prefix) + prompt_tokens, 1)
-    if start >= len(tokens):
-        raise InputError(
-            f"Query {query.id}: the completion has no token to score.", have=repr(query.completion)
-        )
-    if len(tokens) > max_length:
-        raise InputError(
-            f"Query {query.id} has {len(tokens)} tokens, more than --max-length {max_length}.",
-            fix="Raise --max-length, or shorten the query.",
-        )
-    return tokens, start
 
 
 def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from influence.data.marking import is_right
 from influence.data.queries import completions_record, queries_digest, write_queries
-from influence.data.tokens import encode, prefix_ids
+from influence.data.query_tokens import prompt_tokens
 from influence.errors import ComputeError
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel
@@ -140,8 +140,7 @@ def _completions(
     lines = Lines(path)
     texts = _kept(lines.read())
     tokenizer = language_model.tokenizer
-    encoded = encode(tokenizer, [question.prompt for question in questions])
-    prompts = {q.id: prefix_ids(tokenizer) + ids for q, (ids, _) in zip(questions, encoded, strict=True)}
+    prompts = {question.id: prompt_tokens(tokenizer, question) for question in questions}
     left = sorted((q.id for q in questions if q.id not in texts), key=lambda id_: len(prompts[id_]))
     with Progress("completing", len(questions), len(questions) - len(left), "query") as bar:
         for start in range(0, len(left), _BATCH):

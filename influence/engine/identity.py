@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from influence.config import ScoreConfig
+from influence.data.chats import chat_template
 from influence.data.queries import queries_digest
 from influence.errors import InputError, ModelError, StoreError
 from influence.models.capture import require_no_vocabulary
@@ -65,8 +67,17 @@ def run_identity(
         "query_tokenizer": query_model.tokenizer_fingerprint,
         "dtype": model.precision,
         "queries": queries_digest(queries),
+        **_template(query_model, queries),
         "hessian": factors.identity if factors else "identity",
     }
+
+
+def _template(query_model: LanguageModel, queries: Sequence[Query]) -> dict[str, str]:
+    """What writes the queries that are chats."""
+    if not any(query.messages for query in queries):
+        return {}
+    template = chat_template(query_model.tokenizer)
+    return {"chat_template": hashlib.blake2b(template.encode(), digest_size=16).hexdigest()}
 
 
 def matching_layers(factors: Factors | None, model: LanguageModel) -> list[TrackedLayer]:

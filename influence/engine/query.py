@@ -12,11 +12,12 @@ from torch import Tensor
 from influence.curvature.ekfac import Inverse
 from influence.curvature.statistics import gradient_stacks
 from influence.curvature.vocabulary import VocabularyInverse, vocabulary_gradients
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_contrast, encode_query
 from influence.engine.batching import Columns, batches, length_order, pad
 from influence.engine.memory import Budget, is_out_of_memory, return_freed_memory
 from influence.engine.passes import backward
 from influence.engine.products import DenseProducts, QueryProducts
+from influence.errors import InputError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.progress import Progress
@@ -123,47 +124,59 @@ def query_gradients(
     max_length: int,
     budget: Budget,
 ) -> QueryGradients:
-    """Gradients of the summed NLL of each completion."""
+    """Gradients of what is measured of each query: the summed NLL of its completion, less that of its contrast.
+
+    `nll` is the completion's alone, also where there is a contrast.
+    """
     model.require_causal()
     encoded = [encode_query(model.tokenizer, query, max_length) for query in queries]
-    return completion_gradients(model, layers, encoded, [query.id for query in queries], budget)
-
-
-def completion_gradients(
-    model: LanguageModel,
-    layers: Sequence[TrackedLayer],
-    encoded: Sequence[tuple[list[int], int]],
-    names: Sequence[str],
-    budget: Budget,
-) -> QueryGradients:
-    """The same for token ids, each with the position where its completion begins."""
+    contrasts = {
+        row: encode_contrast(model.tokenizer, query, max_length)
+        for row, query in enumerate(queries)
+        if query.contrast
+    }
     lengths = np.array([len(tokens) for tokens, _ in encoded], np.int64)
+    names = [query.id for query in queries]
     dtype = torch.promote_types(model.dtype, torch.float32)
     tokens: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
     vocabulary: dict[int, list[tuple[Tensor, VocabularyTokens]]] = {}
     nll_Q = torch.empty(len(encoded), dtype=dtype, device=model.device)
 
-    def run(rows_B: Columns) -> None:
-        batch = pad([encoded[r][0] for r in rows_B], model.device, [encoded[r][1] for r in rows_B])
-        index_B = torch.from_numpy(rows_B).to(model.device)
-        seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        seen_vocabulary: dict[int, VocabularyTokens] = {}
+    def completions(
+        rows: Sequence[tuple[list[int], int]], what: str
+    ) -> tuple[dict[int, tuple[Tensor, Tensor]], dict[int, VocabularyTokens], Tensor]:
+        """Of each layer `(s_BTO, a_BTI)` or, where it has one, the vocabulary; and the NLL of each completion."""
+        batch = pad([tokens for tokens, _ in rows], model.device, [start for _, start in rows])
+        seen: dict[int, tuple[Tensor, Tensor]] = {}
+        words: dict[int, VocabularyTokens] = {}
 
         def reduce(layer: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
-            seen[layer] = (index_B, s_BTO, a_BTI)
+            seen[layer] = (s_BTO, a_BTI)
 
-        nll_Q[index_B] = backward(
-            model,
-            layers,
-            batch,
-            reduce,
-            vocabulary=seen_vocabulary.__setitem__,
-            what="the queries " + ", ".join(names[r] for r in rows_B),
-        ).to(dtype)
-        for layer, found in seen.items():
-            tokens[layer].append(found)
-        for layer, words in seen_vocabulary.items():
-            vocabulary.setdefault(layer, []).append((index_B, words))
+        nll_B = backward(model, layers, batch, reduce, vocabulary=words.__setitem__, what=what)
+        return seen, words, nll_B
+
+    def run(rows_B: Columns) -> None:
+        what = "the queries " + ", ".join(names[r] for r in rows_B)
+        index_B = torch.from_numpy(rows_B).to(model.device)
+        seen, words, nll_B = completions([encoded[r] for r in rows_B], what)
+        compared = [place for place, row in enumerate(rows_B.tolist()) if row in contrasts]
+        if compared and words:
+            raise InputError(
+                f"Query {names[int(rows_B[compared[0]])]} has a contrast, and layers over the vocabulary take none.",
+                fix="Fit a Hessian without the output head and the embeddings, or ask without the contrast.",
+            )
+        if compared:  # their tokens follow those of the completion, with the other sign
+            pairs = [contrasts[int(rows_B[place])] for place in compared]
+            others, _, _ = completions(pairs, f"contrasts of {what}")
+            for layer, (s_BTO, a_BTI) in others.items():
+                both = (_joined(x, y, compared) for x, y in zip(seen[layer], (-s_BTO, a_BTI), strict=True))
+                seen[layer] = (next(both), next(both))
+        nll_Q[index_B] = nll_B.to(dtype)
+        for layer, (s_BTO, a_BTI) in seen.items():
+            tokens[layer].append((index_B, s_BTO, a_BTI))
+        for layer, found in words.items():
+            vocabulary.setdefault(layer, []).append((index_B, found))
 
     with Progress("query gradients", len(encoded), unit="query") as bar:
         rest = length_order(lengths)
@@ -179,6 +192,13 @@ def completion_gradients(
             rest = rest[len(rows_B) :]
             bar.advance(len(rows_B))
     return QueryGradients(tokens, nll_Q, vocabulary)
+
+
+def _joined(x_BTN: Tensor, y_CUN: Tensor, places: Sequence[int]) -> Tensor:
+    """`[B, T + U, N]`: the tokens of `y` after those of the rows of `x` that are its `places`, zeros after others."""
+    after_BUN = x_BTN.new_zeros(len(x_BTN), *y_CUN.shape[1:])
+    after_BUN[list(places)] = y_CUN
+    return torch.cat([x_BTN, after_BUN], 1)
 
 
 def precondition_queries(

@@ -73,7 +73,10 @@ def _query(record: dict[str, Any]) -> Query:
     texts += [*keywords, *gold, *(text for step in steps for text in (step.text, *step.keywords))]
     if not all(isinstance(text, str) for text in texts) or record["correct"] not in (True, False, None):
         raise ValueError("a field of another type")
-    return Query(**{**record, "steps": steps, "keywords": keywords, "gold": gold})
+    messages = tuple(record.get("messages", ()))
+    if not isinstance(record.get("contrast", ""), str) or not all(isinstance(m, dict) for m in messages):
+        raise ValueError("a field of another type")
+    return Query(**{**record, "steps": steps, "keywords": keywords, "gold": gold, "messages": messages})
 
 
 @dataclass(frozen=True)

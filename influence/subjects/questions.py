@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from influence.data.query_tokens import encode_query
 from influence.data.tasks.task import Example, Task
-from influence.data.tokens import encode_query
 from influence.engine.batching import BATCH_TOKENS, batches, pad
 from influence.errors import InputError
 from influence.models.load import LanguageModel

@@ -33,7 +33,7 @@ from influence.config import SKETCH_BITS, FitConfig, sketch_numbers
 from influence.curvature.sketch import layer_metric
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
 from influence.engine.fit import fit_hessian
 from influence.engine.identity import matching_layers

@@ -26,7 +26,7 @@ from influence.curvature.low_rank import compress, document_roots
 from influence.curvature.sketch import layer_metric, layer_sketch, sketch_documents, sketch_queries
 from influence.curvature.statistics import document_gradients, squared_rotated_gradients
 from influence.data.queries import write_queries
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.fit import fit_hessian
 from influence.engine.plan.plan import plan_fit
 from influence.engine.score import score

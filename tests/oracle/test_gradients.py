@@ -11,7 +11,7 @@ from texts import random_queries
 from torch import Tensor
 
 from influence.curvature.statistics import document_gradients
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine import query as query_module
 from influence.engine.batching import TokenBatch, pad
 from influence.engine.memory import Budget

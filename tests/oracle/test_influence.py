@@ -19,7 +19,7 @@ from tiny import tiny_model
 from influence.config import FitConfig, ScoreConfig
 from influence.curvature.dense import ekfac_matrix, solve
 from influence.curvature.ekfac import damping
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.batching import pad
 from influence.engine.decompose import token_scores
 from influence.engine.fit import fit_hessian

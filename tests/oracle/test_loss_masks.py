@@ -19,7 +19,8 @@ from torch import Tensor
 from influence.config import FitConfig, IndexConfig, ScoreConfig, SearchConfig
 from influence.curvature.statistics import document_gradients
 from influence.data.document_tokens import TokenReport, encode_documents
-from influence.data.tokens import encode_query
+from influence.data.queries import queries_digest
+from influence.data.query_tokens import encode_query
 from influence.engine.batching import pad
 from influence.engine.decompose import decompose
 from influence.engine.fit import fit_hessian
@@ -33,11 +34,13 @@ from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.store.factors import load_tensors
 from influence.store.pieces import Shard
-from influence.store.scores import Scores
-from influence.types import Chat, Completion, Document, TokenIds
+from influence.store.scores import Scores, open_scores
+from influence.types import Chat, Completion, Document, Query, TokenIds
 
 MAX_LENGTH = 60
 QUERIES = random_queries(3)
+#: Of one query, by the code before queries had a contrast or messages.
+DIGEST_OF_BEFORE = "e26e086b814ab8575465c0724745fa28"
 
 
 def chat_model(template: str = PLAIN, bos: bool = False) -> LanguageModel:
@@ -213,3 +216,44 @@ def test_another_loss_or_template_is_another_corpus(tmp_path: Path) -> None:
     assert len(prints) == 3
     plain = MemoryCorpus(random_documents(3))
     assert survey(plain, model.tokenizer).fingerprint == survey(plain, other.tokenizer).fingerprint
+
+
+@pytest.mark.parametrize("template", [PLAIN, MARKED], ids=["prefixes", "marks"])
+def test_queries_of_chats_texts_and_contrasts_are_those_of_autograd(tmp_path: Path, template: str) -> None:
+    model = chat_model(template)
+    layers = find_layers(model.model)
+    asked = [
+        Query("plain", "t", "g", "ab", "cde"),
+        Query("contrast", "t", "g", "ab", "cde", contrast="f"),
+        Query("text", "t", "any word", "", "abcdef"),
+        Query("chat", "t", "g", "2+2?", "it is 4.", messages=tuple(MESSAGES[:2])),
+        Query("against", "t", "g", "2+2?", "4.", contrast="it is 5.", messages=tuple(MESSAGES[:2])),
+    ]
+    corpus = MemoryCorpus(random_documents(5))
+    scores = score(model, None, asked, corpus, tmp_path, batch_tokens=100)
+    assert open_scores(tmp_path).queries == tuple(asked)
+
+    def nll_gradient(query: Query, completion: str) -> Tensor:
+        if query.messages:
+            before = model.tokenizer.apply_chat_template(
+                list(query.messages), add_generation_prompt=True, tokenize=False
+            )
+            text = before + completion + "\n"
+        else:
+            before, text = query.prompt, query.prompt + completion
+        ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+        start = len(model.tokenizer(before, add_special_tokens=False)["input_ids"])
+        return gradient(model, layers, ids, [n >= start for n in range(len(ids))])
+
+    g_QP = torch.stack(
+        [nll_gradient(q, q.completion) - (nll_gradient(q, q.contrast) if q.contrast else 0) for q in asked]
+    )
+    encoded = encode_documents(corpus, model.tokenizer, 512, False, TokenReport())
+    g_DP = torch.stack([gradient(model, layers, ids, [True] * len(ids)) for _, ids in encoded])
+    np.testing.assert_allclose(scores.dot, (g_QP @ g_DP.mT).numpy(), rtol=1e-8, atol=1e-9)
+    assert scores.query_nll[0] == pytest.approx(scores.query_nll[1])
+    assert (scores.query_nll > 0).all()
+
+
+def test_the_digest_of_queries_of_before_is_unchanged() -> None:
+    assert queries_digest([Query("q", "t", "control", "a", "b", answer="c")]) == DIGEST_OF_BEFORE

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from influence.config import FitConfig, IndexConfig, ScoreConfig
 from influence.data.document_tokens import TokenReport, encode_documents
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.batching import pad
 from influence.engine.decompose import decompose
 from influence.engine.fit import fit_hessian

@@ -18,7 +18,7 @@ from tiny import tiny_model
 
 from influence.config import FitConfig, ScoreConfig
 from influence.data.document_tokens import TokenReport, encode_documents
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.fit import fit_hessian
 from influence.engine.kronfluence_fit import LanguageModelTask, TokenDataset, collate, with_linear_layers
 from influence.engine.score import score

@@ -57,7 +57,7 @@ def test_accepts_windows_files(tmp_path: Path) -> None:
     assert read_queries(str(path))[0].id == "q1"
 
 
-@pytest.mark.parametrize("field", ["id", "task", "group", "prompt", "completion"])
+@pytest.mark.parametrize("field", ["prompt", "completion"])
 def test_missing_field_is_named_with_its_line(tmp_path: Path, field: str) -> None:
     message = refused(
         write_lines(tmp_path, {**GOOD, "id": "q0"}, {k: v for k, v in GOOD.items() if k != field})
@@ -78,7 +78,10 @@ def test_blank_text_is_refused(tmp_path: Path, field: str, blank: str) -> None:
         ({"keyword": []}, "Did you mean 'keywords'?"),
         ({"zzz": 1}, "Known are id, task, group"),
         ({"steps": [{"text": "a", "keyword": []}]}, "Did you mean 'keywords'?"),
-        ({"group": "reasonin"}, "Did you mean 'reasoning'?"),
+        ({"group": 3}, "group must be a text"),
+        ({"contrast": 3}, "contrast must be a text"),
+        ({"text": "t"}, "text and prompt do not go together"),
+        ({"messages": []}, "messages and prompt do not go together"),
         ({"id": 7}, "id must be a text.\n  found: 7"),
         ({"prompt": None}, "prompt must be a text.\n  found: null"),
         ({"answer": 4}, "answer must be a text.\n  found: 4"),
@@ -273,3 +276,35 @@ def test_controls_hold_their_answer_in_the_prompt() -> None:
         assert query.answer in query.prompt
         assert query.answer in query.completion
         assert query.prompt.endswith("\n\nThink step-by-step.") == (query.task == "reasoning-control")
+
+
+def test_a_prompt_with_its_completion_is_enough_and_a_group_may_be_any_word(tmp_path: Path) -> None:
+    least = {"prompt": "a", "completion": "b"}
+    first, second = read_queries(write_lines(tmp_path, least, {**least, "group": "refusals", "task": "x"}))
+    assert (first.id, first.task, first.group) == ("query-1", "query", "other")
+    assert (second.id, second.task, second.group) == ("query-2", "x", "refusals")
+
+
+CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+
+
+def test_chats_texts_and_contrasts_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = write_lines(tmp_path, {"messages": CHAT}, {"text": "all of it"}, {**GOOD, "contrast": " 5"})
+    queries = read_queries(path)
+    chat, text, contrast = queries
+    assert (chat.prompt, chat.completion, chat.messages) == ("a", "b", tuple(CHAT[:1]))
+    assert (text.prompt, text.completion) == ("", "all of it")
+    assert contrast.contrast == " 5"
+    write_queries(queries, tmp_path / "again.jsonl")
+    assert read_queries(tmp_path / "again.jsonl") == queries
+    (question,) = read_queries(write_lines(tmp_path, {"messages": CHAT[:1]}), completed=False)
+    assert (question.completion, question.messages) == ("", tuple(CHAT[:1]))
+    write_queries([question], tmp_path / "questions.jsonl", completed=False)
+    assert read_queries(tmp_path / "questions.jsonl", completed=False) == [question]
+
+
+@pytest.mark.parametrize(
+    "messages", [[], CHAT[1:], CHAT[:1], "a", [{"content": "a"}], [{"role": "user", "content": 3}]]
+)
+def test_messages_that_are_no_chat_with_an_answer_are_refused(tmp_path: Path, messages: object) -> None:
+    assert "q.jsonl:1: messages" in refused(write_lines(tmp_path, {"messages": messages}))

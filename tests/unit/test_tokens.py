@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from influence.data.document_tokens import TokenReport, encode_documents
-from influence.data.tokens import encode_query, prefix_ids
+from influence.data.query_tokens import encode_query
+from influence.data.tokens import prefix_ids
 from influence.errors import InputError
 from influence.types import Document, Query
 

@@ -14,7 +14,7 @@ from influence.config import IndexConfig, sketch_numbers
 from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.queries import queries_digest
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.batching import Columns, batches, blocks, pad
 from influence.engine.identity import matching_layers, require_same_model
 from influence.engine.index.projections import choose_projections, read_projections, write_projections

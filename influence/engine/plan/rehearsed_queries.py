@@ -12,7 +12,7 @@ import torch
 
 from influence.config import ScoreConfig
 from influence.curvature.low_rank import joined
-from influence.data.tokens import encode_query
+from influence.data.query_tokens import encode_query
 from influence.engine.compress import GROUP_BYTES, compress_queries
 from influence.engine.memory import Budget, PeakMemory, return_freed_memory
 from influence.engine.plan import rehearsal
