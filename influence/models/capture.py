@@ -126,7 +126,7 @@ def capture(
         for index in tracked.values():
             if index in ran:
                 raise _runs_twice(layers[index])
-            if hidden_NH.ndim != 2 or len(hidden_NH) != shape.numel():
+            if hidden_NH.ndim != 2 or len(hidden_NH) % shape.numel():
                 raise _not_by_tokens(layers[index], hidden_NH)
             ran.add(index)
 
@@ -145,7 +145,7 @@ def capture(
 
             return _watched(output_NO, hook)
 
-        return run_experts(module, hidden_NH, index_NK, weight_NK, shape[1], show)
+        return run_experts(module, hidden_NH, index_NK, weight_NK, (shape[0], shape[1]), show)
 
     try:
         model.eval()
@@ -240,16 +240,16 @@ def _require_unused(model: PreTrainedModel, uses: Sequence[tuple[TrackedLayer, n
     unknown = [(layer, module) for layer, module in uses if module not in _unused]
     if not unknown:
         return
-    for (layer, module), used in zip(
-        unknown, used_without_a_call(model, [module for _, module in unknown]), strict=True
-    ):
-        if used:
-            raise ModelError(
-                f"{type(model).__name__} uses the weight of {layer.name} without calling the layer, "
-                "so that its inputs are not seen.",
-                fix=f"Leave it out: --exclude-layers '{layer.name}'",
-            )
-        _unused.add(module)
+    found = used_without_a_call(model, [module for _, module in unknown])
+    used = [layer.name for (layer, _), is_used in zip(unknown, found, strict=True) if is_used]
+    if used:
+        options = " ".join(f"--exclude-layers '{name}'" for name in used)
+        raise ModelError(
+            f"{type(model).__name__} uses the weight of {used[0]} without calling the layer, "
+            "so that its inputs are not seen.",
+            fix=f"Leave it out: {options}",
+        )
+    _unused.update(module for _, module in unknown)
 
 
 def _unfolded(a: Tensor, shape: torch.Size) -> Tensor | None:

@@ -155,11 +155,10 @@ def all_layers(model: PreTrainedModel) -> dict[str, TrackedLayer]:
 
 def _experts(name: str, module: nn.Module) -> list[TrackedLayer]:
     products = expert_products(module)
-    experts = len(getattr(module, products[0][0])) if products else 0
     return [
         TrackedLayer(f"{name}.{expert}.{weight}", module, inputs, outputs, has_bias, expert, weight)
-        for expert in range(experts)
-        for weight, inputs, outputs, has_bias in products
+        for expert in range(products[0][1] if products else 0)
+        for weight, _, inputs, outputs, has_bias in products
     ]
 
 

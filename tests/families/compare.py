@@ -17,6 +17,7 @@ from influence.curvature.statistics import document_gradients
 from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import InfluenceError
+from influence.models.experts import layout
 from influence.models.layers import TrackedLayer, find_layers
 from influence.models.load import LanguageModel
 from influence.models.losses import token_nll
@@ -129,7 +130,8 @@ def _autograd(net: PreTrainedModel, layers: list[TrackedLayer], row: list[int]) 
 
 def _own_gradient(layer: TrackedLayer) -> Tensor:
     gradient = _gradient(layer, layer.parameter)
-    transposed = getattr(layer.module, "is_transposed", False) or type(layer.module).__name__ == "Conv1D"
+    how = layout(layer.module)
+    transposed = how.transposed if how else type(layer.module).__name__ == "Conv1D"
     if transposed or gradient.shape != (layer.outputs, layer.inputs):
         gradient = gradient.mT
     if layer.has_bias:

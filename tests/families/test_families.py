@@ -44,6 +44,7 @@ EXPERTS = (
     "granitemoe",
     "phimoe",
     "aria_text",
+    "llama4_text",
 )
 
 

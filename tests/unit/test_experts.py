@@ -109,9 +109,13 @@ def test_one_expert_is_an_ordinary_layer_to_the_last_digit(tmp_path: Path) -> No
     assert np.array_equal(runs[0].gradient_norm, runs[1].gradient_norm)
 
 
-@pytest.mark.parametrize("error", [None, 0.1], ids=["whole", "compressed"])
-def test_batches_and_order_change_no_score(tmp_path: Path, error: float | None) -> None:
-    model = mixture()
+@pytest.mark.parametrize(
+    ("family", "error"),
+    [("mixtral", None), ("mixtral", 0.1), ("gpt_oss", None)],
+    ids=["whole", "compressed", "biased"],
+)
+def test_batches_and_order_change_no_score(tmp_path: Path, family: str, error: float | None) -> None:
+    model = mixture(family, head_dim=8)
     order = [5, 3, 8, 0, 11, 1, 10, 2, 4, 7, 9, 6]
     found = []
     for name, corpus, size in (

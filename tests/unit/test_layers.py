@@ -117,10 +117,6 @@ def test_blocks_that_are_the_same_module_are_refused() -> None:
 
 #: Families whose experts run in code of their own -> (a module that holds them, settings of the config).
 EXPERTS: dict[str, tuple[str, dict[str, object]]] = {
-    "llama4_text": (
-        "feed_forward.experts",
-        {"num_local_experts": 4, "head_dim": 8, "intermediate_size_mlp": 24},
-    ),
     "jetmoe": ("mlp.input_linear", {"num_local_experts": 4, "kv_channels": 8, "tie_word_embeddings": False}),
 }
 
