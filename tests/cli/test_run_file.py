@@ -28,7 +28,7 @@ def test_a_run_leaves_a_file_that_repeats_it(program: Server, hessian: Path, tmp
     file = hessian / "run.toml"
     options = tomllib.loads(file.read_text())
     assert options["documents"] == 50
-    assert options["layers"] == ["mlp"]
+    assert options["max_length"] == 512  # also what was left at its default
     assert "not checked" not in program.run("verify", hessian).stdout
     again = program.run("fit-hessian", "--config", file, "--out", tmp_path / "again")
     assert again.exit_code == 0, again.stderr
