@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
     common = ("--corpus", folder / "corpus", "--max-length", "160", "--dtype", "float64", "--device", "cpu")
     fit = ("--documents", "16", "--layers", "*layers.1.mlp*", "--out", hessian)
-    influence("fit-hessian", MODEL, *common, *fit)
+    influence("fit-hessian", "--model", MODEL, *common, *fit)
     given = ("--model", MODEL, "--hessian", hessian)
     influence("score", *given, *common, "--queries", asked, "--out", scores)
     influence("tokens", scores, *given, "--k", "2")
