@@ -43,8 +43,8 @@ def corpus_options(*, required: bool = True) -> Callable[[Command], Command]:
                 "--corpus",
                 metavar="CORPUS",
                 required=required,
-                help="JSONL (plain, .gz, .zst), Parquet, a folder, a saved dataset, a hub name, or the ready corpus "
-                "miniworld.",
+                help="JSONL, JSON, CSV, TSV (plain, .gz, .zst), Parquet, a folder, a saved dataset, a hub name, or the "
+                "ready corpus miniworld.",
             ),
         ):
             command = option(command)

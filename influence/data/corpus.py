@@ -2,9 +2,11 @@
 
 | source | read as |
 |---|---|
-| `x.jsonl`, `x.jsonl.gz`, `x.jsonl.zst` | one JSON object a line |
+| `x.jsonl`, `x.ndjson`, also `.gz`, `.zst` | one JSON object a line |
+| `x.json`, also `.gz`, `.zst` | a list of objects, or one object a line |
+| `x.csv`, `x.tsv`, also `.gz`, `.zst` | one row a document; the first line names the fields |
 | `x.parquet` | one row a document |
-| a folder with such files (at any depth) | its shards, in sorted order; other files are cards and are ignored |
+| a folder with such files (at any depth) | its JSONL and Parquet in sorted order, else its tables, else its JSON |
 | a folder made by `datasets.save_to_disk` | that dataset |
 | a folder of text files | one document a file: id = relative path, source = first sub-folder |
 | the name of a ready corpus, `miniworld` | that corpus |
@@ -22,19 +24,24 @@ A record without a text may be a fine-tuning example, whose loss counts only a p
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from influence.data.records import TEXT_FIELD, Fields, row_id, to_document
+from influence.data.records import TEXT_FIELD, Fields, field_of, row_id, to_document
 from influence.data.rows import (
+    RECORD_SUFFIXES,
     SHARD_SUFFIXES,
+    TABLE_SUFFIXES,
     TEXT_SUFFIXES,
     Row,
     dataset_rows,
     first_line,
+    has_suffix,
     shard_rows,
     stem_of,
     text_rows,
@@ -47,6 +54,9 @@ from influence.types import Document, Loss
 if TYPE_CHECKING:
     import datasets
 
+_logger = logging.getLogger(__name__)
+#: Files that `datasets` and the hub put beside data.
+_CARDS = ("dataset_infos.json", "dataset_info.json", "state.json", "provenance.json")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 
@@ -79,13 +89,20 @@ class Corpus:
 
     def __iter__(self) -> Iterator[Document]:
         seen = SeenIds()
+        named = {self._fields.id, self._fields.source} - {"id", "source"}
         for row in self._rows():
+            named -= {name for name in named if field_of(row, name) is not None}
             document = to_document(row, self._fields)
             if twice := seen.add(document.id):
                 self._refuse_duplicates(twice)
             yield document
         if twice := seen.settle():
             self._refuse_duplicates(twice)
+        if named and seen:
+            raise InputError(
+                f"No record of the corpus {self._origin} has a field {min(named)!r}.",
+                fix="Check --id-field and --source-field; set is written meta.set where it is a field of meta.",
+            )
         if not seen:
             raise InputError(
                 f"The corpus {self._origin} has no documents.",
@@ -149,6 +166,8 @@ def read_corpus(
     fields = Fields(text_field, id_field, source_field, loss)
     if not isinstance(source, str | Path):
         return _from_object(source, fields)
+    if not str(source).strip():
+        raise InputError("The name of the corpus is empty.", fix="Give a file, a folder or a hub name.")
     try:
         path = Path(source).expanduser()
         path.exists()
@@ -161,17 +180,18 @@ def read_corpus(
     if path.is_dir():
         return _from_folder(path, split, fields)
     if path.exists():
-        if not path.name.endswith(SHARD_SUFFIXES):
+        _require_no_split(split, str(path))
+        if not has_suffix(path.name, RECORD_SUFFIXES):
             raise InputError(
                 f"{path} is not a corpus file.",
                 have=path.suffix or "no suffix",
-                fix=f"Give a file ending in {', '.join(SHARD_SUFFIXES)}, or a folder.",
+                fix=f"Give a file ending in {', '.join(RECORD_SUFFIXES)}, or a folder.",
             )
         stem = stem_of(path.name)
-        kind = "parquet" if path.suffix == ".parquet" else "jsonl"
+        kind = path.name[len(stem) :].lower().split(".")[1]
         return Corpus(stem, kind, str(path), None, lambda: shard_rows(path, stem), fields)
     text = str(source)
-    if _HUB_NAME.fullmatch(text) and not text.endswith((*SHARD_SUFFIXES, *TEXT_SUFFIXES)):
+    if _HUB_NAME.fullmatch(text) and not has_suffix(text, (*RECORD_SUFFIXES, *TEXT_SUFFIXES)):
         return _from_hub(text, split, fields)
     raise InputError(
         f"There is no corpus at {text}.",
@@ -183,6 +203,15 @@ def read_corpus(
 # -- the kinds of source
 
 
+def _require_no_split(split: str, origin: str) -> None:
+    if split != "train":
+        raise InputError(
+            f"The corpus {origin} has no splits.",
+            have=f"split {split!r}",
+            fix="Give the files of that split.",
+        )
+
+
 def _from_folder(folder: Path, split: str, fields: Fields) -> Corpus:
     name, origin = folder.resolve().name, str(folder)
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
@@ -192,27 +221,28 @@ def _from_folder(folder: Path, split: str, fields: Fields) -> Corpus:
         for path in folder.rglob("*")
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    shards = [file for file in files if file.endswith(SHARD_SUFFIXES)]
+    _require_no_split(split, origin)
+    data = [file for file in files if has_suffix(file, SHARD_SUFFIXES)]
+    others = [file for file in files if has_suffix(file, TABLE_SUFFIXES)]
+    tables = [file for file in others if not has_suffix(file, (".json", ".json.gz", ".json.zst"))]
+    shards = data or tables or others
     if shards:
+        if unread := [file for file in others if file not in shards and file not in _CARDS]:
+            named = ", ".join(unread[:3]) + (", …" if len(unread) > 3 else "")
+            _logger.warning("Not read, beside %s of %s: %s", shards[0], folder, named)
 
         def all_rows() -> Iterator[Row]:
             for shard in shards:
                 yield from shard_rows(folder / shard, stem_of(shard))
 
         return Corpus(name, "shards", origin, None, all_rows, fields)
-    texts = [file for file in files if file.endswith(TEXT_SUFFIXES)]
+    texts = [file for file in files if has_suffix(file, TEXT_SUFFIXES)]
     if texts:
-        return Corpus(
-            name,
-            "text files",
-            origin,
-            None,
-            lambda: text_rows(folder, texts, fields.text, fields.source),
-            fields,
-        )
+        read_texts = partial(text_rows, folder, texts, fields.text, fields.source)
+        return Corpus(name, "text files", origin, None, read_texts, fields)
     raise InputError(
         f"The folder {folder} holds no corpus.",
-        have=f"{len(files)} files, none of them {', '.join((*SHARD_SUFFIXES, *TEXT_SUFFIXES))}",
+        have=f"{len(files)} files, none of them {', '.join((*RECORD_SUFFIXES, *TEXT_SUFFIXES))}",
         fix="Give a folder of such files, or one made by datasets.save_to_disk.",
     )
 
@@ -288,6 +318,3 @@ def _hub_errors(text: str) -> Iterator[None]:
             have=first_line(error),
             fix="Use a local path, or try again with a network connection.",
         ) from error
-
-
-# -- one row to one document

@@ -32,7 +32,7 @@ class Fields:
 
 def to_document(row: Row, names: Fields) -> Document:
     """The document of a row; InputError where text, id or source is not what it must be."""
-    text = row.fields.get(names.text)
+    text = field_of(row, names.text)
     example = None
     if text is None and names.text == TEXT_FIELD:
         example = read_example(row, names.loss)
@@ -45,12 +45,14 @@ def to_document(row: Row, names: Fields) -> Document:
             fix="Name the text field (text_field), or give each record a string there, or a fine-tuning example: "
             "prompt and completion, messages, or input_ids.",
         )
-    source = row.fields.get(names.source)
+    source = field_of(row, names.source)
+    if isinstance(source, int | float) and not isinstance(source, bool):
+        source = str(_whole(source))
     if source is not None and not isinstance(source, str):
         raise InputError(
-            f"{row.where} has a source that is not a string.",
+            f"{row.where} has a source that is neither a string nor a number.",
             have=type(source).__name__,
-            fix="Write the source as a string, or name another source_field.",
+            fix="Write the source as a string or a number, or name another source_field.",
         )
     encodable(text, row.where, names.text)
     encodable(source or "", row.where, names.source)
@@ -64,9 +66,24 @@ def to_document(row: Row, names: Fields) -> Document:
     return Document(row_id(row, names), text, "unknown" if source is None else source, metadata, example)
 
 
+def field_of(row: Row, name: str) -> Any:
+    """The value of a field of a row; `meta.set` is also the field `set` of an object `meta`."""
+    value: Any = row.fields
+    if name in row.fields:
+        return row.fields[name]
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """A whole float, such as data frames make of integers beside a missing value, as the integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def row_id(row: Row, names: Fields) -> str:
     """The id a row brings, else the one made from its place in the corpus."""
-    value = row.fields.get(names.id)
+    value = _whole(field_of(row, names.id))
     if value is None:
         return row.fallback_id
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":

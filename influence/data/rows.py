@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from influence.errors import InputError
 
-JSONL_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+JSONL_SUFFIXES = tuple(name + packed for name in (".jsonl", ".ndjson") for packed in ("", ".gz", ".zst"))
 SHARD_SUFFIXES = (*JSONL_SUFFIXES, ".parquet")
+#: One table or list of records a file. In a folder they may be cards, and are read where there are no shards.
+TABLE_SUFFIXES = tuple(name + packed for name in (".csv", ".tsv", ".json") for packed in ("", ".gz", ".zst"))
+RECORD_SUFFIXES = (*SHARD_SUFFIXES, *TABLE_SUFFIXES)
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex")
 
 #: Most bytes of one record: a line, or a text file. A longer one is no document, and would fill the memory.
@@ -36,8 +41,21 @@ class Row:
 
 
 def shard_rows(path: Path, stem: str) -> Iterator[Row]:
-    """Rows of one JSONL or Parquet file."""
-    return _parquet_rows(path, stem) if path.suffix == ".parquet" else _jsonl_rows(path, stem)
+    """Rows of one file of records, in the format that its suffix names."""
+    match (plain := path.name.lower().removesuffix(".gz").removesuffix(".zst"))[plain.rfind(".") :]:
+        case ".parquet":
+            return _parquet_rows(path, stem)
+        case ".csv" | ".tsv" as suffix:
+            return _table_rows(path, stem, "," if suffix == ".csv" else "\t")
+        case ".json":
+            return _json_rows(path, stem)
+        case _:
+            return _jsonl_rows(path, stem)
+
+
+def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file's name ends in one of the suffixes, in any case."""
+    return name.lower().endswith(suffixes)
 
 
 class _ZstdFile(io.RawIOBase):
@@ -84,26 +102,90 @@ class _ZstdFile(io.RawIOBase):
         super().close()
 
 
-def _open_jsonl(path: Path) -> io.BufferedIOBase:
+def _open(path: Path) -> io.BufferedIOBase:
     if not path.is_file():
         raise InputError(f"{path} is no file.", fix="Give a file, or a folder of such files.")
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path, "rb")
-    if path.suffix == ".zst":
+    if path.suffix.lower() == ".zst":
         return io.BufferedReader(_ZstdFile(path))
     return path.open("rb")
 
 
-def _jsonl_rows(path: Path, stem: str) -> Iterator[Row]:
-    number = -1
+def _file_lines(path: Path) -> Generator[bytes, None, None]:
+    """The lines of a file, unpacked."""
     try:
-        opened = _open_jsonl(path)
+        opened = _open(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read.", have=error.strerror, fix="Check its permissions."
         ) from error
     with opened as file:
-        for line_number, line in enumerate(_lines(file, path), start=1):
+        yield from _lines(file, path)
+
+
+def _table_rows(path: Path, stem: str, delimiter: str) -> Iterator[Row]:
+    """Rows of a CSV or TSV file whose first line names the fields; an empty cell is no value."""
+
+    def texts() -> Iterator[str]:
+        for number, line in enumerate(_file_lines(path), start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{path}:{number} is not UTF-8.", have=first_line(error), fix="Save the file as UTF-8."
+                ) from error
+
+    csv.field_size_limit(MOST_RECORD_BYTES)
+    reader = csv.DictReader(texts(), delimiter=delimiter, strict=True)
+    try:
+        for number, cells in enumerate(reader):
+            where = f"{path}:{reader.line_num}"
+            if None in cells:
+                raise InputError(
+                    f"{where} has more cells than the first line has names.",
+                    have=f"{len(reader.fieldnames or ())} names",
+                    fix="Put cells that hold a separator into double quotes.",
+                )
+            yield Row(where, f"{stem}-{number}", {name: cell or None for name, cell in cells.items()})
+    except csv.Error as error:
+        raise InputError(
+            f"{path}:{reader.line_num} is not CSV.", have=first_line(error), fix="Save it as CSV again."
+        ) from error
+
+
+def _json_rows(path: Path, stem: str) -> Iterator[Row]:
+    """Rows of a JSON file: a list of objects, or JSONL under this name."""
+    lines = _file_lines(path)
+    head = next((line for line in lines if line.removeprefix(b"\xef\xbb\xbf").strip()), b"")
+    if not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        lines.close()
+        yield from _jsonl_rows(path, stem)
+        return
+    try:
+        records = json.loads(b"".join((head, *lines)).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8.", have=first_line(error), fix="Save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not JSON.",
+            have=first_line(error),
+            fix="Write a list of objects, or one object a line.",
+        ) from error
+    for number, fields in enumerate(records):
+        if not isinstance(fields, dict):
+            raise InputError(
+                f"{path}:item {number} is not a JSON object.",
+                have=type(fields).__name__,
+                fix='Write a list of objects: [{"id": ..., "text": ...}, ...].',
+            )
+        yield Row(f"{path}:item {number}", f"{stem}-{number}", fields)
+
+
+def _jsonl_rows(path: Path, stem: str) -> Iterator[Row]:
+    number = -1
+    with contextlib.closing(_file_lines(path)) as lines:
+        for line_number, line in enumerate(lines, start=1):
             where = f"{path}:{line_number}"
             try:
                 text = line.decode("utf-8-sig" if line_number == 1 else "utf-8").strip()
@@ -140,7 +222,7 @@ def _lines(file: io.BufferedIOBase, path: Path) -> Iterator[bytes]:
             read += len(line)
             if len(line) > MOST_RECORD_BYTES:
                 raise _too_long(path)
-            if path.suffix != ".jsonl" and read > most:
+            if path.suffix.lower() in (".gz", ".zst") and read > most:
                 raise InputError(
                     f"{path} expands to more than {MOST_EXPANSION:,} times its size, as no text does.",
                     have=f"{read:,} bytes so far from {size:,}",
@@ -148,6 +230,12 @@ def _lines(file: io.BufferedIOBase, path: Path) -> Iterator[bytes]:
                 )
             yield line
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        if "too much memory" in str(error):
+            raise InputError(
+                f"{path} was packed with a window of more than 128 MiB (zstd --long).",
+                have=first_line(error),
+                fix="Unpack it with zstd -d --long=31, and pack it again without --long, or give it unpacked.",
+            ) from error
         raise InputError(
             f"{path} is damaged or not the archive its name says.",
             have=first_line(error),
@@ -206,7 +294,7 @@ def dataset_rows(data: Any, stem: str) -> Iterator[Row]:
 
 def stem_of(file: str) -> str:
     """The path without the suffixes of its format: a/x.jsonl.gz -> a/x."""
-    suffix = next(suffix for suffix in reversed(SHARD_SUFFIXES) if file.endswith(suffix))
+    suffix = max((suffix for suffix in RECORD_SUFFIXES if has_suffix(file, (suffix,))), key=len)
     return file[: -len(suffix)]
 
 

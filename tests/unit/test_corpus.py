@@ -147,7 +147,7 @@ GOOD = b'{"id": "a", "text": "t"}\n'
         (GOOD + b'{"text": "t", "id": 1.5}\n', "x.jsonl:2 has an id"),
         (GOOD + b'{"text": "t", "id": true}\n', "x.jsonl:2 has an id"),
         (GOOD + b'{"text": "t", "id": ""}\n', "x.jsonl:2 has an id"),
-        (GOOD + b'{"text": "t", "source": 3}\n', "x.jsonl:2 has a source"),
+        (GOOD + b'{"text": "t", "source": [3]}\n', "x.jsonl:2 has a source"),
         (b"[" * 100_000, "x.jsonl:1 is not JSON"),
         (b"\n\n", "has no documents"),
         (b"", "has no documents"),
