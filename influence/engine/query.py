@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -128,15 +129,31 @@ def query_gradients(
 
     `nll` is the completion's alone, also where there is a contrast.
     """
-    model.require_causal()
     encoded = [encode_query(model.tokenizer, query, max_length) for query in queries]
     contrasts = {
         row: encode_contrast(model.tokenizer, query, max_length)
         for row, query in enumerate(queries)
         if query.contrast
     }
+    return completion_gradients(model, layers, encoded, [query.id for query in queries], budget, contrasts)
+
+
+def completion_gradients(
+    model: LanguageModel,
+    layers: Sequence[TrackedLayer],
+    encoded: Sequence[tuple[list[int], int]],
+    names: Sequence[str],
+    budget: Budget,
+    contrasts: Mapping[int, tuple[list[int], int]] = MappingProxyType({}),
+) -> QueryGradients:
+    """`query_gradients` of texts that are tokens already.
+
+    Args:
+        encoded: Tokens of each query, and the place where its completion begins.
+        contrasts: The same of the other completion, for the rows that have one.
+    """
+    model.require_causal()
     lengths = np.array([len(tokens) for tokens, _ in encoded], np.int64)
-    names = [query.id for query in queries]
     dtype = torch.promote_types(model.dtype, torch.float32)
     tokens: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
     vocabulary: dict[int, list[tuple[Tensor, VocabularyTokens]]] = {}

@@ -209,10 +209,10 @@ def _router_hooks(layer: TrackedLayer, see: Callable[..., Tensor]) -> list[Remov
 
     def enter(module: nn.Module, _: Any) -> None:
         running.append(LinearsSeen(lambda a, output: see(module, (a.to(dtype),), output)))
-        running[-1].__enter__()
+        running[-1].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
-        running.pop().__exit__(None, None, None)
+        running.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     return [
         layer.module.register_forward_pre_hook(enter),

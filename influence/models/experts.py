@@ -123,13 +123,14 @@ def dispatched(model: PreTrainedModel, forward: Forward) -> Iterator[None]:
     others = [module for module in modules if type(module).__name__ in _OWN_CODE]
     configs = {id(m.config): m.config for m in modules if m not in others}.values()
     before = [config._experts_implementation_internal for config in configs]
-    ALL_EXPERTS_FUNCTIONS[_IMPLEMENTATION] = forward
+    functions: Any = ALL_EXPERTS_FUNCTIONS
+    functions[_IMPLEMENTATION] = forward
     try:
         for config in configs:
             config._experts_implementation_internal = _IMPLEMENTATION
         for module in others:
-            run = _apart if _OWN_CODE[type(module).__name__].apart else forward
-            module.forward = partial(run, module) if run is forward else partial(run, module, forward)
+            apart = _OWN_CODE[type(module).__name__].apart
+            module.forward = partial(_apart, module, forward) if apart else partial(forward, module)
         yield
     finally:
         for module in others:

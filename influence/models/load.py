@@ -188,7 +188,7 @@ def _load(
     checkpoint: Checkpoint, weights: torch.dtype, device: str, revision: str | None, trusted: bool
 ) -> tuple[PreTrainedModel, Tokenizer]:
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trusted}
-    own = {"gguf_file": checkpoint.gguf} if checkpoint.gguf is not None else {}
+    own: dict[str, Any] = {"gguf_file": checkpoint.gguf} if checkpoint.gguf is not None else {}
     config = AutoConfig.from_pretrained(checkpoint.source, **options, **own)
     require_readable_weights(config)
     if not trusted:

@@ -77,7 +77,7 @@ def stored_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield name, _dequantised(parameter, states[name]) if quantised else parameter.detach()
 
 
-def _dequantised(weight: Tensor, state: Any) -> Tensor:
+def _dequantised(weight: Any, state: Any) -> Tensor:
     from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 
     with torch.no_grad():

@@ -58,7 +58,7 @@ def main() -> None:
     )
     with torch.no_grad():
         for parameter in model.model.parameters():
-            parameter *= 0.1
+            parameter.mul_(0.1)
     model.model.to(a.device)
     documents = random_documents(a.documents, shortest=a.tokens - 8, longest=a.tokens - 1)
     corpus, queries = MemoryCorpus(documents), random_queries(a.queries)
@@ -83,15 +83,15 @@ def main() -> None:
         config = FitConfig(layers=("experts",), empirical=True)
         fit_hessian(model, MemoryCorpus(documents[:2]), out=out / "warm", config=config, batch_tokens=size)
         times: dict[str, float] = {}
-        import influence.engine.fit as fits
+        from influence.engine.fit_parts import Fit
 
         for name in ("covariances", "eigenbases", "corrected_eigenvalues"):
-            whole = getattr(fits.Fit, name)
+            whole = getattr(Fit, name)
 
-            def timed(fit: fits.Fit, whole: Callable[[fits.Fit], None] = whole, name: str = name) -> None:
+            def timed(fit: Fit, whole: Callable[[Fit], None] = whole, name: str = name) -> None:
                 times[name] = seconds(lambda: whole(fit), a.device)
 
-            setattr(fits.Fit, name, timed)
+            setattr(Fit, name, timed)
         factors = fit_hessian(model, corpus, out=out / "fit", config=config, batch_tokens=size)
         few = MemoryCorpus(documents[:2])
         short = seconds(lambda: score(model, factors, queries, few, out / "few", batch_tokens=size), a.device)
