@@ -13,7 +13,7 @@ from tiny import tiny_model
 
 from influence.cli import distill, distill_train
 from influence.cli.main import cli
-from influence.distill.tune import answering
+from influence.train import answering
 
 
 @pytest.fixture(scope="module")

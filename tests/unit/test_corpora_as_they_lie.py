@@ -65,7 +65,7 @@ def write(path: Path, data: bytes) -> Path:
     [
         ("x.json", LIST),
         ("x.json", LINES),
-        ("x.JSON.GZ", gzip.compress(LIST)),
+        ("x.JSON.GZ", gzip.compress(LIST, mtime=0)),
         ("x.ndjson", LINES),
         ("X.JsonL", LINES),
         ("x.csv", TABLE),
