@@ -101,9 +101,8 @@ def test_steps_that_are_done_are_skipped_and_a_killed_one_is_run_again(tmp_path:
     assert lines[1] == "seed 1 of 1, step 2 of 3: base model"
     times = Times(tmp_path / "times.json")
     assert set(times.seconds) == {"base model"}  # neither what was done nor what was killed has a time
-    run_steps(
-        [step(name, done) for name in ("a", "base model", "c")], times, "seed 1 of 1", [], lines.append, {}
-    )
+    again = [step(name, done) for name in ("a", "base model", "c")]
+    run_steps(again, times, "seed 1 of 1", [], lines.append, {"base model": 1.0, "c": 0.0})
     assert [line for line in lines[3:] if "(done)" not in line] == [
         "seed 1 of 1, step 3 of 3: c (about 0 s left)"
     ]
