@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from texts import random_documents, random_queries
 from tiny import tiny_model
 
-from influence.data.queries import completions_record, queries_digest
+from influence.data.queries import completions_record, queries_digest, write_queries
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def write_model_corpus_queries(folder: Path, documents: int = 200) -> Inputs:
     ]
     write_records(folder / "corpus.jsonl", rows)
     queries = random_queries(3)
-    write_records(folder / "queries.jsonl", [asdict(query) for query in queries])
+    write_queries(queries, folder / "queries.jsonl")
     record = {"model": WRITER, "queries": queries_digest(queries)}
     completions_record(folder / "queries.jsonl").write_text(json.dumps(record))
     return Inputs(folder / "model", folder / "corpus.jsonl", folder / "queries.jsonl")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,11 @@ from safetensors.numpy import load
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "cli")]
 
-from inputs import write_model_corpus_queries, write_records  # noqa: E402
+from inputs import write_model_corpus_queries  # noqa: E402
 from program import Result, Server  # noqa: E402
 from texts import random_queries  # noqa: E402
+
+from influence.data.queries import write_queries  # noqa: E402
 
 #: Job -> its arguments, given the folder of the inputs and where to write.
 JOBS: dict[str, Callable[[Path, Path], list[object]]] = {
@@ -75,7 +77,7 @@ def _corpus(given: Path) -> tuple[object, ...]:
 def write_inputs(folder: Path, program: Server) -> None:
     """A tiny model, its Hessian, a corpus and queries."""
     write_model_corpus_queries(folder, documents=300)
-    write_records(folder / "questions.jsonl", [asdict(query) for query in random_queries(60)])
+    write_queries(random_queries(60), folder / "questions.jsonl")
     fitted = program.run(*JOBS["fit"](folder, folder / "hessian"))
     assert fitted.exit_code == 0, fitted.stderr
 

@@ -179,7 +179,8 @@ class ChatClient:
     def _request(self, path: str, body: Json | None) -> dict[str, Any]:
         self._pace.wait()
         try:
-            response, text = asyncio.run(asyncio.wait_for(self._exchange(path, body), self.timeout))
+            with ThreadPoolExecutor(1) as thread:  # a notebook's own thread runs an event loop already
+                response, text = thread.submit(asyncio.run, self._in_time(path, body)).result()
         except TimeoutError as error:
             raise TryAgain(f"no whole reply within {self.timeout:g} seconds") from error
         except httpx2.HTTPError as error:  # no connection, a cut one, a reply that is not HTTP
@@ -207,6 +208,9 @@ class ChatClient:
         if not isinstance(answer, dict):
             raise TryAgain("The reply is not a JSON object.")
         return answer
+
+    async def _in_time(self, path: str, body: Json | None) -> tuple[httpx2.Response, bytes]:
+        return await asyncio.wait_for(self._exchange(path, body), self.timeout)
 
     async def _exchange(self, path: str, body: Json | None) -> tuple[httpx2.Response, bytes]:
         key = self.api_key or os.environ.get("OPENAI_API_KEY")

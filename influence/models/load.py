@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.utils import logging
 
 from influence.errors import ModelError
 from influence.models.checkpoint import (
@@ -184,6 +187,18 @@ def load_model(
     return language_model
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Show no progress bar of transformers, and leave its setting as it was."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _load(
     checkpoint: Checkpoint, weights: torch.dtype, device: str, revision: str | None, trusted: bool
 ) -> tuple[PreTrainedModel, Tokenizer]:
@@ -199,9 +214,10 @@ def _load(
         own["device_map"] = {"": device}
     if weights == torch.float64:  # fused products of experts, the default, exist in lower precision only
         own["experts_implementation"] = "eager"
-    loaded: Any = model_class(config).from_pretrained(
-        checkpoint.source, config=config, dtype=weights, output_loading_info=True, **options, **own
-    )
+    with _without_bars():
+        loaded: Any = model_class(config).from_pretrained(
+            checkpoint.source, config=config, dtype=weights, output_loading_info=True, **options, **own
+        )
     model, found = loaded
     if found["missing_keys"]:  # transformers would go on with random numbers
         missing = sorted(found["missing_keys"])

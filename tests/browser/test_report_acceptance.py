@@ -347,7 +347,8 @@ def test_12_every_cell(visit: Any, made: Made, rank: str) -> None:
         printed = f"{r_QQ[a, b]:+.2f}".replace("-", "−")
         if words != f"R {'0.00' if printed[1:] == '0.00' else printed}":
             wrong.append((a, b, words, r_QQ[a, b]))
-        assert kind == ("pos" if r_QQ[a, b] >= 0 else "neg"), (a, b)
+        if abs(r_QQ[a, b]) > 6.5e-4:  # the page keeps R to that, so a smaller one has no sign
+            assert kind == ("pos" if r_QQ[a, b] > 0 else "neg"), (a, b)
         assert float(opacity) == pytest.approx(abs(r_QQ[a, b]), abs=6.5e-4)
     assert wrong == []
     assert all(said[a, b] == said[b, a] for a, b in said)

@@ -62,7 +62,8 @@ def test_tables_lie_in_the_run(run: Path, name: str, tables: set[str]) -> None:
     result = analyze(name, run)
     assert result.exit_code == 0, result.output
     folder = run / "analysis" / name
-    assert {path.name for path in folder.iterdir()} == {f"{table}.parquet" for table in tables}
+    files = {f"{table}.parquet" for table in tables} | {"manifest.json"}
+    assert {path.name for path in folder.iterdir()} == files
     note = json.loads(pq.read_schema(folder / f"{min(tables)}.parquet").metadata[b"influence"])
     assert note["analysis"] == name
     assert note["by"] == ("per_nat" if name == "concentration" else "normed")

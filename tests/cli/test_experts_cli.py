@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from safetensors.numpy import load_file
 from texts import random_documents, random_queries
 from tiny import tiny_model
 
+from influence.data.queries import write_queries
 from influence.store.scores import open_scores
 
 _SETTINGS = ("--batch-tokens", 150, "--device", "cpu", "--dtype", "float64")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_records(
         folder / "corpus.jsonl", [{"id": d.id, "text": d.text, "source": d.source} for d in documents]
     )
-    write_records(folder / "queries.jsonl", [asdict(query) for query in random_queries(2)])
+    write_queries(random_queries(2), folder / "queries.jsonl")
     return folder
 
 

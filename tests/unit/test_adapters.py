@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tiny import tiny_model
 from torch import Tensor
 
 from influence.cli.main import cli
+from influence.data.queries import write_queries
 from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import ModelError
@@ -166,7 +166,7 @@ def test_a_fresh_adapter_scores_and_its_first_factor_contributes_zero(base: Path
     fresh = save_adapter(base, tmp_path / "fresh", fresh=True)
     corpus, queries = tmp_path / "corpus.jsonl", tmp_path / "queries.jsonl"
     write_records(corpus, [{"text": f"one and {i} is {i + 1}"} for i in range(12)])
-    write_records(queries, [asdict(query) for query in random_queries(1)])
+    write_queries(random_queries(1), queries)
     hessian, scores = tmp_path / "hessian", tmp_path / "scores"
     fit = [
         "fit-hessian",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
@@ -172,3 +173,12 @@ def test_an_absurd_count_of_tokens_is_an_error(serve: Callable[[Respond], Server
 def test_only_addresses_of_a_server(url: str) -> None:
     with pytest.raises(InputError, match="http"):
         ChatClient(url)
+
+
+def test_a_notebook_may_ask_while_its_event_loop_runs(serve: Callable[[Respond], Server]) -> None:
+    server = serve(lambda handler: send(handler, 200))
+
+    async def cell() -> list[str]:
+        return ask(ChatClient(server.url))
+
+    assert asyncio.run(cell()) == ["stolen"]

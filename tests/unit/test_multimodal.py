@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from transformers import (
 )
 
 from influence.cli.main import cli
+from influence.data.queries import write_queries
 from influence.models.load import load_model
 from influence.store.scores import open_scores
 
@@ -81,7 +81,7 @@ def test_fit_and_score_through_the_command_line(folder: Path, tmp_path: Path) ->
     corpus, queries, hessian = tmp_path / "corpus.jsonl", tmp_path / "queries.jsonl", tmp_path / "hessian"
     rows = [{"id": d.id, "text": d.text} for d in random_documents(12, seed=4, shortest=5, longest=30)]
     write_records(corpus, rows)
-    write_records(queries, [asdict(query) for query in random_queries(2)])
+    write_queries(random_queries(2), queries)
     common = ["--corpus", str(corpus), "--device", "cpu"]
     fit = ["fit-hessian", "--model", str(folder), *common, "--out", str(hessian)]
     score = ["score", "--queries", str(queries), "--model", str(folder), "--hessian", str(hessian), *common]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from texts import random_documents, random_queries
 from tiny import tiny_model
 
 from influence.cli.main import cli
+from influence.data.queries import write_queries
 from influence.errors import ModelError
 from influence.models.load import LanguageModel, load_model
 from influence.models.quantised import stored_weights
@@ -72,7 +72,7 @@ def write_gguf(path: Path) -> dict[str, np.ndarray]:
 def write_texts(folder: Path) -> tuple[Path, Path]:
     rows = [{"id": d.id, "text": d.text} for d in random_documents(12, seed=4, shortest=5, longest=30)]
     write_records(folder / "corpus.jsonl", rows)
-    write_records(folder / "queries.jsonl", [asdict(query) for query in random_queries(2)])
+    write_queries(random_queries(2), folder / "queries.jsonl")
     return folder / "corpus.jsonl", folder / "queries.jsonl"
 
 
