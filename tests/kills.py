@@ -77,7 +77,7 @@ def _corpus(given: Path) -> tuple[object, ...]:
 def write_inputs(folder: Path, program: Server) -> None:
     """A tiny model, its Hessian, a corpus and queries."""
     write_model_corpus_queries(folder, documents=300)
-    write_queries(random_queries(60), folder / "questions.jsonl")
+    write_queries(random_queries(60), folder / "questions.jsonl", completed=False)
     fitted = program.run(*JOBS["fit"](folder, folder / "hessian"))
     assert fitted.exit_code == 0, fitted.stderr
 

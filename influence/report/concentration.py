@@ -222,7 +222,7 @@ def _table(task: Curves, fits: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "label", task.label)
     table.insert(1, "group", task.group)
-    return table.assign(alpha=task.alpha, alpha_se=task.se, bends=task.bends)
+    return table.assign(alpha=task.alpha, alpha_se=task.se, bends="yes" if task.bends else "no")
 
 
 def curve_panel(task: Curves, limits: tuple[float, float], name: str, unit: str) -> Markup:

@@ -15,6 +15,7 @@ import pytest
 from inputs import WRITER, Inputs
 from program import Server
 
+from influence.store.artefact import read_manifest, write_manifest
 from influence.store.scores import open_scores
 
 #: One document a batch: no score depends on which documents stand in its batch, so bits can be compared.
@@ -78,6 +79,10 @@ def test_merged_pieces_are_the_whole_run_bit_for_bit(program: Server, made: Piec
     for record in (merged, whole):
         for changing in ("command", "commit", "finished", "seconds"):
             del record["provenance"][changing]
+        del (
+            record["added"],
+            record["sha256"],
+        )  # run.toml, which says which command was given, and what covers it
     assert merged == whole
     assert merged["provenance"]["completions_by"] == WRITER
     before = contents(out)
@@ -154,9 +159,10 @@ def test_foreign_pieces_are_refused(program: Server, inputs: Inputs, made: Piece
     for name in ("corpus", "model", "query_model", "hessian", "damping", "max_length", "dtype"):
         foreign[name] = tmp_path / name
         shutil.copytree(made.pieces[1], foreign[name])
-        record = manifest(foreign[name])
+        record = read_manifest(foreign[name])
+        assert record is not None
         record["config"][name] = "another"
-        (foreign[name] / "manifest.json").write_text(json.dumps(record))
+        write_manifest(foreign[name], record)
     for name, folder in foreign.items():
         result = program.run("merge", made.pieces[0], folder, *made.pieces[2:], "--out", tmp_path / "run")
         assert result.exit_code == 3
@@ -192,7 +198,7 @@ def test_windows_and_documents_without_text(program: Server, inputs: Inputs, tmp
     for number, out in enumerate(pieces, 1):
         done = program.run(*score(files, out, *more, "--shard", f"{number}/2"))
         assert done.exit_code == 0, done.stderr
-    assert "0 documents" in program.run(*score(files, pieces[0], *more, "--shard", "1/2")).stdout
+        assert number == 2 or "0 documents" in done.stdout
     assert program.run("merge", *pieces, "--out", tmp_path / "run").exit_code == 0
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
     assert len(open_scores(tmp_path / "run").documents) == 4

@@ -16,7 +16,7 @@ from settings import arguments
 from texts import random_queries
 from torch import Tensor
 
-import influence.engine.fit as fit_module
+import influence.engine.fit_parts as fit_module
 from influence.blocks import BlockDiagonal, block_diagonal, block_sizes, dense
 from influence.cli.main import cli
 from influence.config import FitConfig, ScoreConfig

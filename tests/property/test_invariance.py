@@ -17,7 +17,7 @@ from settings import arguments
 from texts import LETTERS, MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
-import influence.engine.fit as fit_module
+import influence.engine.fit_parts as fit_module
 import influence.engine.passes as passes_module
 import influence.engine.query as precondition_module
 import influence.engine.score as score_module

@@ -16,6 +16,7 @@ from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
 import influence.engine.fit as fit_module
+import influence.engine.fit_parts as parts_module
 import influence.engine.passes as passes_module
 import influence.engine.run as run_module
 import influence.engine.score as score_module
@@ -34,10 +35,10 @@ QUERIES = random_queries(2)
 FIT_STEPS = [
     (tokenised_module, "write_documents"),
     (tokenised_module, "write_json"),
-    (fit_module, "backward"),
+    (parts_module, "backward"),
     (passes_module, "save_tensors"),
-    (fit_module, "eigenbasis"),
-    (fit_module, "save_tensors"),
+    (parts_module, "eigenbasis"),
+    (parts_module, "save_tensors"),
     (fit_module, "write_kronfluence_arguments"),
     (run_module, "finish"),
 ]
