@@ -102,7 +102,7 @@ def curves_finding(figure: Figure | None) -> Finding | None:
     first = table.drop_duplicates(["label", "rank"])
     sizes = figure.table.drop_duplicates("query").groupby("group", sort=False)["query"].count()
     each = pd.DataFrame({"label": laws.index, "slope": laws.to_numpy(), "n": sizes[laws.index].to_numpy()})
-    bent = figure.table.drop_duplicates("label")["bends"]
+    bent = figure.table.drop_duplicates("label")["bends"] == "yes"
     answer = f"Score ∝ rank^α with a mean α of {_each(each, 'slope', signed)}." + (
         f" But the curve bends in {count(int(bent.sum()))} of {count(len(bent))} tasks: no power law there."
         if bent.any()
