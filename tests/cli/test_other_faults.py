@@ -26,7 +26,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize(("job", "sizes"), [("index", (60,)), ("complete", (4,)), ("train", (20, 2600))])
+@pytest.mark.parametrize(("job", "sizes"), [("index", (60,)), ("complete", (4,)), ("train", (20, 300))])
 def test_a_full_disk_is_said_and_survived(
     program: Server, given: Path, small_disk: Path, tmp_path: Path, job: str, sizes: tuple[int, ...]
 ) -> None:
