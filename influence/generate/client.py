@@ -180,7 +180,7 @@ class ChatClient:
         self._pace.wait()
         try:
             with ThreadPoolExecutor(1) as thread:  # a notebook's own thread runs an event loop already
-                response, text = thread.submit(asyncio.run, self._in_time(path, body)).result()
+                response, text = thread.submit(asyncio.run, self._exchange(path, body)).result()
         except TimeoutError as error:
             raise TryAgain(f"no whole reply within {self.timeout:g} seconds") from error
         except httpx2.HTTPError as error:  # no connection, a cut one, a reply that is not HTTP
@@ -209,15 +209,13 @@ class ChatClient:
             raise TryAgain("The reply is not a JSON object.")
         return answer
 
-    async def _in_time(self, path: str, body: Json | None) -> tuple[httpx2.Response, bytes]:
-        return await asyncio.wait_for(self._exchange(path, body), self.timeout)
-
     async def _exchange(self, path: str, body: Json | None) -> tuple[httpx2.Response, bytes]:
         key = self.api_key or os.environ.get("OPENAI_API_KEY")
         # A compressed reply could unpack to any size: none is asked for, and none would be unpacked.
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
         method, url = "GET" if body is None else "POST", self.url.rstrip("/") + path
         async with (
+            asyncio.timeout(self.timeout),
             httpx2.AsyncClient(verify=_certificates(), timeout=None, follow_redirects=False) as client,
             client.stream(method, url, json=body, headers=headers) as response,
         ):

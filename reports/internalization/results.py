@@ -32,15 +32,13 @@ _HOW = (
 
 def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """The findings as Markdown."""
-    parts = [
-        *page_head(
-            "Internalising a chain of thought step by step",
-            f"The comparison and the ablations of {PAPER},",
-            made_by,
-            f"{made_by['hours']:.2f} hours of training",
-            [_HOW, UNCERTAINTY, RULE],
-        ),
-    ]
+    parts = page_head(
+        "Internalising a chain of thought step by step",
+        f"The comparison and the ablations of {PAPER},",
+        made_by,
+        f"{made_by['hours']:.2f} hours of training",
+        [_HOW, UNCERTAINTY, RULE],
+    )
     for task in scale.tasks:
         parts += _task(task, {name: table[table["task"] == task.title] for name, table in tables.items()})
     parts += [

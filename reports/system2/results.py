@@ -28,15 +28,13 @@ UNCERTAINTY = (
 
 def findings_page(scale: Scale, made_by: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     """The findings as Markdown."""
-    parts = [
-        *page_head(
-            "Distilling System 2 into System 1",
-            f"The comparison and the controls of {PAPER},",
-            made_by,
-            f"at most {made_by['parameters']:,} parameters; {made_by['hours']:.2f} hours",
-            [_HOW, UNCERTAINTY, RULE],
-        ),
-    ]
+    parts = page_head(
+        "Distilling System 2 into System 1",
+        f"The comparison and the controls of {PAPER},",
+        made_by,
+        f"at most {made_by['parameters']:,} parameters; {made_by['hours']:.2f} hours",
+        [_HOW, UNCERTAINTY, RULE],
+    )
     for task in scale.tasks:
         parts += _task(task, {name: table[table["task"] == task.title] for name, table in tables.items()})
     return "\n".join(parts)
