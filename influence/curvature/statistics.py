@@ -1,4 +1,4 @@
-"""Sums over tokens and documents that a pass accumulates. Pure tensor maths.
+"""Sums over tokens and documents that a pass accumulates, and the eigenbases of covariances. Pure tensor maths.
 
 Shapes: `a_BTI` activations going into a layer (with a last 1 when the layer has a bias), `s_BTO`
 pseudo-gradients (gradient of the summed loss with respect to the layer's output), zero at padding.
@@ -97,3 +97,10 @@ def sample_labels(logits_BTV: Tensor, uniform_BT: Tensor) -> Tensor:
         target_T1 = (below_one_T * cdf_TV[:, -1]).unsqueeze(-1)
         label_BT[row] = torch.searchsorted(cdf_TV, target_T1, right=True).squeeze(-1)
     return label_BT.clamp_(max=logits_BTV.shape[-1] - 1)
+
+
+def eigenbasis(covariance_sum: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (ascending) `[N]` and eigenvectors (columns) `[N, N]` of `covariance_sum / count`, float64."""
+    mean = covariance_sum.double() / count
+    eigenvalues, eigenvectors = torch.linalg.eigh((mean + mean.mT) / 2)
+    return eigenvalues, eigenvectors.contiguous()

@@ -18,7 +18,7 @@ without its suffixes: the id stays the same as long as the rows before it do. Fi
 go to `Document.metadata`; a null field is the same as a missing one.
 
 A record without a text may be a fine-tuning example, whose loss counts only a part of it: see
-`influence.data.example_records`.
+`influence.data.examples`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from influence.data.records import TEXT_FIELD, Fields, field_of, row_id, to_document
+from influence.data.records import TEXT_FIELD, Fields, SeenIds, field_of, hashed, row_id, to_document
 from influence.data.rows import (
     RECORD_SUFFIXES,
     SHARD_SUFFIXES,
@@ -46,7 +46,6 @@ from influence.data.rows import (
     stem_of,
     text_rows,
 )
-from influence.data.seen import SeenIds, hashed
 from influence.errors import InputError
 from influence.ready import ready_names, ready_path
 from influence.types import Document, Loss

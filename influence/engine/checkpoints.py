@@ -1,4 +1,6 @@
-"""Score one corpus at several checkpoints in one resumable job: a Hessian for each or one for all, a store for each."""
+"""Score one corpus at several checkpoints in one resumable job: a Hessian for each or one for all, a store for each.
+
+The stores of the checkpoints can be added to one, an ordinary score store."""
 
 from __future__ import annotations
 
@@ -10,17 +12,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from influence.config import FitConfig, ScoreConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
-from influence.engine.summed import sum_scores
 from influence.engine.tokenised import Corpus
-from influence.errors import InputError
+from influence.errors import InputError, StoreError
+from influence.files import whole_file
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish
+from influence.store.arrays import flush_arrays
+from influence.store.artefact import claim, differences, finish
+from influence.store.documents import join_documents
 from influence.store.factors import Factors, open_factors
-from influence.store.scores import open_scores
+from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 from influence.store.stages import HESSIANS, KIND, SUM, StageRecord, write_stages
 from influence.types import Query
 
@@ -229,3 +235,53 @@ def _shared(hessian: str | None, checkpoints: Sequence[Checkpoint]) -> Checkpoin
         have=", ".join(one.name for one in checkpoints[:8]),
         fix="Name one of the checkpoints, or the folder of a finished fit.",
     )
+
+
+#: What summed stores share; each has a model, a Hessian and a precision of its own.
+_SHARED = ("damping", "max_length", "windows", "layers", "tokenizer", "corpus", "queries")
+
+
+def sum_scores(parts: Sequence[tuple[str, Scores]], out: str | Path) -> Scores:
+    """Add the scores of the same queries and documents at several checkpoints, in float64.
+
+    The sum is what the checkpoints' gradients laid end to end give: `dot` is the sum, `‖G_d‖` the root of the sum of
+    squares. `I_q` is the mean over checkpoints, nats.
+
+    Args:
+        parts: Name and finished store of each checkpoint, in the order of training.
+        out: Folder of the score store; a sum that was killed is made again.
+
+    Raises:
+        StoreError: the stores differ in more than the checkpoint, or `out` holds something else.
+    """
+    folder, last = Path(out), parts[-1][1]
+    for name, scores in parts:
+        shared = [{key: s.manifest["config"].get(key) for key in _SHARED} for s in (last, scores)]
+        changed = differences(*shared)
+        if changed:
+            raise StoreError(
+                f"The scores at {name} and at {parts[-1][0]} cannot be added: they were made otherwise.",
+                have="; ".join(changed),
+                fix="Add scores of the same queries and corpus, with the same layers and settings.",
+            )
+    members = [{"name": name, "config": scores.manifest["config"]} for name, scores in parts]
+    manifest = claim(folder, "scores", {**last.manifest["config"], "sum": members})
+    if manifest["status"] == "complete":
+        return open_scores(folder)
+    write_query_records(folder, last.queries)
+    join_documents(folder, [last.documents])
+    with whole_file(folder / ARRAYS) as part:
+        joined = allocate_scores(part, len(last.queries), len(last.documents), np.float64)
+        for _, scores in parts:
+            for row, values in enumerate(scores.dot):
+                joined["dot"][row] += values
+            joined["gradient_norm"] += np.square(scores.gradient_norm, dtype=np.float64)
+            joined["query_nll"] += scores.query_nll
+        np.sqrt(joined["gradient_norm"], out=joined["gradient_norm"])
+        joined["query_nll"] /= len(parts)
+        flush_arrays(joined)
+    made = [scores.manifest["provenance"] for _, scores in parts]
+    facts: dict[str, Any] = {k: v for k, v in made[-1].items() if k not in provenance(0.0)}
+    summed = [{"name": name, **record} for (name, _), record in zip(parts, made, strict=True)]
+    finish(folder, manifest, provenance(sum(record["seconds"] for record in made), **facts, summed=summed))
+    return open_scores(folder)

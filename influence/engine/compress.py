@@ -14,8 +14,7 @@ from influence.config import ScoreConfig
 from influence.curvature.low_rank import LowRank, compress, document_roots, joined
 from influence.curvature.statistics import rotated_gradient_stacks
 from influence.data.query_tokens import encode_query
-from influence.engine.batching import batches
-from influence.engine.memory import Budget, return_freed_memory
+from influence.engine.batching import Budget, batches, return_freed_memory
 from influence.engine.passes import backward, describe_documents, document_batch
 from influence.engine.products import LowRankProducts, QueryProducts, TokenPair
 from influence.engine.query import query_gradients

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from influence.curvature.vocabulary import embedding_products
 from influence.data.tokens import encode, prefix_ids
-from influence.engine.batching import BATCH_TOKENS, TokenBatch
+from influence.engine.batching import BATCH_TOKENS, Budget, TokenBatch
 from influence.engine.identity import matching_layers
-from influence.engine.memory import Budget
 from influence.engine.passes import backward, document_batch
 from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.errors import InputError, StoreError

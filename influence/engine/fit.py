@@ -11,8 +11,7 @@ from typing import Any
 from influence.config import FitConfig
 from influence.engine.fit_parts import Fit
 from influence.engine.parallel.distributed import ALONE, World
-from influence.engine.probing import unreached
-from influence.engine.run import Run
+from influence.engine.run import Run, unreached
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError, ModelError
 from influence.models.layers import find_layers

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from influence.blocks import block_sizes, block_suffixes
 from influence.config import FitConfig
-from influence.curvature.eigen import eigenbasis
 from influence.curvature.statistics import (
     add_covariance,
+    eigenbasis,
     sample_labels,
     squared_rotated_gradients,
     symmetric,
 )
 from influence.curvature.vocabulary import add_squared_rotated, weighted_inputs
-from influence.engine.batching import Columns, TokenBatch
-from influence.engine.memory import Budget
+from influence.engine.batching import Budget, Columns, TokenBatch
 from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
 from influence.engine.passes import (
     Labels,
@@ -32,22 +34,46 @@ from influence.engine.passes import (
     idle_pass,
     sum_over_documents,
 )
-from influence.engine.random_numbers import COVARIANCE_LABELS, COVARIANCE_TOKENS, EIGENVALUE_LABELS, Draws
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.progress import Progress
 from influence.store.documents import DocumentTable
-from influence.store.factors import (
-    COVARIANCES,
-    EIGEN,
-    LAMBDA,
-    load_matrices,
-    load_tensors,
-    save_tensors,
-)
+from influence.store.factors import COVARIANCES, EIGEN, LAMBDA, load_matrices, load_tensors, save_tensors
 from influence.store.journal import intact
 from influence.types import VocabularyTokens
+
+#: Streams: the labels of both passes, and the tokens of the covariances.
+COVARIANCE_LABELS, EIGENVALUE_LABELS, COVARIANCE_TOKENS = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Numbers drawn uniformly between 0 and 1, one a token, for some documents and a seed."""
+
+    table: DocumentTable
+    seed: int
+
+    def document(self, column: int, stream: int) -> npt.NDArray[np.float64]:
+        """Those of one document, `[T]`."""
+        (name,) = self.table.take("id", [column])
+        identity = hashlib.blake2b(name.encode(), digest_size=8).digest()
+        key = [self.seed * 4 + stream, int.from_bytes(identity, "little")]
+        return np.random.Generator(np.random.Philox(key=key)).random(int(self.table.lengths[column]))
+
+    def batch(self, columns: Columns, batch: TokenBatch, stream: int) -> Tensor:
+        """Those of a batch, `[B, T]`, zero at padding."""
+        uniform_BT = np.zeros(batch.input_ids.shape)
+        for row, column in enumerate(columns):
+            uniform_BT[row, : self.table.lengths[column]] = self.document(int(column), stream)
+        return torch.from_numpy(uniform_BT).to(batch.input_ids.device)
+
+    def count(self, share: float, stream: int) -> int:
+        """How many tokens of all documents draw a number below `share`."""
+        if share >= 1:
+            return int(self.table.lengths.sum())
+        return sum(int((self.document(column, stream) < share).sum()) for column in range(len(self.table)))
+
 
 #: Reducers that also see which rows are tokens that count: `(layer, a_BTI, s_BTO, mask_BT)`, and of the vocabulary.
 _BatchReducer = Callable[[TrackedLayer, Tensor, Tensor, Tensor], None]

@@ -17,8 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 from influence.curvature.statistics import augment
-from influence.engine.batching import Columns, TokenBatch, batches, blocks, pad
-from influence.engine.memory import Budget, is_out_of_memory
+from influence.engine.batching import Budget, Columns, TokenBatch, batches, blocks, is_out_of_memory, pad
 from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
 from influence.errors import ComputeError, ModelError
 from influence.models.capture import VocabularyConsumer, capture

@@ -14,8 +14,15 @@ from influence.curvature.ekfac import Inverse
 from influence.curvature.statistics import gradient_stacks
 from influence.curvature.vocabulary import VocabularyInverse, vocabulary_gradients
 from influence.data.query_tokens import encode_contrast, encode_query
-from influence.engine.batching import Columns, batches, length_order, pad
-from influence.engine.memory import Budget, is_out_of_memory, return_freed_memory
+from influence.engine.batching import (
+    Budget,
+    Columns,
+    batches,
+    is_out_of_memory,
+    length_order,
+    pad,
+    return_freed_memory,
+)
 from influence.engine.passes import backward
 from influence.engine.products import DenseProducts, QueryProducts
 from influence.errors import InputError

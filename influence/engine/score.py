@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
-from influence.engine.batching import Columns, batches, blocks
+from influence.engine.batching import Budget, Columns, batches, blocks
 from influence.engine.compress import compress_queries
 from influence.engine.identity import checked_layers, run_identity
-from influence.engine.memory import Budget
 from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.passes import backward, describe_documents, document_batch, idle_pass, run_missing
 from influence.engine.products import DenseProducts, QueryProducts, TokenPair

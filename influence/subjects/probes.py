@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from influence.data.tasks.quantities import running_quantities
+from influence.data.tasks.document_kinds import running_quantities
 from influence.data.tasks.task import Example, Task
 from influence.data.tokens import encode, prefix_ids
 from influence.engine.batching import BATCH_TOKENS, batches, length_order, pad

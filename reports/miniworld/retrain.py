@@ -10,12 +10,12 @@ import torch
 
 from influence.data.corpus import Corpus
 from influence.data.examples import read_examples
-from influence.data.marking import is_right
 from influence.data.query_tokens import encode_query
 from influence.data.records import Fields
 from influence.data.rows import Row, shard_rows
 from influence.data.tokens import encode, prefix_ids
 from influence.engine.batching import pad
+from influence.engine.complete import is_right
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel, load_model
 from influence.models.losses import token_nll

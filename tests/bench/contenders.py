@@ -82,9 +82,8 @@ def document_table(folder: Path, rows: list[list[int]]) -> Any:
 def our_fit(model: Any, data: Any, folder: Path) -> dict[str, float]:
     """Our two passes and the eigendecompositions, with the corpus's own labels."""
     from influence.config import FitConfig
-    from influence.engine.batching import BATCH_TOKENS
+    from influence.engine.batching import BATCH_TOKENS, Budget
     from influence.engine.fit_parts import Fit
-    from influence.engine.memory import Budget
     from influence.models.layers import find_layers
     from influence.store.factors import write_kronfluence_arguments
 
@@ -111,9 +110,8 @@ def our_score(model: Any, data: Any, folder: Path, result: str = "ours.npy") -> 
     """Query gradients, preconditioning, and one scan, with our factors."""
     import numpy as np
 
-    from influence.engine.batching import BATCH_TOKENS
+    from influence.engine.batching import BATCH_TOKENS, Budget
     from influence.engine.identity import matching_layers
-    from influence.engine.memory import Budget
     from influence.engine.query import completion_gradients, precondition_queries
     from influence.engine.score import Scan
     from influence.store.arrays import map_arrays

@@ -20,9 +20,9 @@ import torch
 from influence.config import FitConfig
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
+from influence.engine.batching import PeakMemory
 from influence.engine.fit import fit_hessian
 from influence.engine.fit_parts import Fit
-from influence.engine.memory import PeakMemory
 from influence.engine.score import score
 from influence.models.load import load_model
 from influence.store.scores import Scores

@@ -34,12 +34,11 @@ from influence.curvature.sketch import layer_metric
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
 from influence.data.query_tokens import encode_query
-from influence.engine.batching import BATCH_TOKENS, Columns, batches, blocks, pad
+from influence.engine.batching import BATCH_TOKENS, Budget, Columns, batches, blocks, pad
 from influence.engine.fit import fit_hessian
 from influence.engine.identity import matching_layers
 from influence.engine.index.projections import choose_projections
 from influence.engine.index.sketching import VALUE_BYTES, QuerySketches, Sketcher, fitting_rank
-from influence.engine.memory import Budget
 from influence.engine.passes import backward
 from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.score import score

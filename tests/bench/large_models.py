@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from influence.curvature.eigen import eigenbasis
+from influence.curvature.statistics import eigenbasis
 
 #: An NVIDIA H100 SXM, by its data sheet, and the share of its rates that is assumed: products in bfloat16 and float32.
 BF16, FP32, MEMORY = 989e12, 67e12, 80e9

@@ -93,8 +93,8 @@ def one(which: str, folder: Path, count: int | None) -> dict[str, Any]:
     from tiny import tiny_model
 
     from influence.config import ScoreConfig
+    from influence.engine.batching import most_memory
     from influence.engine.fit import fit_hessian
-    from influence.engine.memory import most_memory
     from influence.engine.plan import plan, rehearsal
     from influence.engine.score import score
     from influence.store.factors import open_factors

@@ -19,9 +19,8 @@ from influence.curvature.statistics import rotated_gradient_stacks
 from influence.data.corpus import read_corpus
 from influence.data.document_tokens import TokenReport, encode_documents
 from influence.data.queries import read_queries
-from influence.engine.batching import pad
+from influence.engine.batching import Budget, pad
 from influence.engine.identity import matching_layers
-from influence.engine.memory import Budget
 from influence.engine.passes import backward
 from influence.engine.query import query_gradients
 from influence.models.layers import TrackedLayer

@@ -173,7 +173,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     from influence.config import ScoreConfig
     from influence.engine import compress, score
-    from influence.engine.memory import PeakMemory
+    from influence.engine.batching import PeakMemory
     from influence.models.layers import find_layers
     from influence.store.factors import open_factors
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from influence.data.tasks.document_kinds import choose
+from influence.data.tasks.document_kinds import choose, running_quantities
 from influence.data.tasks.folder import Maker, read_task, write_task
 from influence.data.tasks.makers.biased import biased
 from influence.data.tasks.makers.coin_flip import coin_flip
@@ -24,7 +24,6 @@ from influence.data.tasks.makers.multiplication import Multiplication
 from influence.data.tasks.makers.parity import Parity
 from influence.data.tasks.makers.reachability import Reachability
 from influence.data.tasks.named import named_task
-from influence.data.tasks.quantities import running_quantities
 from influence.data.tasks.task import Task
 
 GOLDEN: dict[str, str] = json.loads((Path(__file__).parent / "golden_tasks.json").read_text())

@@ -17,8 +17,8 @@ from influence.config import FitConfig
 from influence.data.document_tokens import TokenReport, encode_documents
 from influence.engine.batching import pad
 from influence.engine.fit import fit_hessian
+from influence.engine.fit_parts import COVARIANCE_TOKENS, Draws
 from influence.engine.passes import backward
-from influence.engine.random_numbers import COVARIANCE_TOKENS, Draws
 from influence.errors import InputError
 from influence.models.layers import find_layers
 from influence.store.documents import DocumentTable, write_documents

@@ -13,8 +13,7 @@ from torch import Tensor
 from influence.curvature.statistics import document_gradients
 from influence.data.query_tokens import encode_query
 from influence.engine import query as query_module
-from influence.engine.batching import TokenBatch, pad
-from influence.engine.memory import Budget
+from influence.engine.batching import Budget, TokenBatch, pad
 from influence.engine.passes import backward
 from influence.engine.query import query_gradients
 from influence.models.layers import TrackedLayer, find_layers

@@ -20,10 +20,9 @@ from influence.config import FitConfig, ScoreConfig
 from influence.curvature.dense import ekfac_matrix, solve
 from influence.curvature.ekfac import damping
 from influence.data.query_tokens import encode_query
-from influence.engine.batching import pad
+from influence.engine.batching import Budget, pad
 from influence.engine.decompose import token_scores
 from influence.engine.fit import fit_hessian
-from influence.engine.memory import Budget
 from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.score import score
 from influence.models.layers import find_layers

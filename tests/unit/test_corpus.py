@@ -193,7 +193,7 @@ def test_a_collision_of_hashes_is_no_duplicate(tmp_path: Path, monkeypatch: pyte
     def blake2b(data: bytes, digest_size: int) -> Any:
         return types.SimpleNamespace(digest=lambda: b"same")
 
-    monkeypatch.setattr("influence.data.seen.hashlib.blake2b", blake2b)
+    monkeypatch.setattr("influence.data.records.hashlib.blake2b", blake2b)
     assert len(list(read_corpus(as_jsonl(tmp_path)))) == 3
     with pytest.raises(InputError, match="the id 'a'"):
         list(read_corpus(write(tmp_path / "x.jsonl", jsonl([*ROWS, ROWS[0]]))))
@@ -320,7 +320,7 @@ def test_a_zstd_file_of_many_chunks_and_frames(tmp_path: Path) -> None:
 def test_an_id_met_again_much_later_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: int
 ) -> None:
-    monkeypatch.setattr("influence.data.seen._RECENT", 8)
+    monkeypatch.setattr("influence.data.records._RECENT", 8)
     rows = [{"id": f"d{n}", "text": "t"} for n in range(200)]
     assert len(list(read_corpus(write(tmp_path / "x.jsonl", jsonl(rows))))) == 200
     rows[second]["id"] = "d3"

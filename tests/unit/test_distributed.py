@@ -12,8 +12,7 @@ import torch.distributed as dist
 from tiny import tiny_model
 from torch.distributed.tensor import DTensor
 
-from influence.engine.batching import pad
-from influence.engine.memory import Budget
+from influence.engine.batching import Budget, pad
 from influence.engine.parallel.distributed import World, dealt_by_cost, processes, shares_of_missing
 from influence.engine.parallel.heartbeat import Watch
 from influence.engine.passes import backward, keep_step, run_blocks

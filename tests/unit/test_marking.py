@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from influence.data.marking import is_right
+from influence.engine.complete import is_right
 from influence.types import Query
 
 

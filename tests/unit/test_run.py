@@ -10,7 +10,7 @@ from texts import MemoryCorpus, random_documents
 from tiny import tiny_model
 
 from influence.config import ScoreConfig
-from influence.engine.memory import Budget
+from influence.engine.batching import Budget
 from influence.engine.run import Run
 from influence.errors import StoreError
 

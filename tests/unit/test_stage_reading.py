@@ -8,10 +8,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from influence.data.tasks.document_kinds import COUNTS, Piece, choose
+from influence.data.tasks.document_kinds import COUNTS, Piece, choose, operands_of, running_quantities
 from influence.data.tasks.folder import write_task
 from influence.data.tasks.makers.parity import Parity
-from influence.data.tasks.quantities import operands_of, running_quantities
 from influence.data.tasks.task import Example, Task
 from influence.data.tokens import encode
 from influence.engine.batching import pad

@@ -11,10 +11,9 @@ from texts import MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
 from influence.config import ScoreConfig
-from influence.engine import summed as summed_module
-from influence.engine.checkpoints import Checkpoint, Opened, score_checkpoints
+from influence.engine import checkpoints as checkpoints_module
+from influence.engine.checkpoints import Checkpoint, Opened, score_checkpoints, sum_scores
 from influence.engine.decompose import decompose
-from influence.engine.summed import sum_scores
 from influence.errors import StoreError
 from influence.store.scores import open_scores
 from influence.store.stages import open_stages
@@ -43,7 +42,7 @@ def test_a_sum_is_that_of_the_separate_stores_also_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as killed:
-        killed.setattr(summed_module, "finish", interrupt)
+        killed.setattr(checkpoints_module, "finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             scored(tmp_path)
     with pytest.raises(StoreError, match="unfinished"):

@@ -9,10 +9,9 @@ from pathlib import Path
 from random import Random
 
 from influence.data.miniworld import distractor_forms
-from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.plan import Plan, make_plan, n_statements
 from influence.data.miniworld.settings import Settings, whole_number
-from influence.data.miniworld.world import COUNTS, Fact, World, fact, is_foreign
+from influence.data.miniworld.world import COUNTS, Draft, Fact, Form, World, fact, is_foreign
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.types import Document

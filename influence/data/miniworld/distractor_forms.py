@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.grammar import (
     PROGRAMS,
     comment,
@@ -17,7 +16,7 @@ from influence.data.miniworld.grammar import (
     sentences,
     texts,
 )
-from influence.data.miniworld.world import LANGUAGES, Fact, World
+from influence.data.miniworld.world import LANGUAGES, Draft, Fact, Form, World
 
 _TEXTS = texts("distractors")
 

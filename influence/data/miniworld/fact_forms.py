@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from random import Random
 
-from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.grammar import paragraph, say, sentence, sentences, texts
-from influence.data.miniworld.world import LANGUAGES, Fact, World
+from influence.data.miniworld.world import LANGUAGES, Draft, Fact, Form, World
 
 _TEXTS = texts("facts")
 _EVERYDAY = texts("distractors")["foreign"]

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from influence.data.miniworld import distractor_forms, fact_forms, procedure_forms
-from influence.data.miniworld.forms import Form
 from influence.data.miniworld.settings import Settings, whole_number
-from influence.data.miniworld.world import COUNTS, World, is_foreign
+from influence.data.miniworld.world import COUNTS, Form, World, is_foreign
 from influence.errors import InputError
 
 _K = TypeVar("_K")

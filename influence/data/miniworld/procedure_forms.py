@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from influence.data.miniworld.forms import Draft, Form
 from influence.data.miniworld.grammar import (
     PROGRAMS,
     comment,
@@ -18,7 +17,7 @@ from influence.data.miniworld.grammar import (
     sentences,
 )
 from influence.data.miniworld.problems import PROCEDURES, WORDINGS, Problem, Procedure, work
-from influence.data.miniworld.world import LANGUAGES, Fact, World
+from influence.data.miniworld.world import LANGUAGES, Draft, Fact, Form, World
 
 
 def _draft(text: str, procedure: Procedure, *problems: Problem, steps: bool = True) -> Draft:

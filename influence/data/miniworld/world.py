@@ -11,7 +11,7 @@ eight kinds take turns. Of each kind and count every other fact is for asking an
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -226,3 +226,35 @@ class Relation:
 
 
 RELATIONS = tuple(Relation(**record) for record in texts("relations")["relation"])
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A text and what is true of it, before it becomes a document."""
+
+    text: str
+    facts: tuple[Fact, ...] = ()
+    procedures: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A family of documents.
+
+    Args:
+        name: Goes into the metadata.
+        source: One of the eight source labels.
+        share: Its weight among the forms of its source.
+        write: Makes one document's draft from a seeded generator, the facts it is to state, and the world.
+        n_facts: The most facts a document states; 0: it states none.
+        procedure_form: How it shows a procedure: prose, maths, code or stackexchange; empty: it shows none.
+    """
+
+    name: str
+    source: str
+    share: int
+    write: Callable[[Random, Sequence[Fact], World], Draft]
+    n_facts: int = 0
+    procedure_form: str = ""

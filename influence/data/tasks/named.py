@@ -9,8 +9,7 @@ from typing import get_args
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.makers import biased, coin_flip, gsm8k, judging, last_letter
 from influence.data.tasks.records import own_task, split_file
-from influence.data.tasks.splits import drawn_splits
-from influence.data.tasks.task import SPLITS, Example, Split, Task
+from influence.data.tasks.task import SPLITS, Example, Split, Task, drawn_splits
 from influence.errors import InputError
 
 #: Tasks made here, and those read from a file the user has.

@@ -11,8 +11,7 @@ from typing import Any
 
 from influence.data.rows import JSONL_SUFFIXES, SHARD_SUFFIXES, first_line, shard_rows
 from influence.data.tasks.extract import Kind
-from influence.data.tasks.splits import drawn_splits
-from influence.data.tasks.task import SPLITS, Example, Task
+from influence.data.tasks.task import SPLITS, Example, Task, drawn_splits
 from influence.errors import InputError
 
 #: Parts of an example that a file may call by another name.

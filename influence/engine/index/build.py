@@ -15,11 +15,10 @@ from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.queries import queries_digest
 from influence.data.query_tokens import encode_query
-from influence.engine.batching import Columns, batches, blocks, pad
+from influence.engine.batching import Budget, Columns, batches, blocks, pad
 from influence.engine.identity import matching_layers, require_same_model
 from influence.engine.index.projections import choose_projections, read_projections, write_projections
 from influence.engine.index.sketching import VALUE_BYTES, Sketcher, fitting_rank
-from influence.engine.memory import Budget
 from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.passes import backward, document_batch, idle_pass, run_missing
 from influence.engine.run import Run

@@ -16,10 +16,10 @@ from influence.config import SearchConfig
 from influence.curvature.sketch import LayerSketch
 from influence.data.queries import queries_digest
 from influence.data.tokens import encode, prefix_ids
+from influence.engine.batching import Budget
 from influence.engine.identity import matching_layers
 from influence.engine.index.projections import read_projections
 from influence.engine.index.sketching import Sketcher, compared_dtype
-from influence.engine.memory import Budget
 from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.run import Run
 from influence.engine.score import Scan

@@ -9,10 +9,9 @@ import torch
 
 from influence.blocks import block_sizes
 from influence.config import FitConfig, ScoreConfig
-from influence.engine.batching import usual_batch_tokens
+from influence.engine.batching import Budget, PeakMemory, most_memory, return_freed_memory, usual_batch_tokens
 from influence.engine.fit_parts import Fit
 from influence.engine.identity import checked_layers, run_identity
-from influence.engine.memory import Budget, PeakMemory, most_memory, return_freed_memory
 from influence.engine.plan.rehearsal import drawn_documents, seconds
 from influence.engine.plan.rehearsed_queries import QueryRehearsal
 from influence.engine.reuse import Scored, require_same_but_corpus

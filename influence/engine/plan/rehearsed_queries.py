@@ -13,8 +13,8 @@ import torch
 from influence.config import ScoreConfig
 from influence.curvature.low_rank import joined
 from influence.data.query_tokens import encode_query
+from influence.engine.batching import Budget, PeakMemory, return_freed_memory
 from influence.engine.compress import GROUP_BYTES, compress_queries
-from influence.engine.memory import Budget, PeakMemory, return_freed_memory
 from influence.engine.plan import rehearsal
 from influence.engine.plan.rehearsal import Drawn, seconds
 from influence.engine.products import DenseProducts, LayerProducts, LowRankProducts, QueryProducts

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from influence.data.tasks.records import Record, field_text, read_records
-from influence.data.tasks.splits import in_splits
-from influence.data.tasks.task import Example, Split, Task
+from influence.data.tasks.task import Example, Split, Task, in_splits
 from influence.errors import InputError
 
 SIZES: dict[Split, int] = {"train": 20_000, "valid": 3_330, "test": 1_330}

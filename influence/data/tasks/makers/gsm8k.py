@@ -19,8 +19,7 @@ import numpy as np
 from influence.data.tasks.folder import read_examples, settings_of
 from influence.data.tasks.makers.problems import key, mix
 from influence.data.tasks.records import Record, field_text, read_records, split_file
-from influence.data.tasks.splits import drawn_splits
-from influence.data.tasks.task import ANSWER_START, INPUT_END, Example, Split, Task
+from influence.data.tasks.task import ANSWER_START, INPUT_END, Example, Split, Task, drawn_splits
 from influence.errors import InputError
 
 _STEP_PATTERN = r"<<.*?>>"

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from influence.data.tasks.records import Record, field_text, read_records
-from influence.data.tasks.splits import drawn_splits
-from influence.data.tasks.task import Example, Task
+from influence.data.tasks.task import Example, Task, drawn_splits
 from influence.errors import InputError
 
 _OTHER = {"A": "B", "B": "A", "C": "C"}
