@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from influence.cli.command import COMMON, Command
 from influence.cli.main import cli
 
 FILE = Path(__file__).with_name("cli.md")
+WIDTH = 120
 
 HEAD = """\
 # Command line
@@ -53,9 +55,8 @@ def section(context: click.Context) -> str:
     parts = [f"## {context.command_path}\n", f"```\n{usage}\n```\n", paragraphs(command.help or "")]
     if isinstance(command, click.Group):
         names = command.list_commands(context)
-        parts.append(
-            "Commands: " + ", ".join(link(f"{context.command_path} {name}") for name in names) + "\n"
-        )
+        members = "Commands: " + ", ".join(link(f"{context.command_path} {name}") for name in names)
+        parts.append(textwrap.fill(members, WIDTH, break_on_hyphens=False) + "\n")
     if isinstance(command, Command) and command.example:
         parts.append(f"```\n{command.example}\n```\n")
     options = [option for option in command.params if option.name not in COMMON]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,26 @@ def write_results(
     records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
     write_json(out / "results.json", {**made_by, "settings": settings, "tables": records})
     with whole_file(out / "findings.md") as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(wrapped(page), encoding="utf-8")
+
+
+def wrapped(page: str, width: int = 120) -> str:
+    """A page of Markdown whose lines have at most `width` characters, so that a diff can be read.
+
+    A line is broken only where it is too long. Rows of tables and what stands in a fence stay as they are.
+    """
+    lines: list[str] = []
+    fenced = False
+    for line in page.split("\n"):
+        fenced ^= line.startswith("```")
+        if fenced or line.startswith("|") or len(line) <= width:
+            lines.append(line)
+        else:
+            indent = "  " * line.startswith("- ")
+            lines += textwrap.wrap(
+                line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
+    return "\n".join(lines)
 
 
 _COVERAGE = (

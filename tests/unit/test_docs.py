@@ -67,7 +67,7 @@ def command_lines(page: Path) -> list[list[str]]:
 
 def mentions(page: Path) -> list[list[str]]:
     """Commands in the running text, which need not be complete."""
-    spans = re.findall(r"`influence ([a-z][^`]*)`", without_blocks(page))
+    spans = re.findall(r"`influence\s+([a-z][^`]*)`", without_blocks(page))
     return [shlex.split(span) for span in spans]
 
 

@@ -27,7 +27,7 @@ from reports.internalization.published import PUBLISHED, effects
 from reports.internalization.results import findings_page
 from reports.internalization.scales import ABLATIONS, SCALES, Scale, TaskRuns
 from reports.internalization.tables import curves_table, effects_table, methods_table
-from reports.kit.page import write_results
+from reports.kit.page import wrapped, write_results
 from reports.kit.steps import expected_seconds
 
 TASK = dataclasses.replace(SCALES["gpu"].tasks[0], name="known", title="a known task")
@@ -143,7 +143,7 @@ def test_pages_and_figures(tmp_path: Path, two_seeds: list[Runs]) -> None:
     made_by = provenance(3600, seeds=2, hours=1.0)
     write_results(tmp_path, scale.config(), made_by, tables, findings_page(scale, made_by, tables))
     page = (tmp_path / "findings.md").read_text()
-    assert page == findings_page(scale, made_by, tables)
+    assert page == wrapped(findings_page(scale, made_by, tables))
     assert "nan" not in re.findall(r"[\w.]+", page)
     assert "| stepwise | 24 of 24 | 1 | 1 [1, 1] | 1 to 1 | 1.02 | " in page
     missing = page.partition("## Published, and not measured here")[2]

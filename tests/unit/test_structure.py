@@ -125,6 +125,16 @@ def test_no_path_of_a_machine() -> None:
         assert not found, f"{name(path)} names {found.group()}"
 
 
+def test_lines_of_a_page_are_short() -> None:
+    """A diff of prose can be read. Rows of tables, and what stands in a fence, may be longer."""
+    for page in (path for path in tracked() if path.suffix == ".md"):
+        fenced = False
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+            fenced ^= line.lstrip().startswith("```")
+            long = len(line) > 120 and not fenced and not line.startswith("|")
+            assert not long, f"{name(page)}, line {number}, has {len(line)} characters"
+
+
 # -- the lock
 
 
