@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 #: Options of `influence score` that say what the checkpoints say themselves.
-_INSTEAD = ("model", "query_model", "hessian", "revision", "base", "shard")
+_INSTEAD = ("query_model", "hessian", "revision", "base", "shard")
 #: Those that mean nothing without checkpoints.
-_WITH = ("task", "asked", "hessian_from", "layers", "sum")
+_WITH = ("task", "asked", "hessian_from", "layers", "sum", "weights")
+#: Stands for the checkpoints of the training in `--model`.
+_AUTO = ("auto",)
 
 
 def checkpoint_options(command: Command) -> Command:
@@ -41,7 +43,8 @@ def checkpoint_options(command: Command) -> Command:
                 multiple=True,
                 metavar="PATTERN",
                 help="Score at each of these instead of at one --model. They are folders, a quoted glob such as "
-                "'runs/icot/stage-*', a run or a Trainer's output, or NAME@REVISION,REVISION. Repeatable.",
+                "'runs/icot/stage-*', a run or a Trainer's output, or NAME@REVISION,REVISION. Repeatable. auto: those "
+                "in the folder --model nearest to a third, two thirds and the end of what is there.",
             ),
             click.option(
                 "--hessian-from",
@@ -59,6 +62,14 @@ def checkpoint_options(command: Command) -> Command:
                 is_flag=True,
                 help="Checkpoints: store the sum of their scores too, in OUT/sum, an ordinary run: it predicts "
                 "retraining better than one checkpoint.",
+            ),
+            click.option(
+                "--weights",
+                default="equal",
+                show_default=True,
+                metavar="equal|lr|FILE",
+                help="Checkpoints: what --sum weighs them by. lr: the mean learning rate since the one before, from "
+                "trainer_state.json or metrics.jsonl. FILE: JSON, name -> weight.",
             ),
             click.option(
                 "--task",
@@ -85,6 +96,12 @@ def _wanted(context: click.Context) -> bool:
     if not values["checkpoints"]:
         _refuse(context, _WITH, "has an effect only with --checkpoints")
         return False
+    if values["checkpoints"] == _AUTO and values["model"] is None:
+        raise click.UsageError("--checkpoints auto takes those in the folder --model: give it.", context)
+    if values["checkpoints"] != _AUTO:
+        _refuse(context, ("model",), "goes only with --checkpoints auto, others have their own")
+    if not values["sum"]:
+        _refuse(context, ("weights",), "has an effect only with --sum")
     _refuse(
         context, _INSTEAD, "does not go with --checkpoints, which have their own (--hessian-from shares one)"
     )
@@ -119,11 +136,12 @@ def _score(values: Mapping[str, Any]) -> None:
     from influence.data.corpus import read_corpus
     from influence.data.queries import completions_by, read_queries
     from influence.data.tasks.folder import read_task
-    from influence.engine.checkpoints import find_checkpoints, score_checkpoints
+    from influence.engine.checkpoints import choose_checkpoints, find_checkpoints, score_checkpoints
     from influence.subjects.stages import TaskOpener, plain_opener
 
     settings = dict(values)
-    checkpoints = find_checkpoints(settings["checkpoints"])
+    patterns = settings["checkpoints"]
+    checkpoints = choose_checkpoints(settings["model"]) if patterns == _AUTO else find_checkpoints(patterns)
     where: dict[str, Any] = {"dtype": settings["dtype"], "device": settings["device"]}
     by_task = None
     if settings["task"] is not None:
@@ -143,6 +161,7 @@ def _score(values: Mapping[str, Any]) -> None:
         hessian=settings["hessian_from"],
         layers=tuple(settings["layers"]),
         summed=settings["sum"],
+        weights=settings["weights"],
         config=ScoreConfig(**{name: settings[name] for name in ("damping", "max_length", "windows")}),
         batch_tokens=settings["batch_tokens"],
     )

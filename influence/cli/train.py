@@ -28,6 +28,14 @@ _OUT = click.option(
     type=click.Path(path_type=Path),
     help="Folder of the model; it appears when training is done. The same command after a kill resumes.",
 )
+_KEEP = click.option(
+    "--keep",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Models to keep on the way, at equal distances, the last at the end: OUT/checkpoint-STEP, for influence "
+    "score --checkpoints auto.",
+)
 _DTYPE = click.option(
     "--dtype",
     type=click.Choice(["bf16", "fp32"]),
@@ -55,6 +63,7 @@ _DTYPE = click.option(
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the corpus.  [default: the size's own]")
 @click.option("--held-out", help="Another corpus, never trained on, for the held-out loss.")
 @click.option("--seed", default=0, show_default=True, help="Seeds the weights and the order of the batches.")
+@_KEEP
 @_DTYPE
 def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> None:
     """Train a tokenizer and a small Llama-like model from scratch on every document of a corpus."""
@@ -101,6 +110,7 @@ def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> N
     help="Padded tokens of a batch.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seeds the order of the batches.")
+@_KEEP
 @_DTYPE
 def sft(model: str, data: Path, out: Path, dtype: Any, **settings: Any) -> None:
     """Fine-tune a model on prompts and completions, with the loss on the completions only."""

@@ -1,6 +1,4 @@
-"""Score one corpus at several checkpoints in one resumable job: a Hessian for each or one for all, a store for each.
-
-The stores of the checkpoints can be added to one, an ordinary score store."""
+"""Score one corpus at several checkpoints in one resumable job: a Hessian for each or one for all, a store for each."""
 
 from __future__ import annotations
 
@@ -17,16 +15,14 @@ import numpy as np
 from influence.config import FitConfig, ScoreConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
+from influence.engine.summed import EQUAL, read_weights, sum_scores
 from influence.engine.tokenised import Corpus
-from influence.errors import InputError, StoreError
-from influence.files import whole_file
+from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
-from influence.store.arrays import flush_arrays
-from influence.store.artefact import claim, differences, finish
-from influence.store.documents import join_documents
+from influence.store.artefact import claim, finish
 from influence.store.factors import Factors, open_factors
-from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
+from influence.store.scores import open_scores
 from influence.store.stages import HESSIANS, KIND, SUM, StageRecord, write_stages
 from influence.types import Query
 
@@ -92,6 +88,28 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
     return [Checkpoint(name, *one) for name, one in zip(_names(found), found, strict=True)]
 
 
+def choose_checkpoints(folder: str) -> list[Checkpoint]:
+    """Those of a training that are nearest to a third, two thirds and the end of what is there, without repetition.
+
+    Their sum predicted retraining as well as one of six did, see docs/maths.md. Far earlier ones can hurt.
+
+    Raises:
+        InputError: the folder holds no numbered checkpoints.
+    """
+    found = find_checkpoints([folder])
+    steps = np.array(
+        [int(re.findall(r"\d+", one.name)[-1]) for one in found if _NUMBERED.fullmatch(one.name)]
+    )
+    if len(steps) < len(found) or len(found) < 2:
+        raise InputError(
+            f"{folder} holds no checkpoints of a training.",
+            have=", ".join(one.name for one in found),
+            fix="Keep some while training: influence train pretrain --keep 3, or a Trainer's save_steps.",
+        )
+    nearest = [int(np.abs(steps - share * steps.max()).argmin()) for share in (1 / 3, 2 / 3, 1)]
+    return [found[place] for place in dict.fromkeys(nearest)]
+
+
 def _matching(pattern: str) -> list[Path]:
     path = Path(pattern).expanduser()
     if not _WILD.search(pattern) or path.exists():
@@ -151,6 +169,7 @@ def score_checkpoints(
     hessian: str | None = None,
     layers: tuple[str, ...] = (),
     summed: bool = False,
+    weights: str = EQUAL,
     config: ScoreConfig = ScoreConfig(),
     batch_tokens: int | None = None,
 ) -> list[StageRecord]:
@@ -167,6 +186,7 @@ def score_checkpoints(
             folder is a finished fit that is used for all; `identity` takes none.
         layers: Tracked layers of the Hessians that are fitted, as in `FitConfig`.
         summed: Store the sum of the scores at all checkpoints too, in the folder `sum`.
+        weights: Of the checkpoints in the sum, as `influence.engine.summed.read_weights` takes them.
         config: Settings of the scores; Hessians are fitted on documents of the same length.
 
     Raises:
@@ -180,7 +200,11 @@ def score_checkpoints(
     identity = {name: value for name, value in asdict(config).items() if value is not None}
     identity |= {"hessian": hessian or "each", "corpus": corpus.name}
     identity |= {"layers": layers} if layers else {}
-    identity |= {"sum": [checkpoint.name for checkpoint in checkpoints]} if summed else {}
+    weight_of: list[float] | None = None
+    if summed:
+        identity["sum"] = [checkpoint.name for checkpoint in checkpoints]
+        weight_of = read_weights(weights, [(one.name, one.model) for one in checkpoints])
+        identity |= {} if weights == EQUAL else {"weights": weight_of}
     manifest = claim(folder, KIND, identity)
     fitting = FitConfig(layers=layers, max_length=config.max_length, windows=config.windows)
     records, factors = [], shared if isinstance(shared, Factors) else None
@@ -216,7 +240,8 @@ def score_checkpoints(
     records.sort(key=lambda record: [one.name for one in checkpoints].index(record.name))
     write_stages(folder, records)
     if summed:
-        sum_scores([(record.name, open_scores(folder / record.name)) for record in records], folder / SUM)
+        parts = [(record.name, open_scores(folder / record.name)) for record in records]
+        sum_scores(parts, folder / SUM, weight_of)
     finish(folder, manifest, provenance(time.monotonic() - started, corpus_name=corpus.name))
     return records
 
@@ -235,53 +260,3 @@ def _shared(hessian: str | None, checkpoints: Sequence[Checkpoint]) -> Checkpoin
         have=", ".join(one.name for one in checkpoints[:8]),
         fix="Name one of the checkpoints, or the folder of a finished fit.",
     )
-
-
-#: What summed stores share; each has a model, a Hessian and a precision of its own.
-_SHARED = ("damping", "max_length", "windows", "layers", "tokenizer", "corpus", "queries")
-
-
-def sum_scores(parts: Sequence[tuple[str, Scores]], out: str | Path) -> Scores:
-    """Add the scores of the same queries and documents at several checkpoints, in float64.
-
-    The sum is what the checkpoints' gradients laid end to end give: `dot` is the sum, `‖G_d‖` the root of the sum of
-    squares. `I_q` is the mean over checkpoints, nats.
-
-    Args:
-        parts: Name and finished store of each checkpoint, in the order of training.
-        out: Folder of the score store; a sum that was killed is made again.
-
-    Raises:
-        StoreError: the stores differ in more than the checkpoint, or `out` holds something else.
-    """
-    folder, last = Path(out), parts[-1][1]
-    for name, scores in parts:
-        shared = [{key: s.manifest["config"].get(key) for key in _SHARED} for s in (last, scores)]
-        changed = differences(*shared)
-        if changed:
-            raise StoreError(
-                f"The scores at {name} and at {parts[-1][0]} cannot be added: they were made otherwise.",
-                have="; ".join(changed),
-                fix="Add scores of the same queries and corpus, with the same layers and settings.",
-            )
-    members = [{"name": name, "config": scores.manifest["config"]} for name, scores in parts]
-    manifest = claim(folder, "scores", {**last.manifest["config"], "sum": members})
-    if manifest["status"] == "complete":
-        return open_scores(folder)
-    write_query_records(folder, last.queries)
-    join_documents(folder, [last.documents])
-    with whole_file(folder / ARRAYS) as part:
-        joined = allocate_scores(part, len(last.queries), len(last.documents), np.float64)
-        for _, scores in parts:
-            for row, values in enumerate(scores.dot):
-                joined["dot"][row] += values
-            joined["gradient_norm"] += np.square(scores.gradient_norm, dtype=np.float64)
-            joined["query_nll"] += scores.query_nll
-        np.sqrt(joined["gradient_norm"], out=joined["gradient_norm"])
-        joined["query_nll"] /= len(parts)
-        flush_arrays(joined)
-    made = [scores.manifest["provenance"] for _, scores in parts]
-    facts: dict[str, Any] = {k: v for k, v in made[-1].items() if k not in provenance(0.0)}
-    summed = [{"name": name, **record} for (name, _), record in zip(parts, made, strict=True)]
-    finish(folder, manifest, provenance(sum(record["seconds"] for record in made), **facts, summed=summed))
-    return open_scores(folder)

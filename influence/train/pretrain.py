@@ -98,6 +98,7 @@ def pretrain(
     tokenizer: PreTrainedTokenizerFast | None = None,
     seed: int = 0,
     dtype: Dtype = "bf16",
+    keep: int = 0,
     resume_seconds: float = RESUME_SECONDS,
     tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
@@ -116,6 +117,7 @@ def pretrain(
         tokenizer: Use this one instead of training one, so that two corpora become the same kind of tokens.
         seed: Seeds the weights and the order of the batches.
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
+        keep: Models to keep on the way, at equal distances, the last at the end: `OUT/checkpoint-STEP`.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
         tell: Takes lines of progress.
 
@@ -135,6 +137,7 @@ def pretrain(
     started = time.time()
     part = out.with_name(out.name + ".part")
     settings = {"size": size, **dataclasses.asdict(shape), "seed": seed, "dtype": dtype}
+    settings |= {"keep": keep} if keep else {}
     claim(part, "pretraining", {**settings, "corpus": corpus.describe()})
     tokenizer = tokenizer or _tokenizer(corpus, part / "tokenizer", shape)
     rows = tokenize_rows(corpus, tokenizer, shape.max_length)
@@ -157,6 +160,7 @@ def pretrain(
         seed=seed,
         resume_seconds=resume_seconds,
         tell=tell,
+        keep=keep,
     )
 
     chosen = np.random.default_rng(seed).permutation(len(rows.windows))[:_LOSS_WINDOWS]

@@ -39,6 +39,7 @@ def sft(
     seed: int = 0,
     dtype: Dtype = "bf16",
     lora_rank: int | None = None,
+    keep: int = 0,
     resume_seconds: float = RESUME_SECONDS,
     tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def sft(
         seed: Seeds the order of the batches.
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
         lora_rank: Train low-rank adapters only, which are added to the weights at the end; None trains all weights.
+        keep: Models to keep on the way, at equal distances, the last at the end: `OUT/checkpoint-STEP`.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
         tell: Takes lines of progress.
 
@@ -82,6 +84,7 @@ def sft(
     settings = {"epochs": epochs, "lr": lr, "batch_tokens": batch_tokens, "seed": seed, "dtype": dtype}
     if lora_rank is not None:
         settings["lora_rank"] = lora_rank
+    settings |= {"keep": keep} if keep else {}
     claim(part, "fine-tuning", {**settings, "base": fingerprint})
     same_text(part / "text.json", digest(rows))
 
@@ -100,6 +103,7 @@ def sft(
         seed=seed,
         resume_seconds=resume_seconds,
         tell=tell,
+        keep=keep,
     )
     model.eval()
 

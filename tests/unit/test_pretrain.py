@@ -190,8 +190,8 @@ def killed_run(corpus: Corpus, out: Path, at: int, monkeypatch: pytest.MonkeyPat
 def test_a_killed_run_ends_with_the_same_weights(
     corpus: Corpus, cut_off: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pretrain(corpus, tmp_path / "whole", size="tiny", dtype="fp32")
-    killed_run(corpus, tmp_path / "killed", whole["steps"] - 3, monkeypatch, dtype="fp32")
+    whole = pretrain(corpus, tmp_path / "whole", size="tiny", dtype="fp32", keep=3)
+    killed_run(corpus, tmp_path / "killed", whole["steps"] - 3, monkeypatch, dtype="fp32", keep=3)
     states = sorted(
         (tmp_path / "killed.part").glob("resume/*/trainer_state.json"),
         key=lambda path: path.stat().st_mtime,
@@ -199,7 +199,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert len(states) == 2
     if cut_off:  # killed while the newest checkpoint was written
         states[-1].write_text('{"global_')
-    record = pretrain(corpus, tmp_path / "killed", size="tiny", dtype="fp32")
+    record = pretrain(corpus, tmp_path / "killed", size="tiny", dtype="fp32", keep=3)
     assert 0 < record["resumed_at_step"] < whole["steps"]
     first, second = (
         AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "killed")
@@ -208,6 +208,15 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert record["loss_nats_per_token"] == whole["loss_nats_per_token"]
     metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
     assert metrics[0] == metrics[1]
+    kept = [round(whole["steps"] * third / 3) for third in (1, 2, 3)]
+    for step in kept:
+        states = [
+            AutoModelForCausalLM.from_pretrained(tmp_path / name / f"checkpoint-{step}").state_dict()
+            for name in ("whole", "killed")
+        ]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert all(torch.equal(states[0][name], first[name]) for name in first) == (step == whole["steps"])
+        assert (tmp_path / "whole" / f"checkpoint-{step}" / "tokenizer.json").is_file()
 
 
 @pytest.mark.usefixtures("small_sizes")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TENSORBOARD = "tensorboard"
+#: Inside the folder of a training while it lasts: the models that are kept on its way, `checkpoint-STEP`.
+KEPT = "kept"
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -70,11 +72,14 @@ def publish(
     tokenizer: PreTrainedTokenizerBase,
     record: dict[str, Any],
 ) -> None:
-    """Write the finished model with its metrics to one folder and give it its name as the last act."""
+    """Write the finished model, those kept on its way and its metrics to one folder, which gets its name last."""
     done = part / "model"
     shutil.rmtree(done, ignore_errors=True)
     save_plain(model, done)
     tokenizer.save_pretrained(done)
+    for kept in (part / KEPT).glob("checkpoint-*"):
+        shutil.copytree(kept, done / kept.name)
+        tokenizer.save_pretrained(done / kept.name)
     write_json(done / "training.json", record)
     shutil.copy(part / METRICS, done)
     shutil.copytree(part / TENSORBOARD, done / TENSORBOARD)

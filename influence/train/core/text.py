@@ -7,15 +7,17 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from influence.errors import ComputeError
+from influence.errors import ComputeError, InputError
+from influence.train.core.adapt import save_plain
 from influence.train.core.batches import IGNORED_LABEL, Batch, labels_of, moved
 from influence.train.core.order import Order
+from influence.train.core.resume import KEPT
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 
 if TYPE_CHECKING:
@@ -63,10 +65,11 @@ def pad_rows(rows: Sequence[Row], pad: int) -> Batch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextSpec(RunSpec):
-    """A run over rows of tokens; `pad` is the id of padding."""
+    """A run over rows of tokens; `pad` is the id of padding, `kept` are the steps after which the model is kept."""
 
     rows: Sequence[Row]
     pad: int
+    kept: frozenset[int] = frozenset()
 
 
 class TextTrainer(StepTrainer):
@@ -107,6 +110,8 @@ class TextTrainer(StepTrainer):
             spec.tell(f"step {step:,}/{spec.steps:,} · loss {loss:.4f} · {speed:,.0f} tokens/s · {left} left")
         if finished or step % max(1, spec.steps // _LINES) == 0:
             self.note({"learning_rate": self._get_learning_rate()})
+        if step in spec.kept:
+            save_plain(cast("PreTrainedModel", self.model), spec.folder / KEPT / f"checkpoint-{step}")
         control.should_save = not finished and self.clock.save_due(spec.resume_seconds)
 
 
@@ -122,15 +127,31 @@ def train_rows(
     seed: int,
     resume_seconds: float,
     tell: Callable[[str], None],
+    keep: int = 0,
 ) -> int:
     """Train `model` in place on the batches of `order`, once each; the step it resumed from.
 
     AdamW (β₂ 0.95, weight decay 0.1), a short warm-up, then cosine decay to 0. The same call after a kill goes on from
     the newest whole state in `folder`.
+
+    Args:
+        keep: Models to keep on the way, at equal distances, the last at the end.
+
+    Raises:
+        InputError: `keep` is negative.
     """
+    if keep < 0:
+        raise InputError("The number of kept checkpoints is not negative.", have=str(keep))
     steps = order.steps_per_epoch
     spec = TextSpec(
-        folder=folder, order=order, steps=steps, resume_seconds=resume_seconds, tell=tell, rows=rows, pad=pad
+        folder=folder,
+        order=order,
+        steps=steps,
+        resume_seconds=resume_seconds,
+        tell=tell,
+        rows=rows,
+        pad=pad,
+        kept=frozenset(max(1, round(steps * number / keep)) for number in range(1, keep + 1)),
     )
     arguments = step_arguments(
         spec,
