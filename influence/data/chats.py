@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from influence.data.tokens import ids_and_ends
+from influence.data.tokens import Tokens, tokenise
 from influence.errors import InputError
 from influence.types import Chat
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
-
-#: Token ids, the end of each token in the text, and whether its loss counts (None: that of every token).
-EncodedChat = tuple[list[int], list[int], list[bool] | None]
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -73,25 +70,42 @@ def render(
         ) from error
 
 
-def encode_chat(tokenizer: PreTrainedTokenizerBase, chat: Chat, where: str) -> tuple[str, EncodedChat]:
-    """Return a chat as the template writes it, and its tokens. The template alone decides about BOS and EOS.
+def as_message(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """Return the prompt as the message of a user where the tokenizer has a chat template, else as it is."""
+    if not tokenizer.chat_template:
+        return prompt
+    return render(tokenizer, [{"role": "user", "content": prompt}], prompted=True, where="a prompt")
 
-    A token belongs to the turn in which it ends.
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Return the tokens of a prompt as a model is asked it; a chat template brings its own special tokens."""
+    as_written = bool(tokenizer.chat_template)
+    (tokens,) = tokenise(tokenizer, [as_message(tokenizer, prompt)], as_written=as_written, ends=False)
+    return tokens.whole
+
+
+def encode_chat(
+    tokenizer: PreTrainedTokenizerBase, chat: Chat, where: str
+) -> tuple[Tokens, list[bool] | None]:
+    """Return the tokens of a chat as the template writes it, which alone decides about BOS and EOS.
+
+    Also returns whether the loss of each token counts; None: that of every token. A token belongs to the turn in which
+    it ends.
 
     Raises:
         InputError: see `render`; or the template writes the beginning of a chat otherwise than the whole chat, so that
             it cannot be said what the assistant wrote.
     """
     text = render(tokenizer, chat.messages, chat.tools, where=where)
-    ((ids, ends),) = ids_and_ends(tokenizer, [text])
+    (tokens,) = tokenise(tokenizer, [text], as_written=True)
     if chat.loss == "all":
-        return text, (ids, ends, None)
+        return tokens, None
     marked = _GENERATION.search(chat_template(tokenizer, chat.tools)) is not None
     if marked and not chat.prompt_messages:
-        counts = _marked(tokenizer, chat, ids)
-        return text, (ids, ends, _last_run(counts) if chat.loss == "last" else counts)
+        counts = _marked(tokenizer, chat, tokens.ids)
+        return tokens, _last_run(counts) if chat.loss == "last" else counts
     spans = _spans(tokenizer, chat, text, where)
-    return text, (ids, ends, [any(begin < end <= stop for begin, stop in spans) for end in ends])
+    return tokens, [any(begin < end <= stop for begin, stop in spans) for end in tokens.ends]
 
 
 def _marked(tokenizer: PreTrainedTokenizerBase, chat: Chat, ids: list[int]) -> list[bool]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 from influence.data.chats import encode_chat
-from influence.data.tokens import encode, ending, frame_ids, ids_and_ends, prefix_ids, require_offsets
+from influence.data.tokens import (
+    Tokens,
+    detokenise,
+    frame_ids,
+    prefix_ids,
+    require_offsets,
+    tokenise,
+    tokenise_completions,
+)
 from influence.errors import InputError
 from influence.types import Chat, Completion, Document, TokenIds
 
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BATCH = 512
+_BATCH_CHARACTERS = 1 << 24
 
 
 @dataclass(slots=True)
@@ -60,12 +68,9 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """A whole document: its text, what goes before every window, and of each token id, end in the text and loss."""
+    """The tokens of a whole document, and whether the loss of each of its `ids` counts (None: that of every one)."""
 
-    text: str
-    prefix: list[int]
-    ids: list[int]
-    ends: list[int]
+    tokens: Tokens
     counts: list[bool] | None
 
 
@@ -93,10 +98,15 @@ def encode_documents(
     if max_length < 2:
         raise InputError(f"--max-length {max_length} leaves no room for text.", fix="Use at least 2.")
     _, suffix = frame_ids(tokenizer)
-    stream = iter(documents)
-    while batch := list(islice(stream, _BATCH)):
-        for document, whole in zip(batch, _encoded(tokenizer, batch), strict=True):
-            prefix, ids, ends = whole.prefix, whole.ids, whole.ends
+    first = None if windows else max_length + 1  # one more, by which it is known that there are more
+    for batch in _batches(documents):
+        for document, whole in zip(batch, _encoded(tokenizer, batch, first), strict=True):
+            text, prefix, ids, ends = (
+                whole.tokens.text,
+                whole.tokens.prefix,
+                whole.tokens.ids,
+                whole.tokens.ends,
+            )
             room = max_length - len(prefix)
             if len(prefix) + len(ids) < 2:
                 report.empty += 1
@@ -117,12 +127,12 @@ def encode_documents(
                 begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
                 piece = document
                 if document.example is not None:
-                    piece = replace(document, text=whole.text, example=None, loss_mask=mask)
+                    piece = replace(document, text=text, example=None, loss_mask=mask)
                     report.examples += 1
                     report.counted += len(prefix) + len(part) - 1 if mask is None else sum(mask[1:])
                 if len(ids) > room:
                     identity = f"{document.id}#{number}" if windows else document.id
-                    piece = replace(piece, id=identity, text=whole.text[begin:end])
+                    piece = replace(piece, id=identity, text=text[begin:end])
                     report.windows += windows
                 report.end_left_off += bool(suffix) and document.example is None
                 report.documents += 1
@@ -142,40 +152,44 @@ def encode_documents(
         )
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, documents: list[Document]) -> Iterator[_Encoded]:
-    """Documents of any kind, plain texts and completions tokenised together."""
-    prefix = prefix_ids(tokenizer)
-    texts = [d.text for d in documents if d.example is None or isinstance(d.example, Completion)]
-    encoded = iter(encode(tokenizer, texts) if texts else [])
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents some at a time: as many as tokenise well together, fewer where they are long."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if len(batch) == _BATCH or characters > _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerBase, documents: list[Document], first: int | None
+) -> Iterator[_Encoded]:
+    """Documents of any kind, all plain texts tokenised together, and all completions; `first` as in `tokenise`."""
+    plain = tokenise(tokenizer, [d.text for d in documents if d.example is None], first=first)
+    pairs = [(d.example.prompt, d.example.completion) for d in documents if isinstance(d.example, Completion)]
+    completed = tokenise_completions(tokenizer, pairs, ended=True, first=first)
     for document in documents:
         match document.example:
             case Chat() as chat:
-                text, (ids, ends, counts) = encode_chat(tokenizer, chat, f"document {document.id}")
-                yield _without_prefix(tokenizer, _Encoded(text, [], ids, ends, counts))
-            case TokenIds() as tokens:
-                _require_known(tokenizer, tokens, document.id)
-                yield _without_prefix(tokenizer, _decoded(tokenizer, tokens))
+                tokens, counts = encode_chat(tokenizer, chat, f"document {document.id}")
+                yield _without_prefix(tokenizer, _Encoded(tokens, counts))
+            case TokenIds() as given:
+                _require_known(tokenizer, given, document.id)
+                tokens = detokenise(tokenizer, given.input_ids)
+                yield _without_prefix(
+                    tokenizer, _Encoded(tokens, None if given.counts is None else list(given.counts))
+                )
             case Completion() as example:
-                ids, ends = next(encoded)
-                yield _completed(tokenizer, example, prefix, ids, ends)
+                tokens, start = next(completed)
+                counts = [n >= start for n in range(len(tokens.prefix), len(tokens.whole))]
+                yield _Encoded(tokens, None if example.loss == "all" else counts)
             case None:
-                yield _Encoded(document.text, prefix, *next(encoded), None)
-
-
-def _completed(
-    tokenizer: PreTrainedTokenizerBase,
-    example: Completion,
-    prefix: list[int],
-    ids: list[int],
-    ends: list[int],
-) -> _Encoded:
-    """Prompt and completion with EOS at the end, as fine-tuning reads them."""
-    text = example.prompt + example.completion
-    counts = [end > len(example.prompt) for end in ends]
-    if (eos := ending(tokenizer, ids)) and tokenizer.eos_token:
-        text += str(tokenizer.eos_token)
-        ids, ends, counts = [*ids, *eos], [*ends, len(text)], [*counts, True]
-    return _Encoded(text, prefix, ids, ends, None if example.loss == "all" else counts)
+                yield _Encoded(next(plain), None)
 
 
 def _require_known(tokenizer: PreTrainedTokenizerBase, tokens: TokenIds, document: str) -> None:
@@ -187,22 +201,11 @@ def _require_known(tokenizer: PreTrainedTokenizerBase, tokens: TokenIds, documen
         )
 
 
-def _decoded(tokenizer: PreTrainedTokenizerBase, tokens: TokenIds) -> _Encoded:
-    """Given ids with the text they stand for; a token ends where the text of the tokens up to it ends."""
-    ids = list(tokens.input_ids)
-    text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-    ((again, ends),) = ids_and_ends(tokenizer, [text])
-    if again != ids:  # other tokens than the tokenizer would choose: about where they end
-        lengths = [len(str(tokenizer.decode([id_], clean_up_tokenization_spaces=False))) for id_ in ids]
-        ends = [min(len(text), end) for end in accumulate(lengths)]
-    return _Encoded(text, [], ids, ends, None if tokens.counts is None else list(tokens.counts))
-
-
 def _without_prefix(tokenizer: PreTrainedTokenizerBase, whole: _Encoded) -> _Encoded:
     """The same with what the tokenizer puts before texts apart, if it is there, so that it begins every window."""
     prefix = prefix_ids(tokenizer) or [tokenizer.bos_token_id]
-    size = len(prefix)
-    if whole.ids[:size] != prefix:
+    size, tokens = len(prefix), whole.tokens
+    if tokens.ids[:size] != prefix:
         return whole
-    counts = None if whole.counts is None else whole.counts[size:]
-    return replace(whole, prefix=prefix, ids=whole.ids[size:], ends=whole.ends[size:], counts=counts)
+    apart = replace(tokens, prefix=prefix, ids=tokens.ids[size:], ends=tokens.ends[size:])
+    return _Encoded(apart, None if whole.counts is None else whole.counts[size:])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from influence.data.chats import encode_chat, render
-from influence.data.tokens import encode, ids_and_ends, prefix_ids, require_offsets
+from influence.data.tokens import require_offsets, tokenise, tokenise_completions
 from influence.errors import InputError
 from influence.types import Chat, Query
 
@@ -19,10 +19,10 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, query: Query) -> list[int]
     """Return the token ids of a prompt, up to where the completion begins."""
     if query.messages:
         text = render(tokenizer, query.messages, prompted=True, where=f"query {query.id}")
-        ((ids, _),) = ids_and_ends(tokenizer, [text])
-        return ids
-    ((ids, _),) = encode(tokenizer, [query.prompt])
-    return prefix_ids(tokenizer) + ids
+        (tokens,) = tokenise(tokenizer, [text], as_written=True, ends=False)
+    else:
+        (tokens,) = tokenise(tokenizer, [query.prompt], ends=False)
+    return tokens.whole
 
 
 def as_chats(queries: Sequence[Query]) -> list[Query]:
@@ -61,14 +61,11 @@ def _encode(
     if query.messages:
         answer = {"role": "assistant", "content": completion}
         chat = Chat((*query.messages, answer), prompt_messages=len(query.messages))
-        _, (tokens, _, counts) = encode_chat(tokenizer, chat, f"query {query.id}")
-        start = next((n for n, count in enumerate(counts or ()) if count), len(tokens))
+        encoded, counts = encode_chat(tokenizer, chat, f"query {query.id}")
+        start = next((n for n, count in enumerate(counts or ()) if count), len(encoded.ids))
     else:
-        prefix = prefix_ids(tokenizer)
-        ((ids, ends),) = encode(tokenizer, [query.prompt + completion])
-        tokens = prefix + ids
-        start = len(prefix) + sum(end <= len(query.prompt) for end in ends)
-    start = max(start, 1)
+        ((encoded, start),) = tokenise_completions(tokenizer, [(query.prompt, completion)], ended=False)
+    tokens, start = encoded.whole, max(start, 1)
     if start >= len(tokens):
         raise InputError(f"Query {query.id}: the completion has no token to score.", have=repr(completion))
     if len(tokens) > max_length:

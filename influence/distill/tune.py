@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from influence.data.chats import as_message
 from influence.data.examples import PromptCompletion
 from influence.data.tasks.task import Example, Task
+from influence.data.tokens import tokenise
 from influence.distill.lessons import Lesson, check, digest
 from influence.distill.tune_settings import TuneSettings
-from influence.models.decode import as_message
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
 from influence.store.artefact import add_files, claim, release, write_json
@@ -90,10 +91,8 @@ def _answer_only(
     examples = [
         PromptCompletion(as_message(base.tokenizer, lesson.prompt), lesson.completion) for lesson in lessons
     ]
-    longest = max(
-        len(ids)
-        for ids in base.tokenizer([example.prompt + example.completion for example in examples])["input_ids"]
-    )
+    texts = [example.prompt + example.completion for example in examples]
+    longest = max(len(tokens.whole) for tokens in tokenise(base.tokenizer, texts, ends=False))
     return sft(
         base,
         examples,

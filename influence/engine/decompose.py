@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from influence.curvature.vocabulary import embedding_products
-from influence.data.tokens import encode, prefix_ids
+from influence.data.tokens import tokenise
 from influence.engine.batching import BATCH_TOKENS, Budget, TokenBatch
 from influence.engine.identity import matching_layers
 from influence.engine.passes import backward, document_batch
@@ -145,11 +145,11 @@ def _wanted(scores: Scores, k: int) -> dict[int, list[int]]:
 
 def _lengths(model: LanguageModel, text: str, tokens: Sequence[int]) -> npt.NDArray[np.int64] | None:
     """Characters of the text that each token covers; None if the text alone does not give these tokens."""
-    ((ids, ends),) = encode(model.tokenizer, [text])
-    before = len(tokens) - len(ids)  # of BOS, which a chat template may leave out
-    if list(tokens) not in (prefix_ids(model.tokenizer) + ids, ids) or not ends:
+    (again,) = tokenise(model.tokenizer, [text])
+    before = len(tokens) - len(again.ids)  # of BOS, which a chat template may leave out
+    if list(tokens) not in (again.whole, again.ids) or not again.ends:
         return None
-    reached = np.maximum.accumulate([*([0] * before), *ends])
+    reached = np.maximum.accumulate([*([0] * before), *again.ends])
     reached[-1] = len(text)
     return np.diff(reached, prepend=0)
 

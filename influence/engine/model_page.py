@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from influence.data.tokens import encode, frame_ids
+from influence.data.tokens import frame_ids, tokenise
 from influence.errors import ModelError
 from influence.models.layers import TrackedLayer, all_layers, decoder_blocks, find_layers
 from influence.models.load import LanguageModel
@@ -103,8 +103,8 @@ def _tokenizer(model: LanguageModel) -> str:
         f"appends {' '.join(after)}, which is left off" if after else "appends nothing",
     ]
     if getattr(model.tokenizer, "is_fast", False):
-        ((_, ends),) = encode(model.tokenizer, ["a.\n\nb"])
-        joins = "joins" if len("a.") not in ends else "parts"
+        (tokens,) = tokenise(model.tokenizer, ["a.\n\nb"])
+        joins = "joins" if len("a.") not in tokens.ends else "parts"
         parts.append(
             f"{joins} a full stop and an empty line (a token on the border belongs to the completion)"
         )

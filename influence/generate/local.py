@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from influence.data.chats import prompt_ids
 from influence.errors import ComputeError
 from influence.generate.request import Reply, Request, Sampling
-from influence.models.decode import Draw, check_room, continuations, prompt_ids
+from influence.models.decode import Draw, check_room, continuations
 from influence.models.load import LanguageModel
 
 

@@ -59,20 +59,6 @@ class Draw:
     top_p: float = 1.0
 
 
-def as_message(tokenizer: Tokenizer, prompt: str) -> str:
-    """The prompt as the message of a user where the tokenizer has a chat template, else as it is."""
-    if not tokenizer.chat_template:
-        return prompt
-    message = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-
-
-def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The tokens of a prompt as a model is asked it; a chat template brings its own special tokens."""
-    text = as_message(tokenizer, prompt)
-    return list(tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"])
-
-
 def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
     """`ids_BT` and their mask, both int64 `[B, T]`."""
     missing = [max(map(len, prompts)) - len(ids) for ids in prompts]

@@ -7,7 +7,7 @@ from typing import Any
 
 from influence.data.tasks.document_kinds import Piece
 from influence.data.tasks.task import Task
-from influence.data.tokens import encode
+from influence.data.tokens import tokenise
 from influence.errors import InputError
 from influence.subjects.questions import ENDINGS, query_id
 from influence.subjects.texts import Texts
@@ -49,7 +49,8 @@ def task_documents(
 def _removed(piece: Piece, texts: Texts) -> int:
     if piece.form == "full":
         return 0
-    tokens = len(encode(texts.tokenizer, [f" {piece.example.chain.strip()}"])[0][0])
+    (chain,) = tokenise(texts.tokenizer, [f" {piece.example.chain.strip()}"], ends=False)
+    tokens = len(chain.ids)
     if piece.form == "answer":
         return tokens
     if tokens < 2:

@@ -16,7 +16,7 @@ import torch
 
 from influence.data.tasks.document_kinds import running_quantities
 from influence.data.tasks.task import Example, Task
-from influence.data.tokens import encode, prefix_ids
+from influence.data.tokens import tokenise
 from influence.engine.batching import BATCH_TOKENS, batches, length_order, pad
 from influence.models.load import LanguageModel
 from influence.subjects.texts import Texts
@@ -67,8 +67,7 @@ def probe_table(model: LanguageModel, task: Task, texts: Texts) -> pd.DataFrame 
 def hidden_states(model: LanguageModel, texts: Texts, examples: Sequence[Example]) -> Float64:
     """States `[N, layers + 1, 3, H]` at both separators and the (end of the) mark of inputs without a chain."""
     prompts = [texts.prompt(one) + texts.before_answer for one in examples]
-    bos = prefix_ids(model.tokenizer)
-    tokens = [[*bos, *ids] for ids, _ in encode(model.tokenizer, prompts)]
+    tokens = [encoded.whole for encoded in tokenise(model.tokenizer, prompts, ends=False)]
     after = len(answer_mark(model.tokenizer))
     lengths = np.array([len(ids) for ids in tokens], np.int64)
     found: list[tuple[npt.NDArray[np.int64], Float64]] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.data.tasks.task import ANSWER_START, Example, Task
-from influence.data.tokens import encode, prefix_ids
+from influence.data.tokens import tokenise
 from influence.errors import InputError, ModelError
 from influence.train.stepwise.sequences import rows_of, separator, tokenize_task
 from influence.train.stepwise.settings import Side
@@ -69,12 +69,12 @@ class Texts:
         if not example.chain.strip():
             return ""
         text = f" {example.chain.strip()}"
-        ((ids, ends),) = encode(self.tokenizer, [text])
-        if removed >= len(ids):
+        (tokens,) = tokenise(self.tokenizer, [text])
+        if removed >= len(tokens.ids):
             return ""
         if not removed:
             return text
-        return text[ends[removed - 1] :] if side == "left" else text[: ends[-removed - 1]]
+        return text[tokens.ends[removed - 1] :] if side == "left" else text[: tokens.ends[-removed - 1]]
 
     def check(self, examples: Sequence[Example], task: Task) -> None:
         """Refuse a tokenizer that reads these texts otherwise than the training did.
@@ -83,17 +83,18 @@ class Texts:
             InputError: it does not know a word of theirs.
             ModelError: parts that training tokenised one by one come out otherwise in one text.
         """
-        bos, unknown = prefix_ids(self.tokenizer), self.tokenizer.unk_token_id
+        unknown = self.tokenizer.unk_token_id
         rows = list(rows_of(tokenize_task(examples, task, self.tokenizer)))
         texts = [self.prompt(one) + self.target(one) for one in examples]
-        for example, row, (ids, _) in zip(examples, rows, encode(self.tokenizer, texts), strict=True):
+        encoded = tokenise(self.tokenizer, texts, ends=False)
+        for example, row, tokens in zip(examples, rows, encoded, strict=True):
             if unknown is not None and unknown != separator(self.tokenizer) and unknown in row:
                 raise InputError(
                     "An example has a word that the tokenizer does not know.",
                     have=example.line()[:100],
                     fix="Take the tokenizer of a model that was trained on this task.",
                 )
-            if not np.array_equal([*bos, *ids], row):
+            if not np.array_equal(tokens.whole, row):
                 raise ModelError(
                     "The tokenizer joins the parts of an example, so it cannot be written as one text.",
                     have=example.line()[:100],

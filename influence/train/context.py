@@ -23,8 +23,9 @@ import torch
 import transformers
 from torch import Tensor
 
+from influence.data.chats import prompt_ids
 from influence.errors import ComputeError, InputError
-from influence.models.decode import prompt_ids, sampled_ids
+from influence.models.decode import sampled_ids
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim

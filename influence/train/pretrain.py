@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.data.corpus import Corpus
+from influence.data.tokens import tokenise
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
@@ -263,8 +264,8 @@ def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length
         kept = [text for text in some if text.strip()]
         empty += len(some) - len(kept)
         documents += len(kept)
-        for ids in tokenizer(kept, add_special_tokens=False, verbose=False)["input_ids"] if kept else []:
-            body = [*ids, eos]
+        for tokens in tokenise(tokenizer, kept, ends=False):
+            body = [*tokens.ids, eos]
             starts = range(0, len(body), max_length - 1)
             windows += [Row(np.array([bos, *body[at : at + max_length - 1]], np.int32)) for at in starts]
             chunked += len(starts) > 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.data.examples import PromptCompletion
-from influence.data.tokens import encode, ending, prefix_ids
+from influence.data.tokens import tokenise_completions
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
@@ -134,17 +134,15 @@ def example_rows(
     Raises:
         InputError: An example is longer than the model's positions.
     """
-    bos = prefix_ids(tokenizer)
+    pairs = [(example.prompt, example.completion) for example in examples]
     rows = []
-    encoded = encode(tokenizer, [example.prompt + example.completion for example in examples])
-    for number, (example, (ids, ends)) in enumerate(zip(examples, encoded, strict=True), 1):
-        tokens = [*bos, *ids, *ending(tokenizer, ids)]
+    for number, (encoded, start) in enumerate(tokenise_completions(tokenizer, pairs, ended=True), 1):
+        tokens = encoded.whole
         if positions is not None and len(tokens) > positions:
             raise InputError(
                 f"Example {number} has {len(tokens)} tokens, more than the {positions} positions of the model.",
-                have=repr(example.prompt[:60]),
+                have=repr(examples[number - 1].prompt[:60]),
                 fix="Shorten or remove it.",
             )
-        prompt_tokens = sum(end <= len(example.prompt) for end in ends)
-        rows.append(Row(np.array(tokens, np.int32), len(bos) + prompt_tokens))
+        rows.append(Row(np.array(tokens, np.int32), start))
     return rows

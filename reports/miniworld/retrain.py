@@ -13,7 +13,7 @@ from influence.data.examples import read_examples
 from influence.data.query_tokens import encode_query
 from influence.data.records import Fields
 from influence.data.rows import Row, shard_rows
-from influence.data.tokens import encode, prefix_ids
+from influence.data.tokens import tokenise
 from influence.engine.batching import pad
 from influence.engine.complete import is_right
 from influence.models.decode import greedy
@@ -107,8 +107,8 @@ def completion_losses(model: LanguageModel, queries: Sequence[Query]) -> list[fl
 
 
 def _answers(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -> list[str]:
-    bos = prefix_ids(model.tokenizer)
-    prompts = [[*bos, *ids] for ids, _ in encode(model.tokenizer, [query.prompt for query in queries])]
+    encoded = tokenise(model.tokenizer, [query.prompt for query in queries], ends=False)
+    prompts = [tokens.whole for tokens in encoded]
     said: list[str] = []
     for start in range(0, len(prompts), _BATCH):
         said += greedy(model, prompts[start : start + _BATCH], max_new_tokens)

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import click
 from openai_server import FAULTS, OpenAIServer, prompt_of
 
+from influence.data.chats import prompt_ids
 from influence.distill.filter import filter_traces
 from influence.distill.prompt_texts import Prompts
 from influence.distill.sample import Plan, sample
@@ -26,7 +27,7 @@ from influence.distill.systems import named_system
 from influence.generate.client import ChatClient
 from influence.generate.request import Sampling
 from influence.generate.server import ServerGenerator
-from influence.models.decode import Draw, continuations, prompt_ids
+from influence.models.decode import Draw, continuations
 from influence.models.load import LanguageModel, load_model
 from reports.system2.scales import SCALES
 from reports.system2.tasks import questions

@@ -12,7 +12,7 @@ from influence.data.tasks.document_kinds import COUNTS, Piece, choose, operands_
 from influence.data.tasks.folder import write_task
 from influence.data.tasks.makers.parity import Parity
 from influence.data.tasks.task import Example, Task
-from influence.data.tokens import encode
+from influence.data.tokens import tokenise
 from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import InputError
@@ -51,7 +51,7 @@ def test_texts_are_the_sequences_of_training(task: Task, texts: Texts, side: Sid
         cut = Cut(side, False, True, 0, None)
         batch, _ = cut.batch(sequences, rows, np.full(len(rows), removed))
         written = [texts.prompt(one) + texts.target(one, removed, side) for one in examples]
-        ids = torch.tensor([ids for ids, _ in encode(texts.tokenizer, written)])
+        ids = torch.tensor([tokens.ids for tokens in tokenise(texts.tokenizer, written)])
         assert torch.equal(ids, batch["input_ids"])
         kept = kept_positions(ids, separator(texts.tokenizer), CHAIN, side)
         assert torch.equal(kept, batch["position_ids"])
@@ -96,7 +96,7 @@ def test_the_gradient_of_a_text_is_that_of_the_training_loss(
         if index == 0:
             found += torch.einsum("bto,bti->oi", s_BTO, a_BTI)
 
-    padded = pad([ids for ids, _ in encode(texts.tokenizer, written)], torch.device("cpu"))
+    padded = pad([tokens.ids for tokens in tokenise(texts.tokenizer, written)], torch.device("cpu"))
     nll = backward(model, find_layers(net, ("mlp",)), padded, reduce, what="a test")
     assert nll.sum().item() == pytest.approx(loss.item(), rel=1e-12)
     torch.testing.assert_close(found[:, : wanted.shape[0]], wanted.mT, rtol=1e-9, atol=1e-12)
@@ -213,7 +213,7 @@ def test_a_byte_tokenizer_whose_separator_is_its_end(task: Task) -> None:
     for side in sides:
         batch, _ = Cut(side, False, True, 0, None).batch(sequences, rows, np.full(len(rows), 2))
         written = [texts.prompt(one) + texts.target(one, 2, side) for one in examples]
-        ids = torch.tensor([ids for ids, _ in encode(texts.tokenizer, written)])
+        ids = torch.tensor([tokens.ids for tokens in tokenise(texts.tokenizer, written)])
         assert torch.equal(ids, batch["input_ids"])
         assert torch.equal(
             kept_positions(ids, separator(texts.tokenizer), CHAIN, side), batch["position_ids"]

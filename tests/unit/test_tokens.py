@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from influence.data.document_tokens import TokenReport, encode_documents
 from influence.data.query_tokens import encode_query
-from influence.data.tokens import prefix_ids
+from influence.data.tokens import prefix_ids, tokenise
 from influence.errors import InputError
 from influence.types import Document, Query
 
@@ -53,6 +53,30 @@ def test_bos_is_added_exactly_when_the_tokenizer_adds_it() -> None:
     ((_, with_bos),), _ = encode(["abc"], WITH_BOS)
     assert plain == ids("abc")
     assert with_bos == [BOS, *ids("abc")]
+
+
+@given(st.text("abc ", min_size=300, max_size=2000), st.integers(2, 4))
+def test_the_first_tokens_of_a_long_text_are_those_of_the_whole(text: str, first: int) -> None:
+    (whole,), (beginning,) = (tokenise(merging_tokenizer(), [text], first=n) for n in (None, first))
+    assert beginning.ids[:first] == whole.ids[:first]
+    assert beginning.ends[:first] == whole.ends[:first]
+    assert beginning.text == text
+
+
+def test_a_record_of_10_megabytes_is_not_tokenised_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_characters = []
+    real = PreTrainedTokenizerFast.__call__
+
+    def counting(self: Any, text: Any, **settings: Any) -> Any:
+        given_characters.append(sum(map(len, text)))
+        return real(self, text, **settings)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "__call__", counting)
+    ((document, tokens),), report = encode(["abc " * 2_500_000], max_length=512)
+    assert len(tokens) == 512
+    assert document.text == "abc " * 128
+    assert report.truncated == 1
+    assert sum(given_characters) < 100_000
 
 
 def test_a_text_that_begins_with_the_bos_string_gets_no_second_bos() -> None:

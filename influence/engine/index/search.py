@@ -15,7 +15,7 @@ import numpy.typing as npt
 from influence.config import SearchConfig
 from influence.curvature.sketch import LayerSketch
 from influence.data.queries import queries_digest
-from influence.data.tokens import encode, prefix_ids
+from influence.data.tokens import tokenise
 from influence.engine.batching import Budget
 from influence.engine.identity import matching_layers
 from influence.engine.index.projections import read_projections
@@ -202,8 +202,8 @@ def asked_query(model: LanguageModel, prompt: str, completion: str | None = None
         ModelError: the prompt leaves no room for a completion in the model's context.
     """
     if completion is None:
-        ((ids, _),) = encode(model.tokenizer, [prompt])
-        ids = prefix_ids(model.tokenizer) + ids
+        (tokens,) = tokenise(model.tokenizer, [prompt], ends=False)
+        ids = tokens.whole
         context = getattr(model.model.config, "max_position_embeddings", _MOST_NEW_TOKENS + len(ids))
         (completion,) = greedy(model, [ids], max(1, min(_MOST_NEW_TOKENS, context - len(ids))))
         if not completion.strip():

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from influence.data.tasks.task import ANSWER_START, Example, Task, steps
-from influence.data.tokens import prefix_ids
+from influence.data.tokens import prefix_ids, tokenise
 from influence.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -189,25 +189,23 @@ class _Parts:
 
     def rows(
         self, some: list[Example], by_step: bool
-    ) -> tuple[list[tuple[int, int, int]], list[list[int]], list[Any]]:
+    ) -> tuple[list[tuple[int, int, int]], list[list[int]], list[list[int]]]:
         """Chain start, chain end and answer start of each; its ids; the end offsets of its chain's tokens."""
         inputs = _ids(self._tokenizer, (example.input for example in some))
         answers = _ids(self._tokenizer, (example.gold for example in some))
         texts = [example.chain for example in some]
         if by_step:
-            encoding: Any = self._tokenizer(
-                _spaced(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
-            )
-            chains, offsets = encoding["input_ids"], encoding["offset_mapping"]
+            encoded = list(tokenise(self._tokenizer, _spaced(texts), as_written=True))
+            chains, ends = [tokens.ids for tokens in encoded], [tokens.ends for tokens in encoded]
         else:
-            chains, offsets = _ids(self._tokenizer, texts), [None] * len(some)
+            chains, ends = _ids(self._tokenizer, texts), [[] for _ in some]
         bounds, rows = [], []
         for head, middle, tail in zip(inputs, chains, answers, strict=True):
             start = len(self._bos) + len(head) + 1
             end = start + len(middle)
             bounds.append((start, end, end + 1 + len(self._mark)))
             rows.append([*self._bos, *head, self._sep, *middle, self._sep, *self._mark, *tail, self._eos])
-        return bounds, rows, offsets
+        return bounds, rows, ends
 
 
 class _Steps:
@@ -216,11 +214,10 @@ class _Steps:
     def __init__(self, pattern: str | None) -> None:
         self._pattern = pattern
 
-    def token_ends(self, text: str, offsets: list[tuple[int, int]]) -> list[int]:
+    def token_ends(self, text: str, ends: list[int]) -> list[int]:
         """For each step, the number of the chain's tokens up to its end; a token over the border is the next one's."""
         if not text.strip():
             return []
-        ends = [end for _, end in offsets]
         spans = steps(text.strip(), self._pattern)
         found = np.searchsorted(ends, [end + 1 for _, end in spans], side="right")  # 1: the blank before it
         found[-1] = len(ends)
@@ -233,14 +230,8 @@ def _spaced(texts: Iterable[str]) -> list[str]:
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:
-    """Ids of each part. The Rust tokenizer itself, where there is one, is twice as fast as what wraps it."""
-    spaced = _spaced(texts)
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return [list(ids) for ids in tokenizer(spaced, add_special_tokens=False, verbose=False)["input_ids"]]
-    backend.no_truncation()
-    backend.no_padding()
-    return [encoding.ids for encoding in backend.encode_batch_fast(spaced, add_special_tokens=False)]
+    """Ids of each part."""
+    return [tokens.ids for tokens in tokenise(tokenizer, _spaced(texts), as_written=True, ends=False)]
 
 
 def rows_of(sequences: Sequences) -> Iterator[Int32]:
