@@ -11,12 +11,20 @@ from influence.data.tasks.makers.last_letter import last_letter
 from influence.data.tasks.task import Example
 from influence.distill.evaluate import Answer, write_answers
 from influence.distill.filter import filter_traces
-from influence.distill.names import DISTILLED, GOLD, NO_FILTER, ONE_SAMPLE, SELF, SYSTEM_1, SYSTEM_2
 from influence.distill.run import Recipe
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
 from influence.store.artefact import claim, finish, write_json
-from influence.store.formats.distillation import DISTILLATION
+from influence.store.formats.distillation import (
+    DISTILLATION,
+    DISTILLED,
+    GOLD,
+    NO_FILTER,
+    ONE_SAMPLE,
+    SELF,
+    SYSTEM_1,
+    SYSTEM_2,
+)
 
 #: Right answers of 40, tokens an input.
 MODELS = {

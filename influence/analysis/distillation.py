@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from influence.analysis.grouping import mean_interval, wilson
-from influence.distill.names import AS_TUNED, DISTILLED, MODELS, SYSTEM_1, SYSTEM_2
 from influence.errors import StoreError
+from influence.store.formats.distillation import AS_TUNED, DISTILLED, MODELS, SYSTEM_1, SYSTEM_2
 
 #: A distillation that closes less of the way from System 1 to System 2 has failed; one that closes so much has not.
 FAILED_BELOW, DONE_FROM = 0.5, 0.9

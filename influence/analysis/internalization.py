@@ -19,10 +19,9 @@ import pandas as pd
 from influence.analysis.grouping import bootstrap_means, mean_interval, wilson
 from influence.errors import StoreError
 from influence.store.artefact import read_manifest
-from influence.store.formats.evaluation import AGAIN, FOLDER, EvaluationRecord, Measured, Sample
 from influence.store.formats.manifest import fingerprint
 from influence.store.formats.records import read_record
-from influence.store.formats.stage import StageFile
+from influence.store.formats.training import AGAIN, FOLDER, EvaluationRecord, Measured, Sample, StageFile
 from influence.store.journal import VERIFIED_AT_OPEN, verify_files
 
 _LEVELS = (2.5, 97.5)

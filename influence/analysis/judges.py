@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from influence.analysis.normalise import tokens
 from influence.analysis.spelled import Token
 from influence.errors import ComputeError, InputError
-from influence.generate import kept
 from influence.generate.client import ChatClient, content
+from influence.generate.request import KeptReplies
 
 #: Any function from prompts to replies, one each, in order.
 Generate = Callable[[list[str]], list[str]]
@@ -61,7 +61,7 @@ class FunctionJudge:
             yield from enumerate(got, start)
 
 
-class KeptReplies(kept.KeptReplies):
+class JudgeReplies(KeptReplies):
     """A file of a judge's replies, so that a stopped run goes on where it was."""
 
     def ask(

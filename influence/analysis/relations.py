@@ -14,7 +14,7 @@ import pandas as pd
 
 from influence.analysis.columns import rank_column, top_documents
 from influence.analysis.grouping import Grouping, group_rows, mean_interval
-from influence.analysis.judges import Judge, KeptReplies, fill, parse_reply, read_prompt
+from influence.analysis.judges import Judge, JudgeReplies, fill, parse_reply, read_prompt
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Query, Reading
@@ -42,7 +42,7 @@ UNREADABLE = "unreadable"
 def label_relations(
     scores: Scores,
     judge: Judge,
-    kept: KeptReplies,
+    kept: JudgeReplies,
     k: int = 10,
     by: Reading = "normed",
     *,

@@ -8,7 +8,7 @@ from typing import Any
 
 from influence.analysis import tables
 from influence.analysis.grouping import Grouping
-from influence.analysis.judges import Judge, KeptReplies
+from influence.analysis.judges import Judge, JudgeReplies
 from influence.analysis.tables import ANALYSES, Tables
 from influence.errors import InputError
 from influence.store.formats.tables import write_tables
@@ -189,7 +189,7 @@ def _judged(
     scan: bool,
     progress: Any,
 ) -> Tables:
-    kept = KeptReplies(folder / "judge-replies.jsonl")
+    kept = JudgeReplies(folder / "judge-replies.jsonl")
     if name == "answers":
         return tables.answer_tables(
             scores, by, group_by, k, judge=judge, kept=kept, prompt=prompt, scan=scan, progress=progress

@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.analysis.answers import answer_rates, found_answers, judge_hits, keyword_hits
+from influence.analysis.answers import answer_rates, corpus_hits, found_answers, judge_hits, keyword_hits
 from influence.analysis.bm25 import BM25_COLUMNS as BM25_COLUMNS
-from influence.analysis.bm25 import beside_bm25
+from influence.analysis.bm25 import beside_bm25, recall_table
 from influence.analysis.columns import rank_column, top_documents
-from influence.analysis.concentration import concentration, pareto_tail, power_law
+from influence.analysis.concentration import (
+    concentration,
+    document_reuse,
+    pareto_tail,
+    power_law,
+    reuse_counts,
+)
 from influence.analysis.copies import copy_ranks, near_copies, self_influence
-from influence.analysis.corpus_scan import corpus_hits
 from influence.analysis.correlation import correlation
 from influence.analysis.correlation_blocks import (
     block_table,
@@ -28,12 +33,10 @@ from influence.analysis.correlation_blocks import (
     largest_pairs,
     permutation_test,
 )
-from influence.analysis.gold import recall_table
 from influence.analysis.grouping import Grouping, summarise, welch_tests
-from influence.analysis.judges import Judge, KeptReplies
+from influence.analysis.judges import Judge, JudgeReplies
 from influence.analysis.pairs import score_ratios
 from influence.analysis.relations import label_relations, relation_counts
-from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
 from influence.analysis.sources import source_curves
 from influence.analysis.stage_kinds import contrast_trends, contrasts_by_group, stage_contrasts, stage_kinds
@@ -124,7 +127,7 @@ def answer_tables(
     k: int,
     *,
     judge: Judge | None = None,
-    kept: KeptReplies | None = None,
+    kept: JudgeReplies | None = None,
     prompt: Path | None = None,
     scan: bool = True,
     progress: Any = None,
@@ -154,7 +157,7 @@ def relation_tables(
     group_by: Grouping,
     k: int,
     judge: Judge,
-    kept: KeptReplies,
+    kept: JudgeReplies,
     prompt: Path | None = None,
     progress: Any = None,
 ) -> Tables:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from influence.cli.options_from import NumberOrOff
+from influence.cli.options import NumberOrOff
 from influence.cli.progress import show_messages
 from influence.cli.run_file import is_there, read_run_file, write_run_file
 from influence.cli.torchrun import is_first_process

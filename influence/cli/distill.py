@@ -22,7 +22,7 @@ from influence.cli.distill_train import evaluate, run, tune
 from influence.cli.options import out_option
 
 if TYPE_CHECKING:
-    from influence.generate.cost import Price
+    from influence.generate.request import Price
 
 
 class _Steps(Group):
@@ -111,7 +111,7 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
 
 
 def _price(pair: tuple[float, float] | None) -> Price | None:
-    from influence.generate.cost import Price
+    from influence.generate.request import Price
 
     return None if pair is None else Price(*pair)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence.cli.command import given
-from influence.cli.options import device_options
-from influence.cli.options_from import options_from
+from influence.cli.options import device_options, options_from
 from influence.config import field_help
 from influence.distill.tune_settings import TuneSettings
 from influence.generate.request import Sampling
@@ -157,8 +156,7 @@ def taken_generator(settings: dict[str, Any]) -> Generator:
     model, batch_size, concurrency, per_minute, device, dtype = (settings.pop(name) for name in _MODEL)
     kind, _, rest = model.partition(":")
     if kind == "openai":
-        from influence.generate.client import ChatClient
-        from influence.generate.server import ServerGenerator
+        from influence.generate.client import ChatClient, ServerGenerator
 
         url, _, name = rest.partition("#")
         return ServerGenerator(ChatClient(url, name, concurrency=concurrency, per_minute=per_minute))

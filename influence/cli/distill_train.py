@@ -207,12 +207,12 @@ def evaluate(
 
     from influence.cli.progress import Bar
     from influence.distill.evaluate import check_labels, evaluate_models
-    from influence.distill.names import DISTILLED
     from influence.distill.prompt_texts import SHIPPED_WORDINGS, Prompts, Wordings
     from influence.errors import InputError
     from influence.provenance import provenance
     from influence.report.distillation import write_tables
     from influence.store.artefact import claim, finish, open_complete
+    from influence.store.formats.distillation import DISTILLED
 
     started = time.monotonic()
     models = {DISTILLED: tuned}

@@ -15,10 +15,10 @@ from influence.cli.options import (
     device_options,
     loss_option,
     model_option,
+    options_from,
     out_option,
     taken_fields,
 )
-from influence.cli.options_from import options_from
 from influence.cli.torchrun import require_one_process, shared_by_processes
 from influence.config import IndexConfig, SearchConfig
 from influence.errors import plain

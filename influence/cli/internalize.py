@@ -1,4 +1,4 @@
-"""`influence train stepwise`, and its baselines `no-cot` and `explicit-cot`."""
+"""`influence train stepwise`, and its baselines `no-cot`, `explicit-cot` and `icot-kd`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from influence.cli.command import Command as CommandClass
-from influence.cli.command import given
-from influence.cli.options_from import options_from
-from influence.train.stepwise.settings import Mode, Settings
+from influence.cli.command import Command, given
+from influence.cli.options import options_from
+from influence.train.stepwise.settings import KdSettings, Mode, Settings
 
-Command = Callable[..., Any]
+Callback = Callable[..., Any]
 
 TASK = click.option(
     "--task",
@@ -62,7 +61,7 @@ _REMOVAL = (
 
 @click.command(
     "stepwise",
-    cls=CommandClass,
+    cls=Command,
     shown={
         "What": _WHAT,
         "Removal": ("delta", "adaptive", "smoothing", "side", "after_epochs"),
@@ -81,10 +80,10 @@ def stepwise(settings: Settings, **options: Any) -> None:
     _train(settings, "stepwise", **options)
 
 
-def _baseline(name: Mode) -> Callable[[Command], click.Command]:
+def _baseline(name: Mode) -> Callable[[Callback], click.Command]:
     """A command of a baseline, which has all settings but those of the removal."""
 
-    def decorate(command: Command) -> click.Command:
+    def decorate(command: Callback) -> click.Command:
         flags = {"after_epochs": "--epochs"}
         for option in (
             RESUME_SECONDS,
@@ -96,7 +95,7 @@ def _baseline(name: Mode) -> Callable[[Command], click.Command]:
             command = option(command)
         return click.command(
             name,
-            cls=CommandClass,
+            cls=Command,
             shown={"What": _WHAT, "Training": ("epochs", "lr", "batch_size", "dtype")},
             example=f"influence train {name} --task data/mult4 --model tiny --out runs/{name}",
         )(command)
@@ -150,4 +149,49 @@ def _train(settings: Settings, mode: Mode, task: Path, model: str, out: Path, re
     stages = "1 stage" if record["levels"] == 1 else f"{record['levels']} stages"
     steps = f"{'at most ' if settings.adaptive else ''}{record['most_steps']:,} steps"
     click.echo(f"{stages}, {steps}, {record['seconds']:,.0f} s")
+    click.echo(f"Run: {out}")
+
+
+@click.command(
+    "icot-kd",
+    cls=Command,
+    shown={
+        "What": ("task", "model", "out", "teacher"),
+        "Settings": ("delta", "mixture", "teacher_epochs", "epochs", "lr", "batch_size"),
+    },
+    example="influence train icot-kd --task data/mult4 --model tiny --out runs/kd",
+)
+@TASK
+@RUN_MODEL
+@RUN_OUT
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    help="A run of `influence train explicit-cot` on this task, instead of training a teacher.",
+)
+@options_from(KdSettings, name="settings")
+@RESUME_SECONDS
+def icot_kd(
+    task: Path, model: str, out: Path, teacher: Path | None, settings: KdSettings, resume_seconds: float
+) -> None:
+    """Distil a chain of thought: a student learns to read a teacher's hidden states, an emulator to predict them."""
+    from influence.data.tasks.folder import read_task
+    from influence.train.kd.run import icot_kd as run
+
+    record = run(
+        read_task(task),
+        model,
+        out,
+        settings,
+        teacher=teacher,
+        resume_seconds=resume_seconds,
+        tell=lambda line: click.echo(line, err=True),
+    )
+    best = record["best"]
+    for name in ("student", "coupled"):
+        click.echo(
+            f"{name}: {best[name]['answer_accuracy']:.1%} of held-out answers right, teacher-forced "
+            f"(epoch {best[name]['epoch']})"
+        )
+    click.echo(f"emulator: {best['emulator']['unexplained']:.1%} of the variance of the states unexplained")
     click.echo(f"Run: {out}")

@@ -27,7 +27,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Start": {
         "demo": ("influence.cli.run", "demo", "Show the whole tool on a small world, in three minutes."),
         "run": ("influence.cli.run", "run", "Fit, score, analyze and report in one command."),
-        "doctor": ("influence.cli.doctor", "doctor", "Does a document's gradient change with its batch?"),
+        "doctor": ("influence.cli.fit", "doctor", "Does a document's gradient change with its batch?"),
     },
     "Influence of documents": {
         "complete": ("influence.cli.complete", "complete", "Let a model answer; mark right and wrong."),
@@ -40,10 +40,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "runs": ("influence.cli.runs", "runs", "List the runs under a folder."),
         "show": ("influence.cli.runs", "show", "Say what a run is and what made it."),
         "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
-        "tokens": ("influence.cli.tokens", "tokens", "Decompose the scores of top documents into tokens."),
+        "tokens": ("influence.cli.score", "tokens", "Decompose the scores of top documents into tokens."),
         "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as tables."),
         "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
-        "verify": ("influence.cli.verify", "verify", "Compare the files of a result with their checksums."),
+        "verify": ("influence.cli.runs", "verify", "Compare the files of a result with their checksums."),
     },
     "Corpora, tasks, training": {
         "corpus": ("influence.cli.corpus", "corpus", "Make a ready corpus."),

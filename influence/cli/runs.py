@@ -1,4 +1,4 @@
-"""`influence runs` and `influence show`, and how a run is found that was not named exactly."""
+"""`influence runs`, `show` and `verify`, and how a run is found that was not named exactly."""
 
 from __future__ import annotations
 
@@ -177,3 +177,30 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+#: Names of unchecked files that are printed.
+_NAMED = 5
+
+
+@click.command("verify", cls=Command, example="influence verify runs/x/hessian runs/x/scores")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+def verify(folders: tuple[Path, ...]) -> None:
+    """Read every file of FOLDERS and compare it with its SHA-256.
+
+    FOLDERS are results of any command, or folders that hold several of them: Hessians, scores, indexes, runs of
+    stages, trained models, evaluations, distillations, samples, pairs and analyses. What no manifest lists is named
+    as not checked. A command that opens a result compares the sizes of its files, and the content of those up to
+    1 GiB; this reads all.
+    """
+    from influence.store.verify import verify as run
+
+    for folder in folders:
+        result = run(folder)
+        click.echo(
+            plain(f"{folder}: {result.files} files of {result.bytes / 1e6:,.1f} MB are as they were written.")
+        )
+        if result.unchecked:
+            shown = ", ".join(result.unchecked[:_NAMED])
+            more = f", and {len(result.unchecked) - _NAMED:,} more" if len(result.unchecked) > _NAMED else ""
+            click.echo(plain(f"  not checked, for no manifest lists them: {shown}{more}"))

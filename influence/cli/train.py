@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from influence.cli.command import Group
-from influence.cli.internalize import explicit_cot, no_cot, stepwise
-from influence.cli.internalize_kd import icot_kd
+from influence.cli.internalize import explicit_cot, icot_kd, no_cot, stepwise
 from influence.cli.options import corpus_options, model_option, taken_fields
 
 

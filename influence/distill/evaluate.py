@@ -12,16 +12,14 @@ from influence.data.tasks.extract import Kind
 from influence.data.tasks.makers.judging import swapped
 from influence.data.tasks.task import Example, is_right
 from influence.distill.filter import choose
-from influence.distill.names import AS_TUNED, ONE_SAMPLE, SYSTEM_1, SYSTEM_2
 from influence.distill.prompt_texts import Wordings
 from influence.distill.systems.base import Filter
 from influence.distill.traces import SWAP, Trace, read_in_order, read_traces
 from influence.errors import InputError
 from influence.files import whole_file
-from influence.generate.kept import KeptReplies
-from influence.generate.request import Generator, Reply, Request, Sampling
+from influence.generate.request import Generator, KeptReplies, Reply, Request, Sampling
 from influence.store.artefact import open_complete
-from influence.store.formats.distillation import SAMPLES
+from influence.store.formats.distillation import AS_TUNED, ONE_SAMPLE, SAMPLES, SYSTEM_1, SYSTEM_2
 from influence.train.answering import load_generator
 
 ANSWERS = "answers"

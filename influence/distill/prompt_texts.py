@@ -10,10 +10,10 @@ from pathlib import Path
 from string import Template
 
 from influence.data.tasks.task import Example
-from influence.distill.names import AS_TUNED
 from influence.errors import InputError
 from influence.files import whole_file
-from influence.filters import consistency
+from influence.filters import PROMPT, consistency_prompt
+from influence.store.formats.distillation import AS_TUNED
 
 SHIPPED = Path(__file__).parent / "prompts"
 SHIPPED_WORDINGS = Path(__file__).parent / "wordings"
@@ -74,7 +74,7 @@ class Prompts:
 
     def pick(self, item: Example, responses: Sequence[str]) -> str:
         """The prompt that asks for the most consistent response."""
-        return consistency.consistency_prompt(item.input, responses, Template(self.text(PICK)))
+        return consistency_prompt(item.input, responses, Template(self.text(PICK)))
 
     def digests(self, names: Sequence[str]) -> dict[str, str]:
         """A short hash of each prompt, to tell one wording from another."""
@@ -113,7 +113,7 @@ def _read_prompts(folder: Path) -> dict[str, str]:
 def shipped() -> dict[str, str]:
     """The prompts that come with the package, by name."""
     files = {file.stem: file.read_text(encoding="utf-8") for file in sorted(SHIPPED.glob("*.txt"))}
-    return {**files, PICK: consistency.PROMPT.template}
+    return {**files, PICK: PROMPT.template}
 
 
 def direct_prompt(item: Example, prompts: Prompts) -> str:

@@ -16,10 +16,8 @@ from influence.distill.prompt_texts import PICK
 from influence.distill.systems.base import Call, Filter, Procedure, System
 from influence.distill.traces import Made, Run, Trace, in_order, orders_of, write_traces
 from influence.errors import InputError
-from influence.filters.consistency import needs_pick
-from influence.generate.cost import Price, account
-from influence.generate.kept import KeptReplies
-from influence.generate.request import Generator, Reply, Request, Sampling
+from influence.filters import needs_pick
+from influence.generate.request import Generator, KeptReplies, Price, Reply, Request, Sampling, account
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish
 from influence.store.formats.distillation import AGAIN, REPLIES_FILE, SAMPLES, SUMS_FILE, SampleSums

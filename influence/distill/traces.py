@@ -12,7 +12,7 @@ from influence.data.tasks.extract import Kind
 from influence.data.tasks.makers.judging import swapped, turned_back
 from influence.data.tasks.task import Example, answer_of
 from influence.errors import InputError
-from influence.filters.perturbation import Order, orders, reordered
+from influence.filters import Order, orders, reordered
 from influence.store.formats.distillation import AGAIN, TRACES_FILE
 from influence.store.formats.records import read_records, write_records
 

@@ -28,7 +28,7 @@ from influence.distill.tune_settings import TuneSettings
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
 from influence.store.artefact import add_files, claim, release, write_json
-from influence.store.formats.metrics import METRICS
+from influence.store.formats.training import METRICS
 from influence.train.context import ContextSettings, distil_context
 from influence.train.core.resume import TENSORBOARD, must_not_exist
 from influence.train.core.trainer import no_line

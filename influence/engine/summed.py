@@ -16,7 +16,7 @@ from influence.provenance import provenance
 from influence.store.arrays import flush_arrays
 from influence.store.artefact import claim, differences, finish
 from influence.store.documents import join_documents
-from influence.store.formats.metrics import METRICS, read_metrics
+from influence.store.formats.training import METRICS, read_metrics
 from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
 
 #: What summed stores share; each has a model, a Hessian and a precision of its own.

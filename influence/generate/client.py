@@ -1,4 +1,4 @@
-"""Chat completions of any OpenAI-compatible server (vLLM, llama.cpp, a hosted one).
+"""Chat completions of any OpenAI-compatible server (vLLM, llama.cpp, a hosted one), and a generator behind it.
 
 Several requests run at a time. What fails for a passing reason (429, 5xx, a timeout, a cut connection, a body that is
 not JSON) is tried again with growing pauses, as long as the server asks for where it does.
@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from influence.errors import ComputeError, InputError
+from influence.generate.request import Reply, Request
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -252,3 +253,53 @@ def content(answer: Json) -> str:
     if not isinstance(text, str):
         raise TryAgain("The reply holds no text.")
     return text
+
+
+@dataclass(frozen=True)
+class ServerGenerator:
+    """Chat completions of one model of a server, several at a time.
+
+    The seed of a request is sent along; whether the same seed gives the same reply is the server's affair. Kept replies
+    do not change.
+
+    Raises (on use):
+        InputError: the server refuses a request for good, such as one that is too long for its model.
+        ComputeError: a request failed in every attempt, or the server does not say how many tokens a reply has.
+    """
+
+    client: ChatClient
+
+    @property
+    def name(self) -> str:
+        """The model; the server's address is not part of it."""
+        return f"openai:{self.client.model_name}"
+
+    def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """(number of the request, reply), as they come."""
+        return self.client.chat(
+            [request.prompt for request in requests], [_settings(request) for request in requests], _reply
+        )
+
+
+def _settings(request: Request) -> Json:
+    sampling = request.sampling
+    drawn = {} if sampling.greedy else {"top_p": sampling.top_p, "seed": request.seed % 2**31}
+    stop = {"stop": list(sampling.stop)} if sampling.stop else {}
+    return {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens, **drawn, **stop}
+
+
+def _reply(answer: Json) -> Reply:
+    return Reply(
+        content(answer).encode("utf-8", "replace").decode(),  # half a surrogate pair fits into no file
+        tokens=_count(answer, "completion_tokens"),
+        prompt_tokens=_count(answer, "prompt_tokens"),
+        finished=answer["choices"][0].get("finish_reason") != "length",
+    )
+
+
+def _count(answer: Json, name: str) -> int:
+    usage = answer.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    if not isinstance(count, int) or not 0 <= count < 2**31:
+        raise TryAgain(f"The reply does not say how many tokens it has (usage.{name}).")
+    return count

@@ -1,14 +1,16 @@
-"""What a language model is asked, what it replies, and what can be asked: the protocol of all backends."""
+"""What a language model is asked, what it replies and costs, and the file that keeps each reply."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-from influence.errors import InputError
+from influence.errors import InputError, StoreError
+from influence.store.lines import Lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +95,106 @@ class Generator(Protocol):
 
     def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         """(number of the request, reply) for every request, as they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """In one currency: a million tokens of prompts, and a million generated ones."""
+
+    prompt: float
+    generated: float
+
+    def __post_init__(self) -> None:
+        if min(self.prompt, self.generated) < 0:
+            raise InputError("A price is 0 or more.", have=f"{self.prompt}, {self.generated}")
+
+
+def account(replies: Iterable[Reply], price: Price | None = None) -> dict[str, Any]:
+    """Sums over replies, each of which was paid for once: `replies`, `prompt_tokens`, `tokens`, `cut_off`, `empty`.
+
+    With a price also `cost`. What a server computed for a reply that never arrived is not known here.
+    """
+    sums = {"replies": 0, "prompt_tokens": 0, "tokens": 0, "cut_off": 0, "empty": 0}
+    for reply in replies:
+        sums["replies"] += 1
+        sums["prompt_tokens"] += reply.prompt_tokens
+        sums["tokens"] += reply.tokens
+        sums["cut_off"] += not reply.finished
+        sums["empty"] += not reply.text.strip()
+    if price is None:
+        return dict(sums)
+    cost = (sums["prompt_tokens"] * price.prompt + sums["tokens"] * price.generated) / 1e6
+    return {**sums, "cost": round(cost, 6)}
+
+
+#: Called with (replies so far, all) when one arrives.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class KeptReplies:
+    """A file of replies, one JSON line each: `key`, which names what was asked, and `reply`.
+
+    Each is written when it arrives. What a damaged line answered is asked again.
+    """
+
+    path: Path
+
+    def collect(
+        self,
+        keys: Sequence[str],
+        ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """A reply for each key; equal keys are asked once, those kept not at all.
+
+        Args:
+            keys: One a question.
+            ask: From the places in `keys` whose reply is missing to pairs of a place's number in that list and its
+                reply, which JSON can hold, in any order.
+            progress: Told of each reply.
+        """
+        wanted = set(keys)
+        kept = {line["key"]: line["reply"] for line in self._lines() if line["key"] in wanted}
+        missing: dict[str, int] = {}
+        for place, key in enumerate(keys):
+            if key not in kept:
+                missing.setdefault(key, place)
+        if missing:
+            order = list(missing)
+            lines = Lines(self.path)
+            for number, reply in ask(list(missing.values())):
+                lines.append({"key": order[number], "reply": reply})
+                kept[order[number]] = reply
+                if progress:
+                    progress(len(kept), len(wanted))
+        return [kept[key] for key in keys]
+
+    def replies(
+        self, generator: Generator, requests: Sequence[Request], progress: Progress | None = None
+    ) -> list[Reply]:
+        """A generator's replies in the order of the requests.
+
+        Raises:
+            StoreError: a kept reply is none of a generator.
+        """
+        records = self.collect(
+            [request.key(generator.name) for request in requests],
+            lambda places: (
+                (number, asdict(reply))
+                for number, reply in generator.replies([requests[place] for place in places])
+            ),
+            progress,
+        )
+        try:
+            return [Reply(**record) for record in records]
+        except TypeError as error:
+            raise StoreError(
+                f"{self.path} holds replies in another form.", have=str(error), fix="Remove the file."
+            ) from error
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """The lines that are replies."""
+        for line in Lines(self.path).read():
+            if isinstance(line, dict) and isinstance(line.get("key"), str) and "reply" in line:
+                yield line

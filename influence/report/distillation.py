@@ -23,7 +23,6 @@ from influence.analysis.distillation import (
     verdict,
     wordings,
 )
-from influence.distill.names import DISTILLED, SYSTEM_1, SYSTEM_2
 from influence.files import whole_file
 from influence.report.distillation_figures import (
     CHARACTERS,
@@ -39,7 +38,13 @@ from influence.report.figures import Place, Section
 from influence.report.format import count, fixed, interval, interval_of
 from influence.report.page import render, write_page
 from influence.store.artefact import open_complete, write_json
-from influence.store.formats.distillation import SUMMARY_FILE, DistillationSummary
+from influence.store.formats.distillation import (
+    DISTILLED,
+    SUMMARY_FILE,
+    SYSTEM_1,
+    SYSTEM_2,
+    DistillationSummary,
+)
 from influence.store.formats.records import read_record
 
 KIND = "distillation"

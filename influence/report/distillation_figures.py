@@ -12,13 +12,22 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from influence.distill.names import CONTEXT, DISTILLED, ONE_SAMPLE, STEPWISE, SYSTEM_1, SYSTEM_2
 from influence.distill.traces import Run, Trace, read_traces
 from influence.report.drawing import INK, LINE, MUTED, SERIES_INKS, drawing_of
 from influence.report.figures import Figure, Panel
 from influence.report.format import clip, count, plain
 from influence.report.line_charts import Axes, Series, line_chart
-from influence.store.formats.distillation import AGAIN, OUTCOMES_FILE, OutcomeRecord
+from influence.store.formats.distillation import (
+    AGAIN,
+    CONTEXT,
+    DISTILLED,
+    ONE_SAMPLE,
+    OUTCOMES_FILE,
+    STEPWISE,
+    SYSTEM_1,
+    SYSTEM_2,
+    OutcomeRecord,
+)
 from influence.store.formats.records import read_records
 
 #: The method's own; controls are muted and hollow. The same inks as lines of the two systems have.

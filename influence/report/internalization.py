@@ -29,8 +29,7 @@ from influence.report.internalization_figures import (
 )
 from influence.report.page import render, write_page
 from influence.store.artefact import write_json
-from influence.store.formats.metrics import read_metrics
-from influence.store.formats.stage import StageFile
+from influence.store.formats.training import StageFile, read_metrics
 
 #: Share of the exact match of the first stage that counts as kept.
 MOST_OF_IT = 0.9

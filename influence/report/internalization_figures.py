@@ -15,7 +15,7 @@ from influence.report.charts import Curve, trade_off
 from influence.report.figures import Figure, Matrix, Panel
 from influence.report.format import clip, count, share_cell
 from influence.report.line_charts import Axes, Series, line_chart
-from influence.store.formats.evaluation import Sample
+from influence.store.formats.training import Sample
 
 #: Points of a curve, rows and columns of the table of positions: more are thinned out or left out.
 MOST_POINTS, MOST_ROWS, MOST_POSITIONS = 400, 100, 32

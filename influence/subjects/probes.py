@@ -19,7 +19,7 @@ from influence.data.tasks.task import Example, Task
 from influence.data.tokens import tokenise
 from influence.engine.batching import BATCH_TOKENS, batches, length_order, pad
 from influence.models.load import LanguageModel
-from influence.subjects.texts import Texts
+from influence.subjects.questions import Texts
 from influence.train.stepwise.sequences import answer_mark
 
 if TYPE_CHECKING:

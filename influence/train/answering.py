@@ -19,7 +19,7 @@ from influence.generate.local import LocalGenerator
 from influence.generate.request import Generator, Reply, Request
 from influence.models.decode import Marks, Prompt, decode_at_positions
 from influence.models.load import LanguageModel, load_model
-from influence.store.formats.stage import STAGE_FILE
+from influence.store.formats.training import STAGE_FILE
 from influence.train.stepwise.sequences import answer_mark, prompt_ids, rows_of, separator, tokenize_task
 from influence.train.stepwise.stages import Stage, read_stage
 

@@ -29,10 +29,9 @@ from influence.models.decode import sampled_ids
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim
-from influence.store.formats.metrics import read_metrics
+from influence.store.formats.training import read_metrics
 from influence.train.core.adapt import adapt
-from influence.train.core.batches import IGNORED_LABEL, Batch
-from influence.train.core.order import order_by_examples
+from influence.train.core.batches import IGNORED_LABEL, Batch, order_by_examples
 from influence.train.core.resume import publish
 from influence.train.core.text import Dtype, Row, pad_rows
 from influence.train.core.trainer import RunSpec, StepTrainer, no_line, step_arguments, train_steps

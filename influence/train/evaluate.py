@@ -24,8 +24,10 @@ from influence.models.load import DType, LanguageModel, load_model
 from influence.progress import Progress
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, forget_file
-from influence.store.formats.evaluation import (
+from influence.store.formats.records import convert, read_record, write_record
+from influence.store.formats.training import (
     AGAIN,
+    COUPLED,
     FOLDER,
     KIND,
     Conditions,
@@ -34,8 +36,6 @@ from influence.store.formats.evaluation import (
     Sample,
     Speed,
 )
-from influence.store.formats.records import convert, read_record, write_record
-from influence.store.formats.stage import COUPLED
 from influence.store.lines import Lines
 from influence.train.answering import Asked, Marked, Question, ask, mark
 from influence.train.kd.models import load_coupled

@@ -20,7 +20,7 @@ from influence.data.tokens import tokenise
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
-from influence.train.core.order import order_by_tokens
+from influence.train.core.batches import order_by_tokens
 from influence.train.core.resume import must_not_exist, publish, same_text
 from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
 from influence.train.core.trainer import RESUME_SECONDS, no_line

@@ -15,14 +15,13 @@ from influence.analysis.internalization import Evaluation, read_evaluation
 from influence.data.tasks.task import Task
 from influence.errors import StoreError
 from influence.store.artefact import differences, read_manifest
-from influence.store.formats.evaluation import FOLDER
+from influence.store.formats.training import FOLDER
 from influence.train.evaluate import Settings as Evaluating
 from influence.train.evaluate import evaluate
 from influence.train.kd.run import icot_kd
-from influence.train.kd.settings import KdSettings
 from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
-from influence.train.stepwise.settings import Settings
+from influence.train.stepwise.settings import KdSettings, Settings
 from reports.internalization.scales import METHODS, Scale, TaskRuns
 from reports.kit.steps import Step, whole
 

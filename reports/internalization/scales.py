@@ -9,8 +9,7 @@ from typing import Any
 from influence.data.tasks.makers.multiplication import Multiplication
 from influence.data.tasks.makers.parity import Parity
 from influence.errors import InputError
-from influence.train.kd.settings import KdSettings
-from influence.train.stepwise.settings import Settings
+from influence.train.stepwise.settings import KdSettings, Settings
 
 #: The paper's methods, in the order of its table; `adaptive` is the loss-triggered schedule that it wishes for.
 METHODS = ("explicit-cot", "no-cot", "icot-kd", "stepwise", "adaptive")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from influence.analysis.bm25 import best_rank
 from influence.analysis.columns import columns_of, matching_metadata
-from influence.analysis.gold import best_rank
 from influence.data.miniworld.settings import PROCEDURE_FORMS
 from influence.store.scores import Scores, lowest
 from influence.types import Query

@@ -13,8 +13,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from influence.analysis.bm25 import bm25_scores
-from influence.analysis.gold import best_rank, gold_columns, gold_ranks, recall_table
+from influence.analysis.bm25 import best_rank, bm25_scores, gold_columns, gold_ranks, recall_table
 from influence.files import whole_file
 from influence.store.scores import Scores, open_scores
 from reports.kit.page import markdown_table, with_interval

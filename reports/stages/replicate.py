@@ -17,9 +17,8 @@ from influence.data.tasks.task import Task
 from influence.engine.checkpoints import Checkpoint, find_checkpoints, score_checkpoints
 from influence.report.pages import write_report
 from influence.subjects.documents import task_documents
-from influence.subjects.questions import asked_examples
+from influence.subjects.questions import Texts, asked_examples
 from influence.subjects.stages import TaskOpener
-from influence.subjects.texts import Texts
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
 from influence.train.stepwise.stages import find_stages

@@ -19,19 +19,18 @@ import pandas as pd
 from influence.analysis.distillation import read_answers
 from influence.distill.evaluate import ask_at_once, write_answers
 from influence.distill.lessons import read_lessons
-from influence.distill.names import AS_LONG, CONTEXT, STEPWISE
 from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.run import Recipe, distil
 from influence.distill.sample import Plan
 from influence.distill.systems import named_system
 from influence.distill.tune import internalise
 from influence.distill.tune_settings import TuneSettings
-from influence.generate.kept import KeptReplies
 from influence.generate.local import LocalGenerator
-from influence.generate.request import Sampling
+from influence.generate.request import KeptReplies, Sampling
 from influence.models.load import LanguageModel, load_model
 from influence.report.distillation import write_results
-from influence.store.formats.stage import STAGE_FILE
+from influence.store.formats.distillation import AS_LONG, CONTEXT, STEPWISE
+from influence.store.formats.training import STAGE_FILE
 from influence.train.answering import load_generator
 from influence.train.sft import sft
 from influence.train.stepwise.new_model import Shape

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from influence.analysis.distillation import FAILED_BELOW, measures, sensitivity, verdict, wordings
-from influence.distill.names import (
+from influence.store.formats.distillation import (
     AS_LONG,
     AS_TUNED,
     DISTILLED,

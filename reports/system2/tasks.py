@@ -10,8 +10,8 @@ from influence.data.tasks.makers.coin_flip import coin_flip
 from influence.data.tasks.makers.last_letter import last_letter
 from influence.data.tasks.makers.multiplication import Multiplication
 from influence.data.tasks.task import Example, Split, Task
-from influence.distill.names import AS_TUNED
 from influence.files import whole_file
+from influence.store.formats.distillation import AS_TUNED
 from reports.system2.scales import TaskScale
 from reports.system2.text import (
     ANSWER,

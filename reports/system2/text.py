@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from influence.data.examples import PromptCompletion
-from influence.distill.names import AS_TUNED
+from influence.store.formats.distillation import AS_TUNED
 from reports.system2.vocabulary import EOS
 
 Name = Literal["last-letter", "coin-flip", "multiplication"]

@@ -39,8 +39,8 @@ from influence.store.artefact import claim, finish, open_complete, seal
 from influence.store.factors import open_factors
 from influence.store.formats.distillation import DISTILLATION, PAIRS, SAMPLES
 from influence.store.formats.records import write_record
-from influence.store.formats.stage import COUPLED, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile, TaskRecord
 from influence.store.formats.tables import read_tables
+from influence.store.formats.training import COUPLED, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile, TaskRecord
 from influence.store.index import open_index
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import open_piece

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from influence.analysis import tables
-from influence.analysis.corpus_scan import corpus_hits
+from influence.analysis.answers import corpus_hits
 from influence.report.pages import write_report
 from influence.store.arrays import allocate_arrays, map_arrays
 from influence.store.artefact import claim, finish

@@ -26,8 +26,7 @@ import torch
 
 from influence.data.tasks.folder import read_task
 from influence.data.tasks.task import Task
-from influence.train.core.batches import IGNORED_LABEL
-from influence.train.core.order import Order, order_by_examples
+from influence.train.core.batches import IGNORED_LABEL, Order, order_by_examples
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.schedule import Place, Schedule, draw_removed

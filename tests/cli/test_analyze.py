@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 from stores import make_document, make_query, write_scores
 
+from influence.cli.analyze import as_text
 from influence.cli.main import cli
-from influence.cli.summary import as_text
 from influence.errors import InfluenceError, InputError
 
 QUERIES = [make_query(n) for n in range(3)] + [

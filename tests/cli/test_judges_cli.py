@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.judges import KeptReplies, OpenAIJudge
+from influence.analysis.judges import JudgeReplies, OpenAIJudge
 from influence.cli.main import cli
 from influence.errors import ComputeError
 
@@ -184,4 +184,6 @@ def test_a_local_model_with_a_chat_template(run: Path, tmp_path: Path) -> None:
     prompt = (Path(__file__).parents[2] / "influence/analysis/prompts/relations.txt").read_text()[:9]
     replies = LocalGenerator(loaded).texts([f"<s>u: {prompt} a:"], Sampling(max_tokens=400))
     assert table["justification"].tolist() == replies * len(table)
-    assert len(KeptReplies(run / "analysis/relations/judge-replies.jsonl").path.read_text().splitlines()) >= 1
+    assert (
+        len(JudgeReplies(run / "analysis/relations/judge-replies.jsonl").path.read_text().splitlines()) >= 1
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 from click.testing import CliRunner
 from program import Server
 
-from influence.distill.names import MODELS
+from influence.store.formats.distillation import MODELS
 from reports.system2.__main__ import command
 
 

@@ -25,11 +25,10 @@ from influence.distill.tune import internalise
 from influence.distill.tune_settings import TuneSettings
 from influence.models.load import load_model
 from influence.train.kd.run import icot_kd
-from influence.train.kd.settings import KdSettings
 from influence.train.pretrain import SIZES, pretrain
 from influence.train.sft import sft
 from influence.train.stepwise.run import internalize
-from influence.train.stepwise.settings import Mode, Settings
+from influence.train.stepwise.settings import KdSettings, Mode, Settings
 
 RELATIVE = 1e-5
 QUICK = Settings(

@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from influence.distill.filter import Outcome, refuse_empty, summary
 from influence.errors import InputError
-from influence.filters.consistency import consistency_prompt, needs_pick, read_pick, stated
-from influence.filters.majority import majority
-from influence.filters.outcome import Outcome, refuse_empty, summary
-from influence.filters.perturbation import agreement, as_given, orders, reordered
+from influence.filters import (
+    agreement,
+    as_given,
+    consistency_prompt,
+    majority,
+    needs_pick,
+    orders,
+    read_pick,
+    reordered,
+    stated,
+)
 
 ANSWERS = st.lists(st.none() | st.sampled_from("abcd"), max_size=12)
 SHARES = st.floats(0, 1)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from influence.data.tasks.task import Example, Task
 from influence.errors import InputError
 from influence.train.core.batches import IGNORED_LABEL, labels_of
+from influence.train.stepwise.batches import drop_cot
 from influence.train.stepwise.new_model import task_tokenizer
-from influence.train.stepwise.removal import drop_cot
 from influence.train.stepwise.sequences import separator, tokenize_task
 from influence.train.stepwise.settings import Side
 

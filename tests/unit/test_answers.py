@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.answers import answer_rates, found_answers, judge_hits, keyword_hits, wanted_parts
+from influence.analysis.answers import (
+    answer_rates,
+    corpus_hits,
+    found_answers,
+    judge_hits,
+    keyword_hits,
+    wanted_parts,
+)
 from influence.analysis.columns import same_documents, source_codes, top_documents
-from influence.analysis.corpus_scan import corpus_hits
-from influence.analysis.judges import FunctionJudge, KeptReplies, fill, locate, parse_reply, read_prompt
+from influence.analysis.judges import FunctionJudge, JudgeReplies, fill, locate, parse_reply, read_prompt
 from influence.errors import ComputeError, InputError
 from influence.store.scores import Scores
 from influence.types import Step
@@ -172,7 +178,7 @@ def test_a_judge_and_its_union_with_keywords(scores: Scores, tmp_path: Path) -> 
     import pandas as pd
 
     judge = FunctionJudge("oracle", oracle)
-    hits, judged = judge_hits(scores, judge, KeptReplies(tmp_path / "kept.jsonl"), 6)
+    hits, judged = judge_hits(scores, judge, JudgeReplies(tmp_path / "kept.jsonl"), 6)
     assert hits[["query", "part", "document", "method", "evidence", "justification"]].values.tolist() == [
         ["sum", "step 2", "doc-2", "oracle", "3 × 7 = 21", "seen"]
     ]
@@ -193,7 +199,7 @@ def test_replies_are_kept_and_equal_prompts_asked_once(tmp_path: Path) -> None:
             raise ComputeError("killed")
         return [prompt.upper() for prompt in prompts]
 
-    kept = KeptReplies(tmp_path / "deep" / "kept.jsonl")
+    kept = JudgeReplies(tmp_path / "deep" / "kept.jsonl")
     prompts = [f"p{n}" for n in range(20)] + ["p0"]
     with pytest.raises(ComputeError):
         kept.ask(FunctionJudge("j", generate), [*prompts, "p21", "p22"])
@@ -210,7 +216,7 @@ def test_replies_are_kept_and_equal_prompts_asked_once(tmp_path: Path) -> None:
 
 def test_a_judge_that_loses_replies_is_caught(tmp_path: Path) -> None:
     with pytest.raises(ComputeError, match="1 replies to 2"):
-        KeptReplies(tmp_path / "k").ask(FunctionJudge("j", lambda prompts: ["x"]), ["a", "b"])
+        JudgeReplies(tmp_path / "k").ask(FunctionJudge("j", lambda prompts: ["x"]), ["a", "b"])
 
 
 def test_prompts_can_be_edited(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import pytest
 
 from influence.analysis.judges import OpenAIJudge
 from influence.errors import ComputeError, InputError
-from influence.generate.client import ChatClient, content
+from influence.generate.client import ChatClient, ServerGenerator, content
 from influence.generate.request import Request, Sampling
-from influence.generate.server import ServerGenerator
 
 #: Writes a whole reply, status line included.
 Respond = Callable[[BaseHTTPRequestHandler], None]

@@ -21,8 +21,7 @@ from influence.distill.systems import SYSTEMS, named_system
 from influence.distill.systems.branch import merge, read_criteria, read_scores
 from influence.distill.traces import read_traces
 from influence.errors import InputError, StoreError
-from influence.generate.cost import Price
-from influence.generate.request import Reply, Request, Sampling
+from influence.generate.request import Price, Reply, Request, Sampling
 
 
 @dataclass

@@ -14,10 +14,16 @@ from internalization_runs import write_run
 from influence.analysis.internalization import read_evaluation
 from influence.errors import StoreError
 from influence.store.artefact import add_files, claim, finish, read_manifest, seal
-from influence.store.formats.evaluation import AGAIN, FOLDER, EvaluationRecord
 from influence.store.formats.manifest import fingerprint
 from influence.store.formats.records import read_record, write_record
-from influence.store.formats.stage import STAGE_FILE, STAGE_KIND, StageFile
+from influence.store.formats.training import (
+    AGAIN,
+    FOLDER,
+    STAGE_FILE,
+    STAGE_KIND,
+    EvaluationRecord,
+    StageFile,
+)
 from influence.train.stepwise.stages import read_stage
 
 STAGE: dict[str, Any] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence.analysis.gold import best_rank, recall_table
+from influence.analysis.bm25 import best_rank, recall_table
 
 
 def test_best_rank_counts_from_one_and_takes_the_best_gold_document() -> None:

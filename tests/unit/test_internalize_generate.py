@@ -11,7 +11,7 @@ from tiny import tiny_model
 
 from influence.errors import ModelError
 from influence.models.decode import Marks, Prompt, decode_at_positions
-from influence.train.stepwise.removal import drop_cot
+from influence.train.stepwise.batches import drop_cot
 from influence.train.stepwise.settings import Side
 
 SEP, END = 5, 6

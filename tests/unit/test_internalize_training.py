@@ -19,10 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from influence.data.tasks.folder import read_task
 from influence.data.tasks.task import Task
 from influence.errors import InputError, ModelError
-from influence.train.core.batches import IGNORED_LABEL
-from influence.train.core.order import order_by_examples
-from influence.train.stepwise.batches import Cut, Forward
-from influence.train.stepwise.check import check
+from influence.train.core.batches import IGNORED_LABEL, order_by_examples
+from influence.train.stepwise.batches import Cut, Forward, check
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.sequences import Sequences, tokenize_task

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from influence.errors import StoreError
 from influence.store import lines as module
 from influence.store.artefact import claim, finish, open_complete
-from influence.store.formats.metrics import METRICS, add_metrics, cut_metrics, read_metrics
+from influence.store.formats.training import METRICS, add_metrics, cut_metrics, read_metrics
 from influence.store.lines import Lines
 
 VALUES = [{"n": 1, "text": "é\ud800\n"}, [1.5, None], "x"]

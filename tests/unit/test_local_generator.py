@@ -12,9 +12,8 @@ from tiny import tiny_model
 
 from influence.errors import ComputeError, InputError, ModelError
 from influence.generate import local
-from influence.generate.kept import KeptReplies
 from influence.generate.local import LocalGenerator
-from influence.generate.request import Reply, Request, Sampling
+from influence.generate.request import KeptReplies, Reply, Request, Sampling
 from influence.models.load import LanguageModel
 
 PROMPTS = ["1 + 1 =", "what?", "a", "the quick brown fox", "b c", "zz zz"]

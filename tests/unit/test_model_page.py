@@ -12,8 +12,7 @@ from tiny import VOCABULARY, tiny_model
 from tokenizers import processors
 
 from influence.cli.main import cli
-from influence.engine.doctor import random_documents
-from influence.engine.model_page import describe
+from influence.engine.doctor import describe, random_documents
 from influence.models.load import LanguageModel
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from influence.analysis.judges import KeptReplies, OpenAIJudge
+from influence.analysis.judges import JudgeReplies, OpenAIJudge
 from influence.errors import ComputeError, InputError
 
 
@@ -104,7 +104,7 @@ def test_replies_in_order_of_the_prompts_and_several_at_a_time(server: Server, t
     judge, pauses = judge_of(server, concurrency=4)
     prompts = [f"p{n}" for n in range(24)]
     progress: list[tuple[int, int]] = []
-    replies = KeptReplies(tmp_path / "k.jsonl").ask(judge, prompts, lambda *done: progress.append(done))
+    replies = JudgeReplies(tmp_path / "k.jsonl").ask(judge, prompts, lambda *done: progress.append(done))
     assert replies == [prompt.upper() for prompt in prompts]
     assert 1 < server.most_busy <= 4
     assert judge.name == "openai:tiny:600"
@@ -140,7 +140,7 @@ def test_pauses_grow() -> None:
 def test_a_lasting_failure_keeps_the_other_replies_and_resumes(server: Server, tmp_path: Path) -> None:
     server.fault = lambda prompt, attempt: "500" if prompt == "p7" else ""
     judge, _ = judge_of(server, attempts=3, concurrency=2)
-    kept = KeptReplies(tmp_path / "k.jsonl")
+    kept = JudgeReplies(tmp_path / "k.jsonl")
     prompts = [f"p{n}" for n in range(8)]
     with pytest.raises(ComputeError, match="3 times"):
         kept.ask(judge, prompts)

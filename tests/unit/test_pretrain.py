@@ -21,7 +21,7 @@ from influence.cli.main import cli
 from influence.data.corpus import Corpus, read_corpus
 from influence.errors import InputError, StoreError
 from influence.train import pretrain as module
-from influence.train.core.order import order_by_tokens
+from influence.train.core.batches import order_by_tokens
 from influence.train.core.text import Row, TextTrainer, lengths_of, mean_loss
 from influence.train.pretrain import SIZES, pretrain, tokenize_rows, train_tokenizer
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.judges import FunctionJudge, KeptReplies
+from influence.analysis.judges import FunctionJudge, JudgeReplies
 from influence.analysis.relations import LABELS, label_relations, relation_counts
 from influence.errors import InputError
 from influence.store.scores import Scores
@@ -38,7 +38,7 @@ def generate(prompts: list[str]) -> list[str]:
 
 
 def test_labels_and_counts(scores: Scores, tmp_path: Path) -> None:
-    table = label_relations(scores, FunctionJudge("j", generate), KeptReplies(tmp_path / "k"), k=2)
+    table = label_relations(scores, FunctionJudge("j", generate), JudgeReplies(tmp_path / "k"), k=2)
     assert table[["query", "document", "rank_normed", "label"]].values.tolist() == [
         ["slopes-00", "doc-0", 1, "code that implements the procedure"],
         ["slopes-00", "doc-1", 2, "explains the procedure"],
@@ -68,7 +68,7 @@ def test_own_labels_and_prompt(scores: Scores, tmp_path: Path) -> None:
         seen.extend(prompts)
         return ['{"label": "YES"}' for _ in prompts]
 
-    judge, kept = FunctionJudge("j", generate), KeptReplies(tmp_path / "k")
+    judge, kept = FunctionJudge("j", generate), JudgeReplies(tmp_path / "k")
     table = label_relations(
         scores, judge, kept, k=1, labels={"yes": "it does", "no": "it does not"}, prompt=own
     )

@@ -14,11 +14,8 @@ import pytest
 from openai_server import FAULTS, OpenAIServer, prompt_of
 
 from influence.errors import ComputeError, InputError, StoreError
-from influence.generate.client import ChatClient
-from influence.generate.cost import Price, account
-from influence.generate.kept import KeptReplies
-from influence.generate.request import Reply, Request, Sampling
-from influence.generate.server import ServerGenerator
+from influence.generate.client import ChatClient, ServerGenerator
+from influence.generate.request import KeptReplies, Price, Reply, Request, Sampling, account
 
 DRAWN = Sampling(max_tokens=6, temperature=0.7, top_p=0.9)
 REQUESTS = [Request(f"prompt {n}", DRAWN, sample) for n in range(12) for sample in range(2)]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_document, make_query, write_scores
 
+from influence.analysis.concentration import document_reuse, reuse_counts
 from influence.analysis.correlation import correlation
 from influence.analysis.correlation_blocks import block_table
-from influence.analysis.reuse import document_reuse, reuse_counts
 from influence.analysis.sources import log_grid, source_counts, source_curves
 from influence.analysis.stages import (
     agreement_by_group,

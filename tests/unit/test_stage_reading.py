@@ -19,9 +19,9 @@ from influence.errors import InputError
 from influence.models.layers import find_layers
 from influence.models.load import LanguageModel
 from influence.subjects.documents import task_documents
-from influence.subjects.model_as_trained import given, kept_positions, read_as_trained
 from influence.subjects.probes import Probe
-from influence.subjects.texts import Texts
+from influence.subjects.questions import Texts
+from influence.subjects.stages import given, kept_positions, read_as_trained
 from influence.train.core.batches import IGNORED_LABEL
 from influence.train.stepwise.batches import Cut
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer

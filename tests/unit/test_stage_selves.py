@@ -20,7 +20,7 @@ from influence.distill.lessons import read_lessons
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
 from influence.errors import InputError
-from influence.subjects.distillation import distillation_queries
+from influence.subjects.documents import distillation_queries
 
 ASKED = 5
 

@@ -19,7 +19,7 @@ from influence.engine.parallel.merge import merge
 from influence.engine.score import score
 from influence.engine.summed import read_weights, sum_scores
 from influence.errors import InputError, StoreError
-from influence.store.formats.metrics import add_metrics
+from influence.store.formats.training import add_metrics
 from influence.store.pieces import Shard
 from influence.store.scores import open_scores
 from influence.store.stages import open_stages

@@ -10,8 +10,16 @@ import pytest
 
 from influence.data.tasks.makers.multiplication import Multiplication
 from influence.data.tasks.task import Example, Task
-from influence.distill.names import AS_LONG, DISTILLED, NO_FILTER, SELF, STEPWISE, SYSTEM_1, SYSTEM_2
 from influence.distill.tune_settings import TuneSettings
+from influence.store.formats.distillation import (
+    AS_LONG,
+    DISTILLED,
+    NO_FILTER,
+    SELF,
+    STEPWISE,
+    SYSTEM_1,
+    SYSTEM_2,
+)
 from influence.train.stepwise.sequences import tokenize_task
 from reports.system2.results import findings_page
 from reports.system2.scales import SCALES, TaskScale

@@ -11,10 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from influence.data.tasks.choices import read_option
+from influence.data.tasks.choices import read_option, read_verdict
 from influence.data.tasks.declared import Declarations, declarations, final_text, first_sentence
 from influence.data.tasks.numbers import declared_number, is_number, read_number
-from influence.data.tasks.verdicts import read_verdict
 
 Kind = Literal["letters", "yes-no", "number", "option", "verdict", "text"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from influence.data.tasks.choices import read_scores as read_pair_scores
 from influence.data.tasks.declared import final_text
 from influence.data.tasks.task import Example
-from influence.data.tasks.verdicts import read_scores as read_pair_scores
 from influence.distill.systems.base import Procedure, Step, System
 from influence.generate.request import Sampling
 

@@ -1,4 +1,4 @@
-"""Files of a distillation: sums of its parts, pairs to learn from, what became of each input, and its results."""
+"""Files of a distillation: sums of its parts, pairs to learn from, outcome of each input, results, names of models."""
 
 from __future__ import annotations
 
@@ -92,3 +92,20 @@ class DistillationSummary(Record):
     no_control: dict[str, str]
     inputs: dict[str, int]
     tokens_per_input: float
+
+
+SYSTEM_1, SYSTEM_2, ONE_SAMPLE, DISTILLED = "System 1", "System 2", "System 2, one sample", "distilled"
+
+#: Controls: the first sample of each input instead of the filter's choice; System 1's own filtered answers; right ones.
+NO_FILTER, SELF, GOLD = "no filter", "System 1 distilled", "gold labels"
+
+#: The other internalisers, where they were run on the same pairs.
+STEPWISE, CONTEXT = "distilled, stepwise", "distilled, context"
+
+#: Answers alone again, on as many examples as stepwise removal saw.
+AS_LONG = "distilled, as long"
+
+MODELS = (SYSTEM_1, ONE_SAMPLE, SYSTEM_2, DISTILLED, STEPWISE, CONTEXT, AS_LONG, NO_FILTER, SELF, GOLD)
+
+#: The wording of the question that pairs were made with.
+AS_TUNED = "as tuned"

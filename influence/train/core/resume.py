@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from influence.errors import InputError, StoreError
 from influence.models.load import MODEL_KIND
 from influence.store.artefact import release, seal, write_json
-from influence.store.formats.metrics import METRICS
+from influence.store.formats.training import METRICS
 from influence.train.core.adapt import save_plain
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import torch
 
 from influence.errors import ComputeError, InputError
 from influence.train.core.adapt import save_plain
-from influence.train.core.batches import IGNORED_LABEL, Batch, labels_of, moved
-from influence.train.core.order import Order
+from influence.train.core.batches import IGNORED_LABEL, Batch, Order, labels_of, moved
 from influence.train.core.resume import KEPT
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 

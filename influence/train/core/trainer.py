@@ -6,6 +6,7 @@ A training leaves in its folder `metrics.jsonl`, `tensorboard/`, and while it ru
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,71 @@ import torch
 import transformers
 
 from influence.store.artefact import write_json
-from influence.store.formats.metrics import add_metrics, cut_metrics
-from influence.train.core.clock import Clock
-from influence.train.core.order import Order
+from influence.store.formats.training import add_metrics, cut_metrics
+from influence.train.core.batches import Order
 from influence.train.core.resume import TENSORBOARD, last_checkpoint
+
+_BETWEEN_LINES = 10.0
+
+
+class Clock:
+    """Time, steps and tokens of this process; seconds of the processes before it are added to `seconds`."""
+
+    def __init__(self) -> None:
+        self._started = self._saved = self._told = time.monotonic()
+        self._before = 0.0
+        self._steps = self._tokens = 0
+
+    def resume(self, seconds: float) -> None:
+        """Count on from the seconds of the process that was killed."""
+        self._before = seconds
+
+    def count(self, tokens: int) -> None:
+        """A step is done, of so many tokens with padding."""
+        self._steps += 1
+        self._tokens += tokens
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the whole run."""
+        return self._before + self._here
+
+    @property
+    def _here(self) -> float:
+        return max(time.monotonic() - self._started, 1e-9)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Trained tokens a second, checks and checkpoints included in the time."""
+        return self._tokens / self._here
+
+    def left(self, steps: int) -> str:
+        """The time that so many more steps take at the mean pace of this process."""
+        return duration(self._here / max(1, self._steps) * steps)
+
+    def line_due(self) -> bool:
+        """Whether it is time for a line of progress; true once every ten seconds."""
+        now = time.monotonic()
+        due = now - self._told >= _BETWEEN_LINES
+        self._told = now if due else self._told
+        return due
+
+    def save_due(self, every: float) -> bool:
+        """Whether it is time for a state to resume from; true once every so many seconds."""
+        now = time.monotonic()
+        due = now - self._saved >= every
+        self._saved = now if due else self._saved
+        return due
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )
+
 
 #: Seconds between two states to resume from.
 RESUME_SECONDS = 300.0

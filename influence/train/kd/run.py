@@ -26,26 +26,26 @@ from influence.errors import InputError
 from influence.models.load import MODEL_KIND, load_model
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, seal
-from influence.store.formats.metrics import read_metrics
 from influence.store.formats.records import convert, write_record
-from influence.store.formats.stage import COUPLED, KD_KIND, STAGE_FILE, STAGE_KIND, StageFile
-from influence.train.core.order import order_by_examples
+from influence.store.formats.training import COUPLED, KD_KIND, STAGE_FILE, STAGE_KIND, StageFile, read_metrics
+from influence.train.core.batches import order_by_examples
 from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
 from influence.train.kd.models import Coupled, Emulator, Student, load, save
 from influence.train.kd.objectives import (
+    BEST,
     Coupling,
     Emulation,
+    KdSpec,
     Layout,
     MindReading,
     Objective,
+    train_objective,
 )
-from influence.train.kd.settings import KdSettings
-from influence.train.kd.trainer import BEST, KdSpec, train_objective
 from influence.train.stepwise.batches import Cut
 from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.sequences import Sequences, tokenize_task
-from influence.train.stepwise.settings import Settings
+from influence.train.stepwise.settings import KdSettings, Settings
 from influence.train.stepwise.stages import Stage, find_stages, run_digest
 
 

@@ -1,7 +1,8 @@
-"""What a batch of examples looks like once its chains are cut, and the forward pass over it.
+"""What a batch of examples looks like once its chains are cut, the forward pass over it, and measures on held-out ones.
 
-A batch is made by numpy and one gather on the CPU; the forward pass computes only the logits that are needed. Nothing
-here waits for the device.
+A batch is right-padded; example b is `input SEP chain SEP #### answer EOS`, its chain the tokens
+`chain_start_B[b]:chain_end_B[b]`. Both separators, input and answer stay whatever is removed. A batch is made by numpy
+and one gather on the CPU; the forward pass computes only the logits that are needed. Nothing here waits for the device.
 """
 
 from __future__ import annotations
@@ -14,10 +15,53 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.train.core.batches import Batch, labels_of, moved
-from influence.train.stepwise.removal import drop_cot
+from influence.train.core.batches import IGNORED_LABEL, Batch, labels_of, moved
 from influence.train.stepwise.sequences import Int64, Sequences
 from influence.train.stepwise.settings import Side
+
+
+def drop_cot(
+    ids_BT: torch.Tensor,
+    chain_start_B: torch.Tensor,
+    chain_end_B: torch.Tensor,
+    removed_B: torch.Tensor,
+    side: Side = "left",
+    *,
+    keep_positions: bool = False,
+    pad: int = 0,
+    positions: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Remove `min(removed, chain)` tokens of each chain; what follows moves up and padding takes the end.
+
+    No loop over examples and no device sync: shapes stay `[B, T]`, the caller cuts off columns of padding.
+
+    Args:
+        ids_BT: Token ids, int64.
+        chain_start_B: Place of each chain's first token.
+        chain_end_B: Place after each chain's last token.
+        removed_B: How many tokens to remove, at least 0.
+        side: "left" removes the first tokens of the chain, "right" the last.
+        keep_positions: What follows the cut is `removed` positions further than its place: where it stood before, for
+            a chain that long. A shorter chain shifts by `removed` too, so that a generator, which cannot know the
+            length of the chain that is not written, puts its tokens at the same positions.
+        pad: Id of padding.
+        positions: With `keep_positions`, the number of positions of the model; padding is kept below it.
+
+    Returns:
+        `ids_BT` and `position_ids_BT`. Give a model kept positions only together with an attention mask:
+        without one, transformers takes a jump in the positions for the beginning of another sequence.
+    """
+    place_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    gone_B = torch.minimum(removed_B, chain_end_B - chain_start_B)
+    cut_B = chain_start_B if side == "left" else chain_end_B - gone_B
+    after_BT = place_T >= cut_B[:, None]
+    source_BT = place_T + gone_B[:, None] * after_BT
+    there_BT = source_BT < ids_BT.shape[1]
+    source_BT = source_BT.clamp(max=ids_BT.shape[1] - 1)
+    position_ids_BT = place_T + removed_B[:, None] * after_BT if keep_positions else place_T.expand_as(ids_BT)
+    if keep_positions and positions is not None:
+        position_ids_BT = position_ids_BT.clamp(max=positions - 1)
+    return ids_BT.gather(1, source_BT).masked_fill(~there_BT, pad), position_ids_BT
 
 
 @dataclass(frozen=True)
@@ -131,3 +175,74 @@ class Forward:
         """What is added to attention scores, `[1, 1, T, T]`."""
         never = torch.full((length, length), torch.finfo(self._dtype).min, dtype=self._dtype)
         return never.triu(1).to(self._device)[None, None]
+
+
+_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a check measured, over the examples with exactly the scheduled amount removed.
+
+    Args:
+        loss: Mean nats a predicted token.
+        token_accuracy: Share of predicted tokens that are the most likely one.
+        answer_accuracy: Share of examples with every token from the second separator's successor on right.
+        target_accuracy: Share of examples with every predicted token right: what is left of the chain, and the answer.
+    """
+
+    loss: float
+    token_accuracy: float
+    answer_accuracy: float
+    target_accuracy: float
+
+
+@torch.no_grad()
+def check(
+    model: torch.nn.Module, forward: Forward, sequences: Sequences, rows: Int64, cut: Cut, amount: int
+) -> Check:
+    """Measure the model on these rows. Draws no random numbers, and asks the device for the result once."""
+    was_training = model.training
+    model.eval()
+    sums_4: torch.Tensor | None = None
+    tokens = 0
+    by_length = rows[np.argsort(sequences.lengths[rows], kind="stable")]
+    for start in range(0, len(by_length), _BATCH):
+        rows_B = by_length[start : start + _BATCH]
+        inputs, count = cut.batch(sequences, rows_B, np.full(len(rows_B), amount, np.int64))
+        inputs["answer"] = torch.from_numpy(_answer_tokens(sequences, rows_B))
+        inputs = forward.moved(inputs)
+        answer_B = inputs.pop("answer")
+        batch_4 = _sums(*forward(model, inputs), answer_B)
+        sums_4 = batch_4 if sums_4 is None else sums_4 + batch_4
+        tokens += count
+    model.train(was_training)
+    assert sums_4 is not None
+    loss, right, answers, targets = sums_4.tolist()
+    return Check(loss / tokens, right / tokens, answers / len(rows), targets / len(rows))
+
+
+def _answer_tokens(sequences: Sequences, rows_B: Int64) -> Int64:
+    """How many of the last tokens of each example are its mark, answer and EOS."""
+    count: Int64 = sequences.lengths[rows_B] - sequences.chain_end[rows_B] - 1
+    return count
+
+
+def _sums(logits_BKV: torch.Tensor, labels_BK: torch.Tensor, answer_B: torch.Tensor) -> torch.Tensor:
+    """Sums of loss, right tokens, right answers and right targets, float64 `[4]`."""
+    asked_BK = labels_BK != IGNORED_LABEL
+    loss = torch.nn.functional.cross_entropy(
+        logits_BKV.flatten(0, 1).float(), labels_BK.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
+    )
+    right_BK = logits_BKV.argmax(-1) == labels_BK
+    wrong_BK = asked_BK & ~right_BK
+    to_come_BK = asked_BK.flip(1).cumsum(1).flip(1)  # labelled tokens from here to the end
+    in_answer_BK = to_come_BK <= answer_B[:, None]
+    return torch.stack(
+        [
+            loss.double(),
+            (right_BK & asked_BK).sum().double(),
+            (~(wrong_BK & in_answer_BK).any(1)).sum().double(),
+            (~wrong_BK.any(1)).sum().double(),
+        ]
+    )

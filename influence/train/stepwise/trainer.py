@@ -12,11 +12,10 @@ import transformers
 
 from influence.errors import ComputeError
 from influence.store.formats.records import convert
-from influence.store.formats.stage import StageFile
+from influence.store.formats.training import StageFile
 from influence.train.core.batches import IGNORED_LABEL, Batch
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
-from influence.train.stepwise.batches import Cut, Forward
-from influence.train.stepwise.check import Check, check
+from influence.train.stepwise.batches import Check, Cut, Forward, check
 from influence.train.stepwise.schedule import Linear, Place, Schedule, draw_removed
 from influence.train.stepwise.sequences import Int64, Sequences
 from influence.train.stepwise.settings import Settings
