@@ -7,18 +7,16 @@ must be a beginning of the whole chat, or the chat is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from influence.data.template_sandbox import Rendering, sandbox
 from influence.data.tokens import Tokens, tokenise
 from influence.errors import InputError
 from influence.types import Chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -40,7 +38,7 @@ def render(
     *,
     prompted: bool = False,
     where: str,
-) -> str:
+) -> Rendering:
     """Return messages as the template writes them, special tokens included.
 
     Args:
@@ -48,33 +46,18 @@ def render(
         where: Names the chat in an error.
 
     Raises:
-        InputError: the tokenizer has no template, or its template refuses these messages.
+        InputError: the tokenizer has no template, or its template refuses these messages or takes too much.
     """
-    chat_template(tokenizer, tools)
-    import jinja2
-
-    try:
-        return str(
-            tokenizer.apply_chat_template(
-                list(messages),
-                tools=list(tools) if tools else None,
-                add_generation_prompt=prompted,
-                tokenize=False,
-            )
-        )
-    except (jinja2.TemplateError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"The chat template of the model refuses {len(messages)} messages of {where}.",
-            have=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix="Write the messages as this model's template wants them.",
-        ) from error
+    template = chat_template(tokenizer, tools)
+    special = tokenizer.special_tokens_map
+    return sandbox.render(template, messages, tools, special, prompted=prompted, where=where)
 
 
 def as_message(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     """Return the prompt as the message of a user where the tokenizer has a chat template, else as it is."""
     if not tokenizer.chat_template:
         return prompt
-    return render(tokenizer, [{"role": "user", "content": prompt}], prompted=True, where="a prompt")
+    return render(tokenizer, [{"role": "user", "content": prompt}], prompted=True, where="a prompt").text
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
@@ -96,36 +79,38 @@ def encode_chat(
         InputError: see `render`; or the template writes the beginning of a chat otherwise than the whole chat, so that
             it cannot be said what the assistant wrote.
     """
-    text = render(tokenizer, chat.messages, chat.tools, where=where)
+    rendering = render(tokenizer, chat.messages, chat.tools, where=where)
+    text = rendering.text
     (tokens,) = tokenise(tokenizer, [text], as_written=True)
     if chat.loss == "all":
         return tokens, None
-    marked = _GENERATION.search(chat_template(tokenizer, chat.tools)) is not None
-    if marked and not chat.prompt_messages:
-        counts = _marked(tokenizer, chat, tokens.ids)
+    if rendering.generated is not None and not chat.prompt_messages:
+        counts = _marked(tokenizer, rendering, len(tokens.ids))
         return tokens, _last_run(counts) if chat.loss == "last" else counts
     spans = _spans(tokenizer, chat, text, where)
     return tokens, [any(begin < end <= stop for begin, stop in spans) for end in tokens.ends]
 
 
-def _marked(tokenizer: PreTrainedTokenizerBase, chat: Chat, ids: list[int]) -> list[bool]:
-    """What stands between the template's own marks."""
-    encoding: Any = tokenizer.apply_chat_template(
-        list(chat.messages),
-        tools=list(chat.tools) if chat.tools else None,
-        tokenize=True,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
-    assert list(encoding["input_ids"]) == ids, "the same text has the same tokens"
-    return [bool(mark) for mark in encoding["assistant_masks"]]
+def _marked(tokenizer: PreTrainedTokenizerBase, rendering: Rendering, tokens: int) -> list[bool]:
+    """Of each token whether it stands between the template's marks: those of the first and last character included."""
+    encoding: Any = tokenizer(rendering.text, add_special_tokens=False)
+    counts = [False] * tokens
+    for start, end in rendering.generated or ():
+        first, last = encoding.char_to_token(start), encoding.char_to_token(end - 1)
+        if first is None:
+            break
+        end_token = last + 1 if last else tokens
+        counts[first:end_token] = [True] * (end_token - first)
+    return counts
 
 
 def _spans(tokenizer: PreTrainedTokenizerBase, chat: Chat, text: str, where: str) -> list[tuple[int, int]]:
     """Characters of the turns whose loss counts, found by writing the messages before and up to each."""
 
     def characters(messages: int, prompted: bool) -> int:
-        beginning = render(tokenizer, chat.messages[:messages], chat.tools, prompted=prompted, where=where)
+        beginning = render(
+            tokenizer, chat.messages[:messages], chat.tools, prompted=prompted, where=where
+        ).text
         if not text.startswith(beginning):
             raise InputError(
                 f"The chat template writes the first {messages} messages of {where} otherwise when others follow, "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, query: Query) -> list[int]:
     """Return the token ids of a prompt, up to where the completion begins."""
     if query.messages:
-        text = render(tokenizer, query.messages, prompted=True, where=f"query {query.id}")
+        text = render(tokenizer, query.messages, prompted=True, where=f"query {query.id}").text
         (tokens,) = tokenise(tokenizer, [text], as_written=True, ends=False)
     else:
         (tokens,) = tokenise(tokenizer, [query.prompt], ends=False)
