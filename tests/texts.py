@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from influence.types import Document, Query
@@ -16,6 +17,7 @@ class MemoryCorpus:
     def __init__(self, documents: Sequence[Document], name: str = "memory") -> None:
         self.name = name
         self.documents = list(documents)
+        self.bad, self.unkept = 0, Counter[str]()
 
     def __iter__(self) -> Iterator[Document]:
         return iter(self.documents)

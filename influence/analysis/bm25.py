@@ -33,21 +33,21 @@ _RESAMPLES = 10_000
 
 
 def gold_columns(scores: Scores) -> dict[str, npt.NDArray[np.int64]]:
-    """Columns of the gold documents of each query that names any: `{query id: columns}`.
+    """Columns of the gold documents, or of their windows, of each query that names any: `{query id: columns}`.
 
     Raises:
         InputError: a gold document is not in the corpus that was scored.
     """
-    column_of = columns_of(scores, {identity for query in scores.queries for identity in query.gold})
+    columns_by_id = columns_of(scores, {identity for query in scores.queries for identity in query.gold})
     columns = {}
     for query in scores.queries:
-        absent = [identity for identity in query.gold if identity not in column_of]
+        absent = [identity for identity in query.gold if identity not in columns_by_id]
         if absent:
             raise InputError(
                 f"Gold document {absent[0]!r} of query {query.id} is not in the corpus of {scores.folder}."
             )
         if query.gold:
-            columns[query.id] = np.array([column_of[identity] for identity in query.gold])
+            columns[query.id] = np.array([c for identity in query.gold for c in columns_by_id[identity]])
     return columns
 
 
@@ -221,7 +221,7 @@ def beside_bm25(
         raise InputError("k must be at least 1.", have=str(k))
     total = len(scores.documents)
     index = Bm25(_texts(scores, progress), [query.prompt + query.completion for query in scores.queries])
-    column_of = columns_of(scores, {name for query in scores.queries for name in query.gold})
+    columns_by_id = columns_of(scores, {name for query in scores.queries for name in query.gold})
     documents, overlaps, gold = [], [], []
     for number, query in enumerate(scores.queries):
         row_of = {by: finite_row(scores, query.id, by) for by in READINGS} | {"bm25": index.row(number)}
@@ -235,7 +235,7 @@ def beside_bm25(
             for depth in (depth for depth in ks if depth <= total):
                 shared = overlap(list_of[by], list_of["bm25"], depth)
                 overlaps.append((query.id, by, depth, shared, depth / total))
-        held = np.array([column_of[name] for name in query.gold if name in column_of], np.int64)
+        held = np.array([c for name in query.gold for c in columns_by_id.get(name, ())], np.int64)
         if len(held):
             gold.append((query.id, *(best_rank(row_of[name], held) for name in (*READINGS, "bm25"))))
     table = with_labels(pd.concat(documents, ignore_index=True), scores)

@@ -60,17 +60,22 @@ def source_codes(scores: Scores) -> tuple[list[str], npt.NDArray[np.int16]]:
     return [names[code] for code in order], new[code_D]
 
 
-def columns_of(scores: Scores, ids: Set[str]) -> dict[str, int]:
-    """The column of each of these ids that is in the corpus."""
-    found = {}
+def columns_of(scores: Scores, ids: Set[str]) -> dict[str, list[int]]:
+    """The columns of each of these ids that is in the corpus: one, or those of its windows where it was cut."""
+    columns: dict[str, list[int]] = {}
     wanted = pa.array(sorted(ids), pa.string())
+    windows = bool(scores.manifest["config"].get("windows"))
     start = 0
     for batch in _batches(scores) if ids else ():
-        own = batch.column("id")
-        for place in np.flatnonzero(pc.is_in(own, wanted).to_numpy(zero_copy_only=False)).tolist():
-            found[own[place].as_py()] = start + place
+        names = batch.column("id")
+        whole = pc.replace_substring_regex(names, r"#[0-9]+$", "") if windows else names
+        for place in np.flatnonzero(pc.is_in(whole, wanted).to_numpy(zero_copy_only=False)).tolist():
+            columns.setdefault(whole[place].as_py(), []).append(start + place)
+        if windows:  # a query may also name one window
+            for place in np.flatnonzero(pc.is_in(names, wanted).to_numpy(zero_copy_only=False)).tolist():
+                columns.setdefault(names[place].as_py(), []).append(start + place)
         start += batch.num_rows
-    return found
+    return {name: sorted(set(places)) for name, places in columns.items()}
 
 
 def matching_metadata(scores: Scores, field: str) -> Iterator[tuple[int, str, dict[str, Any]]]:

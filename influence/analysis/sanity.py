@@ -95,15 +95,20 @@ def word_order(scores: Scores) -> pd.DataFrame:
     twins: dict[str, list[tuple[int, str]]] = {}
     for column, name, metadata in matching_metadata(scores, FLIP):
         twins.setdefault(str(metadata[FLIP]), []).append((column, name))
-    column_of = columns_of(scores, set(twins))
-    absent = twins.keys() - column_of.keys()
+    columns_by_id = columns_of(scores, set(twins))
+    absent = twins.keys() - columns_by_id.keys()
     if absent:
         raise InputError(
             f"{FLIP} of document {twins[min(absent)][0][1]!r} names {min(absent)!r}, which is not in the corpus."
         )
     rows = []
     for query in scores.queries:
-        pairs = [(column_of[fact], *twin) for fact in query.gold for twin in twins.get(fact, ())]
+        pairs = [
+            (column, *twin)
+            for fact in query.gold
+            for twin in twins.get(fact, ())
+            for column in columns_by_id[fact]
+        ]
         if not pairs:
             continue
         dot_D, normed_D = (finite_row(scores, query.id, by) for by in ("dot", "normed"))

@@ -125,6 +125,11 @@ def corpus_options(*, required: bool = True) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in (
             click.option(
+                "--skip-bad",
+                is_flag=True,
+                help="Leave out records that are null, not UTF-8 or broken; they are counted, and the first named.",
+            ),
+            click.option(
                 "--source-field", default="source", show_default=True, help="Field of the source label."
             ),
             click.option("--id-field", default="id", show_default=True, help="Field of the document id."),
@@ -141,8 +146,8 @@ def corpus_options(*, required: bool = True) -> Callable[[Command], Command]:
                 "--corpus",
                 metavar="CORPUS",
                 required=required,
-                help="JSONL, JSON, CSV, TSV (plain, .gz, .zst), Parquet, a folder, a saved dataset, a hub name, or the "
-                "ready corpus miniworld.",
+                help="JSONL, JSON, CSV, TSV, TXT (plain, .gz, .zst), Parquet, a folder, a saved dataset, a hub name, - "
+                "for standard input, or the ready corpus miniworld.",
             ),
         ):
             command = option(command)
@@ -153,7 +158,7 @@ def corpus_options(*, required: bool = True) -> Callable[[Command], Command]:
 
 def taken_fields(settings: dict[str, Any]) -> dict[str, Any]:
     """Take how to read a corpus, the arguments of `read_corpus`, out of what a command with `corpus_options` got."""
-    names = ("split", "text_field", "id_field", "source_field", "loss")
+    names = ("split", "text_field", "id_field", "source_field", "loss", "skip_bad")
     return {name: settings.pop(name) for name in names if name in settings}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _BATCH = 512
 _BATCH_CHARACTERS = 1 << 24
+_LIKE_A_WINDOW = re.compile(r"#\d+$")
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class TokenReport:
     examples: int = 0
     counted: int = 0
     without_loss: int = 0
+    bad: int = 0
+    unkept: int = 0
 
     def sentence(self, max_length: int, positions: int | None = None) -> str:
         """One line for people.
@@ -59,6 +63,10 @@ class TokenReport:
             parts.append(f"{self.without_loss:,} left out for having no token whose loss counts")
         if self.empty:
             parts.append(f"{self.empty:,} left out for having no token to predict")
+        if self.bad:
+            parts.append(f"{self.bad:,} bad records left out (--skip-bad)")
+        if self.unkept:
+            parts.append(f"{self.unkept:,} fields left out that JSON cannot hold")
         if self.end_left_off:
             parts.append("the end token that the tokenizer appends is left off")
         if self.beyond_context:
@@ -87,7 +95,8 @@ def encode_documents(
 
     Args:
         max_length: Most tokens of a document, what the tokenizer puts before it included.
-        windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning.
+        windows: Cut a longer document into windows `id#0, id#1, …` instead of keeping only its beginning. A short one
+            whose own id looks like that of a window is `id#0` too, so that no window of another has its id.
         may_be_empty: Accept that none of them has text: they are a part of a corpus.
         trained_context: Longest text of the model's training, in tokens; longer documents are counted.
 
@@ -130,9 +139,10 @@ def encode_documents(
                     piece = replace(document, text=text, example=None, loss_mask=mask)
                     report.examples += 1
                     report.counted += len(prefix) + len(part) - 1 if mask is None else sum(mask[1:])
+                if windows and (len(ids) > room or _LIKE_A_WINDOW.search(document.id)):
+                    piece = replace(piece, id=f"{document.id}#{number}")
                 if len(ids) > room:
-                    identity = f"{document.id}#{number}" if windows else document.id
-                    piece = replace(piece, id=identity, text=text[begin:end])
+                    piece = replace(piece, text=text[begin:end])
                     report.windows += windows
                 report.end_left_off += bool(suffix) and document.example is None
                 report.documents += 1

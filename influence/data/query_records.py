@@ -68,6 +68,7 @@ def to_record(query: Query, completed: bool) -> dict[str, Any]:
 def to_query(record: dict[str, Any], where: str, completed: bool, default_id: str) -> Query:
     """Return the query of a record; InputError, with the place, where it is none."""
     _check_names(record, _FIELDS, where, "field")
+    record = _without_nulls(record)
     messages: tuple[dict[str, Any], ...] = ()
     whole = "text" in record
     if "messages" in record or whole:
@@ -111,6 +112,14 @@ def to_query(record: dict[str, Any], where: str, completed: bool, default_id: st
         contrast=_text(record.get("contrast", ""), "contrast", where),
         messages=messages,
     )
+
+
+def _without_nulls(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without the columns that a table adds where other rows have a value: null, or no messages."""
+    given = {name: value for name, value in record.items() if value is not None}
+    if given.get("messages") == [] and ("prompt" in given or "text" in given):
+        del given["messages"]
+    return given
 
 
 def _chat(value: Any, where: str, completed: bool) -> tuple[tuple[dict[str, Any], ...], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +35,11 @@ class Fields:
     loss: Loss = "assistant"
 
 
-def to_document(row: Row, names: Fields) -> Document:
-    """The document of a row; InputError where text, id or source is not what it must be."""
+def to_document(row: Row, names: Fields, unkept: Counter[str]) -> Document:
+    """The document of a row; InputError where text, id or source is not what it must be.
+
+    Fields of metadata that JSON cannot hold are left out, and counted in `unkept` by name.
+    """
     text = field_of(row, names.text)
     example = None
     if text is None and names.text == TEXT_FIELD:
@@ -60,13 +64,15 @@ def to_document(row: Row, names: Fields) -> Document:
         )
     encodable(text, row.where, names.text)
     encodable(source or "", row.where, names.source)
-    metadata = {
-        name: _plain(value, row.where, name)
-        for name, value in row.fields.items()
-        if value is not None
-        and name not in (names.text, names.id, names.source)
-        and (example is None or name not in EXAMPLE_FIELDS)
-    }
+    metadata = {}
+    for name, value in row.fields.items():
+        if value is None or name in (names.text, names.id, names.source):
+            continue
+        if example is None or name not in EXAMPLE_FIELDS:
+            try:
+                metadata[name] = _plain(value)
+            except _Unkept:
+                unkept[name] += 1
     return Document(row_id(row, names), text, "unknown" if source is None else source, metadata, example)
 
 
@@ -100,13 +106,14 @@ def row_id(row: Row, names: Fields) -> str:
     return str(value)
 
 
-def _plain(value: Any, where: str, name: str, depth: int = 0) -> Any:
+class _Unkept(ValueError):
+    """A value that JSON cannot hold, such as bytes."""
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
     """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings."""
     if depth > _DEEPEST:
-        raise InputError(
-            f"{where} has a field {name!r} that is nested more than {_DEEPEST} deep.",
-            fix="Drop that field from the corpus, or flatten it.",
-        )
+        raise _Unkept
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, datetime.date | datetime.time):
@@ -114,14 +121,10 @@ def _plain(value: Any, where: str, name: str, depth: int = 0) -> Any:
     if isinstance(value, decimal.Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, where, name, depth + 1) for key, item in value.items()}
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, where, name, depth + 1) for item in value]
-    raise InputError(
-        f"{where} has a field {name!r} that JSON cannot hold.",
-        have=type(value).__name__,
-        fix="Drop that field from the corpus.",
-    )
+        return [_plain(item, depth + 1) for item in value]
+    raise _Unkept
 
 
 #: Hashes held as Python numbers, until they are sorted into arrays.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
 
 class Corpus(Protocol):
-    """What the engine asks of a corpus: a name, and documents that can be streamed again and again."""
+    """What the engine asks of a corpus: a name, and documents that can be streamed again and again.
+
+    Attributes:
+        bad, unkept: Records and fields of metadata that the last whole reading left out.
+    """
+
+    bad: int
+    unkept: Counter[str]
 
     @property
     def name(self) -> str: ...
@@ -119,7 +127,13 @@ def tokenised_documents(
                 piece,
                 model.trained_context,
             )
-            _write(folder, encoded, report, lambda: _require_unchanged(corpus, found, surveyor.survey()))
+
+            def finish() -> None:
+                _require_unchanged(corpus, found, surveyor.survey())
+                if rows is None or rows.start == 0:  # of all pieces one counts what is in none
+                    report.bad, report.unkept = corpus.bad, corpus.unkept.total()
+
+            _write(folder, encoded, report, finish)
     world.barrier((folder / FILE, folder / REPORT))
     report = TokenReport(**json.loads((folder / REPORT).read_text()))
     return DocumentTable(folder), report
@@ -147,13 +161,13 @@ def _write(
     folder: Path,
     rows: Iterator[tuple[Document, list[int]]],
     report: TokenReport,
-    check: Callable[[], None],
+    finish: Callable[[], None],
 ) -> None:
-    """Store documents and report after a check; the documents appear last, so where they are both are."""
+    """Store documents, and the report once it is finished; the documents appear last, so where they are both are."""
 
     def then_report() -> Iterator[tuple[Document, list[int]]]:
         yield from rows
-        check()
+        finish()
         write_json(folder / REPORT, asdict(report))
 
     write_documents(folder, then_report())

@@ -87,7 +87,7 @@ def gold_table(scores: Scores, rows: Mapping[str, Row], top_k: int) -> pd.DataFr
     for query in scores.queries:
         if query.group != "factual" or not query.gold:
             continue
-        gold = np.array([places[name] for name in query.gold])
+        gold = np.array([column for name in query.gold for column in places[name]])
         for method, row_of in rows.items():
             row_D = row_of(query.id)
             at = {f"recall@{k}": recall(row_D, gold, k) for k in sorted({*RECALL_AT, top_k})}
@@ -138,7 +138,8 @@ def gold_of_facts(scores: Scores, queries: Sequence[Query]) -> list[int]:
     count: dict[int, int] = {}
     for query in queries:
         for name in query.gold:
-            count[places[name]] = count.get(places[name], 0) + 1
+            for column in places[name]:
+                count[column] = count.get(column, 0) + 1
     return sorted(count, key=lambda column: (-count[column], column))
 
 

@@ -13,6 +13,7 @@ from influence.data.examples import read_examples
 from influence.data.query_tokens import encode_query
 from influence.data.records import Fields
 from influence.data.rows import Row, shard_rows
+from influence.data.sources import Source
 from influence.data.tokens import tokenise
 from influence.engine.batching import pad
 from influence.engine.complete import is_right
@@ -56,7 +57,7 @@ def without(path: Path, dropped: Set[str]) -> Corpus:
         return (row for row in shard_rows(path, path.stem) if row.fields["id"] not in dropped)
 
     origin = f"{path} without {len(dropped)} documents"
-    return Corpus(path.stem, "jsonl", origin, None, rows, Fields("text", "id", "source"))
+    return Corpus(Source(path.stem, "jsonl", origin, None, rows), Fields("text", "id", "source"))
 
 
 def retrained(

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from stores import write_scores
 from texts import random_documents
 
-import influence.data.rows as rows_module
+import influence.data.packed as packed_module
 from influence.cli.main import cli
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
@@ -197,7 +197,7 @@ def test_parquet_values_that_python_cannot_hold(tmp_path: Path, array: Any) -> N
 
 
 def test_a_record_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "MOST_RECORD_BYTES", 1 << 16)
+    monkeypatch.setattr(packed_module, "MOST_RECORD_BYTES", 1 << 16)
     for suffix in ("", ".gz", ".zst"):
         path = tmp_path / f"c.jsonl{suffix}"
         path.write_bytes(packed(b'{"text": "' + os.urandom(1 << 16).hex().encode() + b'"}', suffix))
@@ -213,8 +213,8 @@ def test_a_record_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch
 def test_a_bomb_is_refused_soon_and_with_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    monkeypatch.setattr(rows_module, "MOST_RECORD_BYTES", 1 << 16)
-    monkeypatch.setattr(rows_module, "MOST_EXPANSION", 10)
+    monkeypatch.setattr(packed_module, "MOST_RECORD_BYTES", 1 << 16)
+    monkeypatch.setattr(packed_module, "MOST_EXPANSION", 10)
     path = tmp_path / "c.jsonl.zst"
     block = content * ((1 << 20) // len(content))
     with path.open("wb") as file, zstandard.ZstdCompressor(level=1).stream_writer(file) as archive:
@@ -222,7 +222,7 @@ def test_a_bomb_is_refused_soon_and_with_little_memory(
             archive.write(block)
     assert path.stat().st_size < 100_000
     largest = 0
-    decompress = rows_module._ZstdFile._decompress
+    decompress = packed_module._ZstdFile._decompress
 
     def watched(self: Any, compressed: bytes) -> bytes:
         nonlocal largest
@@ -230,7 +230,7 @@ def test_a_bomb_is_refused_soon_and_with_little_memory(
         largest = max(largest, len(data))
         return data
 
-    monkeypatch.setattr(rows_module._ZstdFile, "_decompress", watched)
+    monkeypatch.setattr(packed_module._ZstdFile, "_decompress", watched)
     with pytest.raises(InputError, match=r"expands to more than|has a record of more than"):
         for _ in read_corpus(path):
             pass

@@ -55,5 +55,5 @@ def test_overlaps_and_gold(scores: Scores) -> None:
 
 
 def test_columns_of_ids(scores: Scores) -> None:
-    assert columns_of(scores, {"doc-5", "doc-0", "absent"}) == {"doc-0": 0, "doc-5": 5}
+    assert columns_of(scores, {"doc-5", "doc-0", "absent"}) == {"doc-0": [0], "doc-5": [5]}
     assert columns_of(scores, set()) == {}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from influence.data.rows import JSONL_SUFFIXES, SHARD_SUFFIXES, first_line, shard_rows
+from influence.data.packed import first_line
+from influence.data.rows import JSONL_SUFFIXES, SHARD_SUFFIXES, shard_rows
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import SPLITS, Example, Task, drawn_splits
 from influence.errors import InputError
