@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,9 +19,10 @@ from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import ModelError
 from influence.models.capture import require_no_vocabulary
-from influence.models.layers import TrackedLayer, all_layers, decoder_blocks, find_layers
+from influence.models.layers import TrackedLayer, all_layers, decoder_blocks, starred
 from influence.models.load import LanguageModel
 from influence.models.probe import NO_TEXT, independence
+from influence.models.selection import find_layers
 
 #: Rows of the random projections on each side of a layer: differences are estimated to a few per cent of themselves.
 _ROWS = 32
@@ -231,7 +231,7 @@ def _tracked(tracked: Sequence[TrackedLayer]) -> str:
 
 def _alike(names: Iterable[str]) -> str:
     """Names that differ in their numbers alone, as one with stars: `layers.*.mlp.up_proj (12)`."""
-    counts = Counter(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names)
+    counts = Counter(map(starred, names))
     shown = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
     return ", ".join(shown[:8]) + (f" and {len(shown) - 8} kinds more" if len(shown) > 8 else "")
 

@@ -14,8 +14,8 @@ from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.run import Run, unreached
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError, ModelError
-from influence.models.layers import find_layers
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.store.documents import FILE as DOCUMENTS
 from influence.store.factors import (
     Factors,
@@ -52,7 +52,9 @@ def fit_hessian(
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
     vocabulary = [layer.name for layer in layers if layer.vocabulary]
-    others = vocabulary + [layer.name for layer in layers if layer.routes or layer.expert is not None]
+    others = vocabulary + [
+        layer.name for layer in layers if layer.router is not None or layer.expert is not None
+    ]
     if config.backend == "kronfluence" and others:
         raise ModelError(
             "kronfluence knows linear layers only, no fused experts, routers, output heads and embeddings.",

@@ -211,7 +211,7 @@ class Fit:
             if not reached:
                 raise ComputeError(
                     f"The gradient of all {len(sums)} tracked layers is zero on every document.",
-                    fix="Track other layers: --layers all",
+                    fix="Track other layers of the model.",
                 )
             count = torch.tensor([len(self.table)])
             self._store("lambda_matrix", reached)

@@ -13,8 +13,9 @@ from influence.data.chats import chat_template
 from influence.data.queries import queries_digest
 from influence.errors import InputError, ModelError, StoreError
 from influence.models.capture import require_no_vocabulary
-from influence.models.layers import TrackedLayer, all_layers, find_layers
+from influence.models.layers import TrackedLayer, all_layers
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.store.factors import Factors
 from influence.types import Query
 

@@ -24,6 +24,7 @@ from influence.models.capture import VocabularyConsumer, capture
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import SummedNll
+from influence.models.probe import weights_moving_logits
 from influence.progress import Progress
 from influence.store.documents import DocumentTable
 from influence.store.factors import save_tensors
@@ -85,16 +86,23 @@ def backward(
         del logits_BTV
         if nll_BT.requires_grad:
             nll_BT.sum().backward()
-        elif all(layer.expert is None for layer in layers):  # experts may see no token of a batch
-            raise ModelError(
-                f"None of the tracked layers has an effect on the loss of {what}.",
-                have=f"{len(layers)} tracked, first {layers[0].name}",
-                fix="Track other layers: --layers all",
-            )
+    if not nll_BT.requires_grad and all(layer.expert is None for layer in layers):
+        raise _without_effect(model, layers, what)  # experts may see no token of a batch
     finite_L2 = torch.isfinite(torch.stack([sums[index] for index in range(len(layers))]))
     if not finite_L2.all():
         raise _not_finite(model, layers, finite_L2, what)
     return nll_BT.detach().sum(-1)
+
+
+def _without_effect(model: LanguageModel, layers: Sequence[TrackedLayer], what: str) -> ModelError:
+    weights_moving_logits(
+        model.model, [layer.module for layer in layers]
+    )  # says so where none has a gradient
+    return ModelError(
+        f"None of the tracked layers has an effect on the loss of {what}.",
+        have=f"{len(layers)} tracked, first {layers[0].name}",
+        fix="Track other layers of the model.",
+    )
 
 
 def _augmented(tokens: VocabularyTokens, has_bias: bool) -> VocabularyTokens:

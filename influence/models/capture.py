@@ -6,8 +6,9 @@ the lowest tracked layer: its output is where the graph begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -17,10 +18,11 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from influence.errors import ModelError
-from influence.models.experts import LinearsSeen, Rows, dispatched, run_experts
-from influence.models.layers import TrackedLayer
-from influence.models.probe import used_without_a_call
-from influence.models.vocabulary import UsesSeen
+from influence.models.experts import Rows, dispatched, run_experts
+from influence.models.layers import TrackedLayer, excluding, folded
+from influence.models.probe import frozen, short_text, weights_moving_logits
+from influence.models.routers import router_hooks
+from influence.models.vocabulary import UsesSeen, Vocabulary
 from influence.types import VocabularyTokens
 
 #: Modules that were seen to have no effect on a text although the model has them.
@@ -29,6 +31,25 @@ _unused: WeakSet[nn.Module] = WeakSet()
 Consumer = Callable[[int, Tensor, Tensor], None]
 #: `(index of the layer, its tokens)`, of a weight over the vocabulary, called once all its uses were seen.
 VocabularyConsumer = Callable[[int, VocabularyTokens], None]
+
+
+class UntrackableError(ModelError):
+    """The gradient of some layers cannot be told apart by document.
+
+    Args:
+        message: What is wrong with the first of them.
+        names: All of them that one pass shows.
+        others: Names of the other tracked layers.
+    """
+
+    def __init__(self, message: str, names: Sequence[str], others: Sequence[str]) -> None:
+        kinds = folded(names, others)
+        super().__init__(
+            message,
+            have=f"the same of {len(names) - 1} more layers" if len(names) > 1 else None,
+            fix=f"Leave it out: {excluding(kinds)}" if others else None,
+        )
+        self.names = list(names)
 
 
 @contextmanager
@@ -53,127 +74,198 @@ def capture(
         consume_vocabulary: For output heads and embeddings; None refuses them.
 
     Raises:
-        ModelError: a layer runs twice in one forward pass, or its input is not `[B, T, I]`; or an output head or an
-            embedding is tracked where neither can be.
+        UntrackableError: a layer has gradients of two runs in one forward pass, its input is not `[B, T, I]`, or its
+            weight is used without a call.
+        ModelError: an output head or an embedding is tracked where neither can be.
     """
     if consume_vocabulary is None:
         require_no_vocabulary(layers, "This")
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    device = next(model.parameters()).device
-    waiting: dict[int, Tensor] = {}
-    ran: set[int] = set()
-    seen: set[int] = set()
+    sight = _Sight(layers, shape, consume, positions, consume_vocabulary)
+    experts = dispatched(model, sight.run_experts) if sight.sees_experts else nullcontext()
+    with frozen(model), torch.enable_grad(), experts, sight.hooked():
+        yield
+    sight.finish(model)
 
-    def forward_hook(index: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        layer = layers[index]
 
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            ran.add(index)
-            a_BTI = _unfolded(inputs[0], shape)
+def untrackable(model: PreTrainedModel, layers: Sequence[TrackedLayer]) -> list[str]:
+    """Names of the layers that `capture` refuses, found by a pass over two texts of 12 tokens; empty where it has none.
+
+    The model is left as it came.
+    """
+    ids_BT = short_text(model).expand(2, -1)
+    nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+    try:
+        with capture(model, layers, ids_BT.shape, nothing, consume_vocabulary=nothing):
+            logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
+            if logits_BTV.requires_grad:
+                logits_BTV.square().sum().backward()
+    except UntrackableError as error:
+        return error.names
+    return []
+
+
+class _Sight:
+    """What one backward pass shows of the tracked layers."""
+
+    def __init__(
+        self,
+        layers: Sequence[TrackedLayer],
+        shape: torch.Size,
+        consume: Consumer,
+        positions: dict[int, Tensor] | None,
+        consume_vocabulary: VocabularyConsumer | None,
+    ) -> None:
+        self._layers, self._shape, self._consume, self._positions = layers, shape, consume, positions
+        self._ran: set[int] = set()
+        self._seen: set[int] = set()
+        self._faults: dict[int, str] = {}
+        self._vocabulary: dict[int, UsesSeen] = {}
+        self._experts: dict[nn.Module, dict[tuple[int, str], int]] = {}
+        for index, layer in enumerate(layers):
+            if layer.vocabulary is not None:
+                assert consume_vocabulary is not None
+                self._vocabulary[index] = self._uses(index, layer.vocabulary, consume_vocabulary)
+            elif layer.expert is not None:
+                self._experts.setdefault(layer.module, {})[layer.expert, layer.parameter] = index
+
+    @property
+    def sees_experts(self) -> bool:
+        """Whether a fused expert is tracked."""
+        return bool(self._experts)
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Watch all layers but the experts, which `run_experts` shows."""
+        handles: list[RemovableHandle] = []
+        try:
+            for index, layer in enumerate(self._layers):
+                if index in self._vocabulary:
+                    handles += self._vocabulary[index].hooks()
+                elif layer.router is not None:
+                    handles += router_hooks(
+                        layer.router,
+                        getattr(layer.module, layer.parameter).dtype,
+                        partial(self._forward, index),
+                    )
+                elif layer.expert is None:
+                    handles.append(layer.module.register_forward_hook(partial(self._forward, index)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _forward(self, index: int, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """See a call of a layer. Only one whose output gets a gradient counts: DoRA also takes norms of products."""
+        self._ran.add(index)
+        a_BTI = _unfolded(inputs[0], self._shape)
+        waiting = [inputs[0] if a_BTI is None else a_BTI.detach()]
+
+        def backward(s_BTO: Tensor) -> None:
+            seen = waiting.pop()
             if a_BTI is None:
-                raise _not_by_tokens(layer, inputs[0])
-            if index in waiting:
-                raise _runs_twice(layer)
-            waiting[index] = a_BTI.detach()
-            return _watched(output, backward_hook(index))
+                self._faults[index] = _not_by_tokens(self._layers[index], seen)
+            elif index in self._seen:
+                self._faults[index] = _runs_twice(self._layers[index])
+            else:
+                self._seen.add(index)
+                with torch.no_grad():
+                    self._consume(index, seen, s_BTO.reshape(*self._shape, -1).to(seen.dtype))
 
-        return hook
+        return _watched(output, backward)
 
-    def backward_hook(index: int) -> Callable[[Tensor], None]:
-        def hook(s_BTO: Tensor) -> None:
-            with torch.no_grad():
-                seen.add(index)
-                a_BTI = waiting.pop(index)
-                consume(index, a_BTI, s_BTO.reshape(*shape, -1).to(a_BTI.dtype))
-
-        return hook
-
-    def uses_of(index: int) -> UsesSeen:
-        layer = layers[index]
-        assert layer.vocabulary is not None
+    def _uses(self, index: int, vocabulary: Vocabulary, consume: VocabularyConsumer) -> UsesSeen:
+        layer = self._layers[index]
 
         def check(inputs: Tensor, twice: bool) -> Tensor:
-            unfolded = _unfolded(inputs, shape)
+            unfolded = _unfolded(inputs, self._shape)
             if unfolded is None:
-                raise _not_by_tokens(layer, inputs)
+                raise self._refusal({index: _not_by_tokens(layer, inputs)})
             if twice:
-                raise _runs_twice(layer)
+                raise self._refusal({index: _runs_twice(layer)})
             return unfolded
 
         def done(tokens: VocabularyTokens) -> None:
-            seen.add(index)
-            assert consume_vocabulary is not None
-            consume_vocabulary(index, tokens)
+            self._seen.add(index)
+            consume(index, tokens)
 
-        return UsesSeen(layer.vocabulary, layer.outputs, shape, check, _watched, done)
+        return UsesSeen(vocabulary, layer.outputs, self._shape, check, _watched, done)
 
-    words = {index: uses_of(index) for index, layer in enumerate(layers) if layer.vocabulary is not None}
-    experts: dict[nn.Module, dict[tuple[int, str], int]] = {}
-    handles: list[RemovableHandle] = []
-    for index, layer in enumerate(layers):
-        if layer.expert is not None:
-            experts.setdefault(layer.module, {})[layer.expert, layer.parameter] = index
-        elif index in words:
-            handles += words[index].hooks()
-        elif layer.routes:
-            handles += _router_hooks(layer, forward_hook(index))
-        else:
-            handles.append(layer.module.register_forward_hook(forward_hook(index)))
-
-    def run(module: nn.Module, hidden_NH: Tensor, index_NK: Tensor, weight_NK: Tensor) -> Tensor:
-        tracked = experts.get(module, {})
+    def run_experts(
+        self, module: nn.Module, hidden_NH: Tensor, index_NK: Tensor, weight_NK: Tensor
+    ) -> Tensor:
+        """Compute a module of fused experts, and see the products of those that are tracked."""
+        tracked = self._experts.get(module, {})
         for index in tracked.values():
-            if index in ran:
-                raise _runs_twice(layers[index])
-            if hidden_NH.ndim != 2 or len(hidden_NH) % shape.numel():
-                raise _not_by_tokens(layers[index], hidden_NH)
-            ran.add(index)
+            if index in self._ran:
+                raise self._refusal({i: _runs_twice(self._layers[i]) for i in tracked.values()})
+            if hidden_NH.ndim != 2 or len(hidden_NH) % self._shape.numel():
+                raise self._refusal({i: _not_by_tokens(self._layers[i], hidden_NH) for i in tracked.values()})
+        self._ran.update(tracked.values())
 
         def show(expert: int, parameter: str, rows: Rows, a_NI: Tensor, output_NO: Tensor) -> Tensor:
             index = tracked.get((expert, parameter))
-            if index is None:
-                return output_NO
-            a_NI = a_NI.detach()
+            return output_NO if index is None else self._rows_seen(index, rows, a_NI.detach(), output_NO)
 
-            def hook(s_NO: Tensor) -> None:
-                with torch.no_grad():
-                    seen.add(index)
-                    if positions is not None:
-                        positions[index] = rows.position_BR
-                    consume(index, rows.grouped(a_NI), rows.grouped(s_NO))
+        documents, length = self._shape
+        return run_experts(module, hidden_NH, index_NK, weight_NK, (documents, length), show)
 
-            return _watched(output_NO, hook)
+    def _rows_seen(self, index: int, rows: Rows, a_NI: Tensor, output_NO: Tensor) -> Tensor:
+        def backward(s_NO: Tensor) -> None:
+            with torch.no_grad():
+                self._seen.add(index)
+                if self._positions is not None:
+                    self._positions[index] = rows.position_BR
+                self._consume(index, rows.grouped(a_NI), rows.grouped(s_NO))
 
-        return run_experts(module, hidden_NH, index_NK, weight_NK, (shape[0], shape[1]), show)
+        return _watched(output_NO, backward)
 
-    try:
-        model.eval()
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        with torch.enable_grad(), dispatched(model, run) if experts else nullcontext():
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes:
-            module.training = mode
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-    rest = [index for index in range(len(layers)) if index not in seen]
-    never = [(layers[index], layers[index].module) for index in rest if index not in ran | words.keys()]
-    never += [(layers[i], m) for i in rest if i in words for m in layers[i].modules if m not in words[i].ran]
-    _require_unused(model, never)
-    zero = torch.zeros((), dtype=next(p.dtype for p, _ in flags if p.is_floating_point()), device=device)
-    for index in rest:
-        layer = layers[index]
-        if index in words:
-            words[index].fill(zero, layer.inputs)
-            continue
-        rows = shape if layer.expert is None else (shape[0], 0)
-        if positions is not None and layer.expert is not None:
-            positions[index] = torch.empty(rows, dtype=torch.int64, device=device)
-        consume(index, zero.expand(*rows, layer.inputs), zero.expand(*rows, layer.outputs))
+    def finish(self, model: PreTrainedModel) -> None:
+        """Hand on zeros for what no loss reached.
+
+        Raises:
+            UntrackableError: a layer was not seen as it is.
+        """
+        rest = [i for i in range(len(self._layers)) if i not in self._seen and i not in self._faults]
+        faults = {**self._faults, **self._used_without_a_call(model, rest)}
+        if faults:
+            raise self._refusal(faults, self._seen - faults.keys())
+        weights = (weight for weight in model.parameters() if weight.is_floating_point())
+        zero = next(weights).detach().new_zeros(())
+        for index in rest:
+            layer = self._layers[index]
+            if index in self._vocabulary:
+                self._vocabulary[index].fill(zero, layer.inputs)
+                continue
+            rows = self._shape if layer.expert is None else (self._shape[0], 0)
+            if self._positions is not None and layer.expert is not None:
+                self._positions[index] = torch.empty(rows, dtype=torch.int64, device=zero.device)
+            self._consume(index, zero.expand(*rows, layer.inputs), zero.expand(*rows, layer.outputs))
+
+    def _used_without_a_call(self, model: PreTrainedModel, rest: Sequence[int]) -> dict[int, str]:
+        """What is wrong with layers that were never called although their weights are used: inputs are not seen."""
+        never: list[tuple[int, nn.Module]] = []
+        for index in rest:
+            ran = self._vocabulary[index].ran if index in self._vocabulary else ()
+            called = index not in self._vocabulary and index in self._ran
+            modules = [] if called else self._layers[index].modules
+            never += [(index, module) for module in modules if module not in ran and module not in _unused]
+        if not never:
+            return {}
+        used = weights_moving_logits(model, [module for _, module in never])
+        _unused.update(module for (_, module), is_used in zip(never, used, strict=True) if not is_used)
+        return {
+            index: f"{type(model).__name__} uses the weight of {self._layers[index].name} without calling the layer, "
+            "so that its inputs are not seen."
+            for (index, _), is_used in zip(never, used, strict=True)
+            if is_used
+        }
+
+    def _refusal(self, faults: dict[int, str], others: Iterable[int] | None = None) -> UntrackableError:
+        """Refuse layers; `others` are those that can be tracked, by default all that are left."""
+        if others is None:
+            others = (index for index in range(len(self._layers)) if index not in faults)
+        names = [self._layers[index].name for index in sorted(faults)]
+        return UntrackableError(faults[min(faults)], names, [self._layers[index].name for index in others])
 
 
 def require_no_vocabulary(layers: Sequence[TrackedLayer], what: str) -> None:
@@ -202,54 +294,15 @@ def _watched(output: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
     return leaf.clone()  # some models write into it, which a leaf does not allow
 
 
-def _router_hooks(layer: TrackedLayer, see: Callable[..., Tensor]) -> list[RemovableHandle]:
-    """Hooks that show the product in the midst of a router, in the precision of its weight."""
-    dtype = getattr(layer.module, layer.parameter).dtype
-    running: list[LinearsSeen] = []
-
-    def enter(module: nn.Module, _: Any) -> None:
-        running.append(LinearsSeen(lambda a, output: see(module, (a.to(dtype),), output)))
-        running[-1].__enter__()  # type: ignore[no-untyped-call]
-
-    def leave(*_: Any) -> None:
-        running.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
-
-    return [
-        layer.module.register_forward_pre_hook(enter),
-        layer.module.register_forward_hook(leave, always_call=True),
-    ]
-
-
-def _not_by_tokens(layer: TrackedLayer, inputs: Tensor) -> ModelError:
-    return ModelError(
+def _not_by_tokens(layer: TrackedLayer, inputs: Tensor) -> str:
+    return (
         f"{layer.name} sees an input of shape {list(inputs.shape)}, not [batch, tokens, inputs]: "
-        "its documents cannot be told apart.",
-        fix=f"Leave it out: --exclude-layers '{layer.name}'",
+        "its documents cannot be told apart."
     )
 
 
-def _runs_twice(layer: TrackedLayer) -> ModelError:
-    return ModelError(
-        f"{layer.name} runs more than once in a forward pass: a shared layer cannot be tracked.",
-        fix=f"Leave it out: --exclude-layers '{layer.name}'",
-    )
-
-
-def _require_unused(model: PreTrainedModel, uses: Sequence[tuple[TrackedLayer, nn.Module]]) -> None:
-    """Refuse layers that are never called while their weights are used: what goes into them is not seen."""
-    unknown = [(layer, module) for layer, module in uses if module not in _unused]
-    if not unknown:
-        return
-    found = used_without_a_call(model, [module for _, module in unknown])
-    used = [layer.name for (layer, _), is_used in zip(unknown, found, strict=True) if is_used]
-    if used:
-        options = " ".join(f"--exclude-layers '{name}'" for name in used)
-        raise ModelError(
-            f"{type(model).__name__} uses the weight of {used[0]} without calling the layer, "
-            "so that its inputs are not seen.",
-            fix=f"Leave it out: {options}",
-        )
-    _unused.update(module for _, module in unknown)
+def _runs_twice(layer: TrackedLayer) -> str:
+    return f"{layer.name} runs more than once in a forward pass: a shared layer cannot be tracked."
 
 
 def _unfolded(a: Tensor, shape: torch.Size) -> Tensor | None:

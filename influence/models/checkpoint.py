@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +23,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from influence.errors import ModelError
 from influence.ready import ready_path
@@ -39,6 +42,7 @@ _VOLATILE = {
     "runtime_config",
     "task_type",
 }
+_MAGNITUDE = re.compile(r"\.lora_magnitude_vector\.[^.]+\.weight$")
 _INSTALL = "pip install 'influence[quantized]'"
 
 
@@ -207,17 +211,41 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> None:
         ModelError: the adapter is for another model, or lacks weights.
     """
     dtype = next(model.parameters()).dtype
-    loaded = model.load_adapter(str(folder))
-    strange = sorted(map(str, {*loaded.missing_keys, *loaded.unexpected_keys, *loaded.mismatched_keys}))
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what it would report is judged below
+    try:
+        loaded = model.load_adapter(str(folder))
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    strange = {*map(str, (*loaded.missing_keys, *loaded.unexpected_keys, *loaded.mismatched_keys))}
+    strange -= _load_magnitudes(model, folder, loaded.missing_keys)
     if strange:
         raise ModelError(
             f"The adapter {folder} does not fit {type(model).__name__}.",
-            have=f"{len(strange)} weights are missing, without a place or of another shape, first {strange[0]}",
+            have=f"{len(strange)} weights are missing, without a place or of another shape, first {min(strange)}",
             fix="Give the model that it was trained on: --base FOLDER",
         )
     for name, parameter in model.named_parameters():
         if is_adapter_name(model, name):
             parameter.data = parameter.data.to(dtype)
+
+
+def _load_magnitudes(model: PreTrainedModel, folder: Path, missing: Iterable[str]) -> set[str]:
+    """Fill in the magnitudes of DoRA, which transformers knows by another name than peft stores them.
+
+    Returns: Both names of what was filled in.
+    """
+    stored, result = folder / "adapter_model.safetensors", set()
+    wanted = [key for key in missing if _MAGNITUDE.search(key)]
+    if not wanted or not stored.is_file():
+        return set()
+    with safe_open(stored, framework="pt") as file:
+        for key in wanted:
+            name = f"base_model.model.{_MAGNITUDE.sub('', key)}.lora_magnitude_vector"
+            if name in file.keys():  # noqa: SIM118 (no mapping)
+                model.get_parameter(key).data.copy_(file.get_tensor(name))
+                result |= {key, key.removesuffix(".weight")}
+    return result
 
 
 def is_adapter_name(model: nn.Module, name: str) -> bool:

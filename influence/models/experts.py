@@ -1,4 +1,4 @@
-"""Fused experts and routers, seen product by product; the model computes as before, and leaves as it came.
+"""Fused experts, seen product by product; the model computes as before, and leaves as it came.
 
 transformers looks up what a module of fused experts does by a name in the configuration, at each call. `dispatched`
 registers another function there for a while: it multiplies the rows of each expert by that expert's own matrices, as
@@ -8,7 +8,6 @@ look-up; their modules get another forward pass for that while.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 #: The name under which our function is registered while it is in use.
 _IMPLEMENTATION = "influence"
-_ROUTER = re.compile(r"router|gate$|gating", re.IGNORECASE)
 
 #: What computes a module's output: `(module, hidden_NH, top_k_index_NK, top_k_weight_NK) -> [N, H]`.
 Forward = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
@@ -103,17 +100,6 @@ def expert_products(module: Any) -> list[tuple[str, int, int, int, bool]]:
             inputs, outputs = outputs, inputs
         products.append((name, experts, inputs, outputs, how.biased))
     return products
-
-
-def is_router(name: str, module: nn.Module) -> bool:
-    """Whether a module chooses experts by a matrix of its own, and gives back more than its product."""
-    weight = getattr(module, "weight", None)
-    return (
-        type(module) is not nn.Linear
-        and isinstance(weight, nn.Parameter)
-        and weight.ndim == 2
-        and bool(_ROUTER.search(name.rpartition(".")[2]) or _ROUTER.search(type(module).__name__))
-    )
 
 
 @contextmanager
@@ -227,21 +213,3 @@ def _groups(
         groups.append((expert, Rows(place, position.view(documents, most))))
         start += count
     return groups
-
-
-class LinearsSeen(TorchFunctionMode):
-    """Calls of `torch.nn.functional.linear` pass through `see(input, output)`, which returns the output or a stand-in.
-
-    A router multiplies in the midst of its forward pass, often in a precision of its own.
-    """
-
-    def __init__(self, see: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self._see = see
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """See torch.overrides."""
-        output = func(*args, **(kwargs or {}))
-        return self._see(args[0], output) if func is nn.functional.linear else output

@@ -38,9 +38,8 @@ def movement_by_later_tokens(model: PreTrainedModel) -> float:
     Raises:
         ModelError: the model does not run on token ids alone.
     """
-    vocabulary = embedding_rows(model)
-    ids = [(7 * position + 3) % vocabulary for position in range(_LENGTH)]
-    other = [*ids[:-1], (ids[-1] + 1) % vocabulary]
+    ids = short_text(model)[0].tolist()
+    other = [*ids[:-1], (ids[-1] + 1) % embedding_rows(model)]
     with evaluating(model), torch.no_grad():
         try:
             before_TV, after_TV = (_logits(model, [row])[0][0, : _LENGTH - 1] for row in (ids, other))
@@ -82,28 +81,37 @@ def positions(model: PreTrainedModel) -> tuple[int | None, int | None]:
     return (None if computed else trained), trained
 
 
-def used_without_a_call(model: PreTrainedModel, modules: Sequence[nn.Module]) -> list[bool]:
-    """Whether the weight of each module moves the logits of a short text; none of them is called by the model.
+def weights_moving_logits(model: PreTrainedModel, modules: Sequence[nn.Module]) -> list[bool]:
+    """Whether the weight of each module moves the logits of a short text, also where the module is never called.
 
     One forward and backward pass of 12 tokens. The model is left as it came, its weights frozen or not.
+
+    Raises:
+        ModelError: the model's own code stops a backward pass in evaluation mode, as Reformer's does.
     """
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     weights = [next(module.parameters()) for module in modules]
-    vocabulary = embedding_rows(model)
-    try:
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        for weight in weights:
+    with frozen(model), torch.enable_grad():
+        first = [weight for weight in model.get_input_embeddings().parameters() if weight.is_floating_point()]
+        for weight in (*weights, *first):  # from first to last, so that every part computes its gradient
             weight.requires_grad_(True)
-        with evaluating(model), torch.enable_grad():
-            logits_BTV, _ = _logits(model, [[(7 * position + 3) % vocabulary for position in range(_LENGTH)]])
-            if not logits_BTV.requires_grad:
-                return [False] * len(weights)
-            gradients = torch.autograd.grad(logits_BTV.square().sum(), weights, allow_unused=True)
-            return [gradient is not None for gradient in gradients]
-    finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
+        logits_BTV = model(input_ids=short_text(model), use_cache=False).logits
+        if not logits_BTV.requires_grad:
+            return [False] * len(weights)
+        try:
+            gradients = torch.autograd.grad(logits_BTV.square().sum(), [*weights, *first], allow_unused=True)
+        except AssertionError as error:
+            raise ModelError(
+                f"{type(model).__name__} computes no gradient in evaluation mode.",
+                have=str(error).strip().partition("\n")[0] or "an assertion in its code",
+                fix="Give another model: in training mode dropout would change the gradients.",
+            ) from error
+        return [gradient is not None for gradient in gradients[: len(weights)]]
+
+
+def short_text(model: PreTrainedModel) -> Tensor:
+    """Token ids `[1, 12]` that differ from their neighbours."""
+    ids_T = (7 * torch.arange(_LENGTH) + 3) % embedding_rows(model)
+    return ids_T[None].to(next(model.parameters()).device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,20 @@ def independence(
             fix="Score a model whose forward pass changes nothing in it, or mend that in its code.",
         )
     return found
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Evaluate, with weights that get no gradient; modes and `requires_grad` flags are restored afterwards."""
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with evaluating(model):
+        try:
+            for parameter, _ in flags:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter, flag in flags:
+                parameter.requires_grad_(flag)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def our_fit(model: Any, data: Any, folder: Path) -> dict[str, float]:
     from influence.config import FitConfig
     from influence.engine.batching import BATCH_TOKENS, Budget
     from influence.engine.fit_parts import Fit
-    from influence.models.layers import find_layers
+    from influence.models.selection import find_layers
     from influence.store.factors import write_kronfluence_arguments
 
     shutil.rmtree(folder / "ours", ignore_errors=True)
@@ -142,7 +142,7 @@ def analyzer(model: Any, folder: Path) -> tuple[Any, Any]:
     from kronfluence.utils.dataset import DataLoaderKwargs
 
     from influence.engine.kronfluence_fit import LanguageModelTask, collate
-    from influence.models.layers import find_layers
+    from influence.models.selection import find_layers
 
     task = LanguageModelTask([layer.name for layer in find_layers(model.model)])
     prepared = prepare_model(model=model.model, task=task)

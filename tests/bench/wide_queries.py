@@ -115,7 +115,7 @@ def write_hessian(options: argparse.Namespace) -> dict[str, Any]:
 
     from influence.engine.batching import pad
     from influence.engine.passes import backward
-    from influence.models.layers import find_layers
+    from influence.models.selection import find_layers
     from influence.store.factors import save_tensors, write_kronfluence_arguments
 
     model, corpus, _ = world(options)
@@ -174,7 +174,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from influence.config import ScoreConfig
     from influence.engine import compress, score
     from influence.engine.batching import PeakMemory
-    from influence.models.layers import find_layers
+    from influence.models.selection import find_layers
     from influence.store.factors import open_factors
 
     model, corpus, queries = world(options)

@@ -18,10 +18,11 @@ from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import InfluenceError
 from influence.models.experts import layout
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import token_nll
 from influence.models.probe import independence
+from influence.models.selection import find_layers
 
 #: Tokens of the documents compared.
 LENGTHS = (7, 44, 19, 31)
@@ -64,26 +65,31 @@ def outcomes(kind: str, selections: Sequence[str]) -> list[Outcome]:
     return [outcome(net, selection) for selection in selections]
 
 
-def outcome(net: PreTrainedModel, selection: str, exclude: tuple[str, ...] = ()) -> Outcome:
-    """Compare a model, whatever becomes of it."""
+def outcome(
+    net: PreTrainedModel, selection: str, exclude: tuple[str, ...] = (), follow: bool = True
+) -> Outcome:
+    """Compare a model, whatever becomes of it; the options that a refusal names are followed once."""
     try:
         return compared(net, selection, exclude)
     except InfluenceError as error:
-        advice = re.findall(r"--exclude-layers '([^']*)'", error.fix or "")
-        followed = (
-            ""
-            if exclude or not advice
-            else outcome(net, _chosen(error.fix, selection), tuple(advice)).verdict
+        advice = _advice(error.fix or "", selection, exclude) if follow else None
+        return Outcome(
+            "refused",
+            reason=f"{error.message} {error.have or ''}".strip(),
+            followed="" if advice is None else outcome(net, *advice, follow=False).verdict,
         )
-        return Outcome("refused", reason=f"{error.message} {error.have or ''}".strip(), followed=followed)
     except Exception as error:
         return Outcome("traceback", reason=f"{type(error).__name__}: {_first_line(error)}")
 
 
-def _chosen(fix: str | None, selection: str) -> str:
-    """The `--layers` that a refusal advises."""
-    named = re.search(r"--layers (\w+) --exclude", fix or "")
-    return named[1] if named else selection
+def _advice(fix: str, selection: str, exclude: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
+    """The selection and exclusions that a refusal advises first; None where it names none."""
+    fix = fix.partition(", or ")[0]
+    excluded = tuple(re.findall(r"--exclude-layers '([^']*)'", fix))
+    chosen = re.search(r"--layers (\w+)", fix)
+    if chosen is None and not excluded:
+        return None
+    return (chosen[1] if chosen else selection), (*exclude, *excluded)
 
 
 def compared(net: PreTrainedModel, selection: str, exclude: tuple[str, ...] = ()) -> Outcome:
@@ -97,9 +103,10 @@ def compared(net: PreTrainedModel, selection: str, exclude: tuple[str, ...] = ()
     rows = documents()
     probe = independence(net, rows[1], rows[2], model.rounding)
     layers = find_layers(net, (selection,), exclude)
-    expected = [_autograd(net, layers, row) for row in rows]
     plans = [[[row] for row in rows]] if probe.alone else [[rows], [[row] for row in rows]]
-    worst = max(_difference(_engine(model, layers, plan), expected) for plan in plans)
+    found = [_engine(model, layers, plan) for plan in plans]
+    expected = [_autograd(net, layers, row) for row in rows]
+    worst = max(_difference(gradients, expected) for gradients in found)
     return Outcome("right" if worst < TOLERANCE else "wrong", worst, len(layers))
 
 

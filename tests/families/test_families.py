@@ -45,6 +45,7 @@ EXPERTS = (
     "phimoe",
     "aria_text",
     "llama4_text",
+    "longcat_flash",
 )
 
 
@@ -70,9 +71,22 @@ def test_models_that_look_ahead_are_refused(kind: str) -> None:
     assert (found.verdict, "is not causal" in found.reason) == ("refused", True), found
 
 
-def test_a_weight_that_is_used_without_a_call_is_refused() -> None:
-    found = outcome(tiny_model("mamba"), "all")
-    assert (found.verdict, "without calling" in found.reason) == ("refused", True), found
+#: Type, selection, words of the refusal, and what becomes of the options that it names: nothing where it names none.
+REFUSED = (
+    ("mamba", "mlp", "no linear layer of MambaForCausalLM matches", "right"),
+    ("mamba", "all", "without calling the layer", "right"),
+    ("gemma3n_text", "mlp", "runs more than once in a forward pass", "right"),
+    ("zaya", "all", "its documents cannot be told apart", "right"),
+    ("hrm_text", "mlp", "runs more than once in a forward pass", ""),
+    ("prophetnet", "all", "its documents cannot be told apart", ""),
+    ("reformer", "mlp", "computes no gradient in evaluation mode", ""),
+)
+
+
+@pytest.mark.parametrize(("kind", "selection", "words", "followed"), REFUSED)
+def test_the_options_that_a_refusal_names_work(kind: str, selection: str, words: str, followed: str) -> None:
+    found = outcome(tiny_model(kind), selection)
+    assert (found.verdict, found.followed, words in found.reason) == ("refused", followed, True), found
 
 
 def test_documents_that_change_each_other_are_compared_alone() -> None:

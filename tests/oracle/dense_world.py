@@ -18,8 +18,9 @@ from transformers.pytorch_utils import Conv1D
 from influence.curvature.dense import per_document_gradients
 from influence.curvature.ekfac import Inverse
 from influence.data.document_tokens import TokenReport, encode_documents
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.types import LayerFactors
 
 #: No bias and gated; Conv1D with bias; Linear with bias on folded batches; Linear with bias; gated, biased attention.

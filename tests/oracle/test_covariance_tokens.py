@@ -20,7 +20,7 @@ from influence.engine.fit import fit_hessian
 from influence.engine.fit_parts import COVARIANCE_TOKENS, Draws
 from influence.engine.passes import backward
 from influence.errors import InputError
-from influence.models.layers import find_layers
+from influence.models.selection import find_layers
 from influence.store.documents import DocumentTable, write_documents
 from influence.store.factors import load_tensors
 from influence.types import Document

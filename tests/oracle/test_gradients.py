@@ -16,8 +16,9 @@ from influence.engine import query as query_module
 from influence.engine.batching import Budget, TokenBatch, pad
 from influence.engine.passes import backward
 from influence.engine.query import query_gradients
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.types import Query
 
 

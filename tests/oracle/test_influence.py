@@ -25,7 +25,7 @@ from influence.engine.decompose import token_scores
 from influence.engine.fit import fit_hessian
 from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.score import score
-from influence.models.layers import find_layers
+from influence.models.selection import find_layers
 from influence.store.factors import Factors, load_tensors, open_factors, save_tensors
 from influence.store.scores import Scores
 from influence.types import Document, Query

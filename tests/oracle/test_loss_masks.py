@@ -30,8 +30,9 @@ from influence.engine.parallel.merge import merge
 from influence.engine.passes import backward
 from influence.engine.plan.plan import plan_score
 from influence.engine.score import score
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.store.factors import load_tensors
 from influence.store.pieces import Shard
 from influence.store.scores import Scores, open_scores

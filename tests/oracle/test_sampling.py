@@ -17,7 +17,7 @@ from influence.engine import fit_parts as fit
 from influence.engine.batching import pad
 from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward
-from influence.models.layers import find_layers
+from influence.models.selection import find_layers
 from influence.store.factors import Factors, load_tensors
 from influence.types import Document
 

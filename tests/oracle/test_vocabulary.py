@@ -25,8 +25,9 @@ from influence.engine.index.build import build_index
 from influence.engine.passes import backward
 from influence.engine.score import score
 from influence.errors import ModelError, StoreError
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.store.factors import Factors
 from influence.types import VocabularyTokens
 

@@ -23,9 +23,9 @@ from influence.data.queries import write_queries
 from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import ModelError
-from influence.models.layers import find_layers
 from influence.models.load import LanguageModel, load_model
 from influence.models.losses import token_nll
+from influence.models.selection import find_layers
 from influence.store.scores import open_scores
 
 DOCUMENT = [3, 14, 15, 9, 26, 5]
@@ -62,7 +62,12 @@ def adapter(base: Path) -> Path:
     return save_adapter(base, base.parent / "adapter", lora_alpha=5)
 
 
-def captured(model: LanguageModel, layers: Sequence[str], exclude: Sequence[str] = ()) -> dict[str, Tensor]:
+def captured(
+    model: LanguageModel,
+    layers: Sequence[str],
+    exclude: Sequence[str] = (),
+    document: list[int] = DOCUMENT,
+) -> dict[str, Tensor]:
     """Gradient `[O, I]` of the document's NLL in each tracked layer, as the engine has it."""
     tracked = find_layers(model.model, layers, exclude)
     gradients: dict[str, Tensor] = {}
@@ -70,14 +75,14 @@ def captured(model: LanguageModel, layers: Sequence[str], exclude: Sequence[str]
     def reduce(index: int, a_BTI: Tensor, s_BTO: Tensor) -> None:
         gradients[tracked[index].name] = torch.einsum("bto,bti->oi", s_BTO, a_BTI)
 
-    backward(model, tracked, pad([DOCUMENT], model.device), reduce, what="the test")
+    backward(model, tracked, pad([document], model.device), reduce, what="the test")
     return gradients
 
 
-def by_autograd(model: LanguageModel) -> dict[str, Tensor]:
+def by_autograd(model: LanguageModel, document: list[int] = DOCUMENT) -> dict[str, Tensor]:
     """Gradient of the same in each weight, by plain autograd."""
     model.model.requires_grad_(True)
-    ids_BT = torch.tensor([DOCUMENT])
+    ids_BT = torch.tensor([document])
     nll = token_nll(model.model(ids_BT).logits, ids_BT, torch.ones_like(ids_BT, dtype=torch.bool)).sum()
     names, weights = zip(*model.model.named_parameters(), strict=True)
     return dict(zip(names, torch.autograd.grad(nll, weights, allow_unused=True), strict=True))
@@ -91,6 +96,23 @@ def test_an_adapter_is_tracked_alone_and_its_gradients_are_autograds(adapter: Pa
     assert len(gradients) == 2 * 2 * 2  # layers, projections, factors
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected[f"{name}.weight"])
+
+
+def test_the_factors_of_dora_have_the_gradients_of_autograd(base: Path, tmp_path: Path) -> None:
+    """Their product is also taken of a unit matrix, for norms that count as constant; the magnitudes are no layer."""
+    folder = save_adapter(base, tmp_path / "dora", use_dora=True)
+    model = load_model(folder, dtype="float64", device="cpu")
+    plain = load_model(base, dtype="float64", device="cpu").model
+    expected_logits = peft.PeftModel.from_pretrained(plain, str(folder))(torch.tensor([DOCUMENT])).logits
+    torch.testing.assert_close(model.model(torch.tensor([DOCUMENT])).logits, expected_logits)
+    square = list(
+        range(16)
+    )  # as many tokens as a layer has inputs: the unit matrix has the shape of the batch
+    for document in (DOCUMENT, square):
+        gradients, expected = captured(model, (), document=document), by_autograd(model, document)
+        assert len(gradients) == 2 * 2 * 2
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, expected[f"{name}.weight"])
 
 
 def test_the_base_below_an_adapter_has_the_gradient_of_the_merged_model(adapter: Path, base: Path) -> None:

@@ -15,8 +15,9 @@ from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import ModelError
 from influence.models.capture import capture
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 
 BATCH = pad([[3, 4, 5, 6], [7, 8]], torch.device("cpu"))
 
@@ -265,4 +266,4 @@ def test_an_input_whose_documents_cannot_be_told_apart_is_refused(shape: tuple[i
         pytest.raises(ModelError, match=r"down_proj sees an input of shape .*cannot be told apart"),
         capture(model.model, [layer], torch.Size((2, 4)), nothing),
     ):
-        layer.module(torch.zeros(*shape, layer.inputs, dtype=torch.float64))
+        layer.module(torch.zeros(*shape, layer.inputs, dtype=torch.float64)).sum().backward()

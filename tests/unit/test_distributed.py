@@ -18,7 +18,7 @@ from influence.engine.parallel.heartbeat import Watch
 from influence.engine.passes import backward, keep_step, run_blocks
 from influence.errors import ComputeError, InputError
 from influence.files import whole_file
-from influence.models.layers import find_layers
+from influence.models.selection import find_layers
 from influence.store.journal import (
     JOURNAL,
     close_journal,

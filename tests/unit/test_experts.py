@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 from texts import MemoryCorpus, random_documents, random_queries
@@ -22,8 +23,10 @@ from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward
 from influence.engine.score import score
 from influence.errors import ComputeError, ModelError
-from influence.models.layers import find_layers
 from influence.models.load import LanguageModel
+from influence.models.quantised import QuantisedLinear
+from influence.models.routers import router_part
+from influence.models.selection import find_layers
 from influence.store.factors import load_tensors
 from influence.types import Document
 
@@ -55,6 +58,15 @@ def test_layers_are_chosen_by_words_globs_and_names() -> None:
     assert count(model, "mlp", exclude=("*.experts",)) == 2
     assert count(model, "model.layers.1.mlp.experts.3.down_proj") == 1
     assert all("experts" not in layer.name for layer in find_layers(model.model, ("router",)))
+
+
+def test_a_linear_layer_called_gate_is_seen_as_any_other() -> None:
+    plain = nn.Linear(4, 3)
+    adapted = peft.tuners.lora.Linear(nn.Linear(4, 3), "default", peft.LoraConfig(r=2), r=2)
+    for module in (plain, QuantisedLinear(plain), adapted):
+        assert router_part("model.layers.0.mlp.gate", module) is None
+    gate = mixture().model.model.layers[0].mlp.gate
+    assert router_part("model.layers.0.mlp.gate", gate) is gate
 
 
 def gradients(model: LanguageModel, selection: tuple[str, ...], texts: list[list[int]]) -> list[Tensor]:

@@ -16,8 +16,8 @@ from influence.config import FitConfig
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
 from influence.errors import ModelError
-from influence.models.layers import find_layers
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 
 #: Tracked layers of a block: the MLP's, and all linears.
 COUNTS = {
@@ -198,7 +198,7 @@ def test_what_is_excluded_is_not_tracked(tmp_path: Path) -> None:
     assert sorted(factors.layers) == sorted(expected)
     with pytest.raises(ModelError, match="no linear layer") as caught:
         find_layers(model.model, ("mlp",), ("*.mlp.*",))
-    assert str(caught.value.fix).startswith("Use --layers all or")
+    assert caught.value.fix == "Use --layers all --exclude-layers '*.mlp.*'."
 
 
 def test_what_a_layer_is_called_does_not_hide_what_it_is() -> None:

@@ -16,6 +16,7 @@ from tiny import VOCABULARY, character_tokenizer
 from transformers import (
     AutoModelForImageTextToText,
     CLIPVisionConfig,
+    Gemma3Config,
     LlamaConfig,
     LlavaConfig,
     Qwen2VLConfig,
@@ -44,13 +45,19 @@ def config(kind: str) -> Any:
         sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
         vision = CLIPVisionConfig(**sizes, image_size=8, patch_size=4)
         return LlavaConfig(vision_config=vision, text_config=LlamaConfig(**TEXT), image_token_index=66)
+    if kind == "gemma3":
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+        vision = {**sizes, "model_type": "siglip_vision_model", "image_size": 8, "patch_size": 4}
+        text = {**TEXT, "head_dim": 8, "sliding_window": 16}
+        tokens = {"image_token_index": 66, "boi_token_index": 64, "eoi_token_index": 65}
+        return Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=1, **tokens)
     rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10_000.0}
     vision = {"depth": 1, "embed_dim": 16, "num_heads": 2, "hidden_size": 16, "patch_size": 4, "mlp_ratio": 1}
     tokens = {"image_token_id": 64, "video_token_id": 65, "vision_start_token_id": 63}
     return Qwen2VLConfig(text_config={**TEXT, "rope_parameters": rope}, vision_config=vision, **tokens)
 
 
-@pytest.fixture(scope="module", params=["llava", "qwen2_vl"])
+@pytest.fixture(scope="module", params=["gemma3", "llava", "qwen2_vl"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config(request.param))

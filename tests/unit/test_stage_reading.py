@@ -16,8 +16,8 @@ from influence.data.tokens import tokenise
 from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import InputError
-from influence.models.layers import find_layers
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.subjects.documents import task_documents
 from influence.subjects.probes import Probe
 from influence.subjects.questions import Texts

@@ -17,8 +17,9 @@ from influence.engine.plan.rehearsed_queries import QueryRehearsal
 from influence.engine.reuse import Scored, require_same_but_corpus
 from influence.engine.tokenised import Corpus, drawn_rows
 from influence.errors import InputError
-from influence.models.layers import TrackedLayer, find_layers
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.selection import find_layers
 from influence.store.factors import Factors
 from influence.store.pieces import Shard
 from influence.store.scores import QUERIES, Scores, write_query_records
