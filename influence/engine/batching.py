@@ -2,7 +2,7 @@
 
 Documents are ordered longest first, so that the first batch is the one that needs most memory. A block is a run of
 that order with a fixed number of tokens, whatever the budget: the budget may shrink on the way without moving a
-block's border, and results are stored block by block.
+block's border.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from influence.errors import ComputeError
 #: Column numbers of documents, `[D]` or a part of it.
 Columns = npt.NDArray[np.int64]
 
-#: Tokens of a block: what a kill can cost.
+#: Tokens of a block whose results become a file. A kill costs less: see `influence.engine.passes`.
 BLOCK_TOKENS = 1 << 18
 #: Padded tokens of a batch to begin with: on a CPU its caches like small ones, a GPU must be filled.
 BATCH_TOKENS = 1 << 10
@@ -49,11 +49,17 @@ def length_order(lengths: Columns) -> Columns:
     return np.argsort(-lengths, kind="stable")
 
 
-def blocks(lengths: Columns, block_tokens: int = BLOCK_TOKENS) -> list[Columns]:
-    """Columns of each block, in the order they are run."""
+def blocks(lengths: Columns, block_tokens: int, done: int = 0) -> list[Columns]:
+    """Columns of each block, in the order they are run.
+
+    Args:
+        done: This many documents, the first of the order, are a block by themselves.
+    """
     order = length_order(lengths)
-    number = (np.cumsum(lengths[order]) - lengths[order]) // block_tokens
-    return np.split(order, np.flatnonzero(np.diff(number)) + 1)
+    rest = lengths[order[done:]]
+    number = (np.cumsum(rest) - rest) // block_tokens
+    borders = np.flatnonzero(np.diff(number)) + 1 + done
+    return np.split(order, np.insert(borders, 0, done) if 0 < done < len(order) else borders)
 
 
 def usual_batch_tokens(device: torch.device) -> int:

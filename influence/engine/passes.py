@@ -1,7 +1,11 @@
-"""The loop every pass shares: blocks of batches, forward, backward, a reducer; and what can go wrong in it."""
+"""The loop every pass shares: blocks of batches, forward, backward, a reducer; and what can go wrong in it.
+
+Sums are stored each minute, and so is the unfinished part of a block: a kill costs a minute, whatever the model's size.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +30,7 @@ from influence.models.load import LanguageModel
 from influence.models.losses import SummedNll
 from influence.models.probe import weights_moving_logits
 from influence.progress import Progress
+from influence.store.arrays import map_arrays, write_arrays
 from influence.store.documents import DocumentTable
 from influence.store.factors import save_tensors
 from influence.store.journal import intact
@@ -33,10 +38,14 @@ from influence.types import VocabularyTokens
 
 #: `(index of the layer, a_BTI with the bias's 1, s_BTO)`.
 Reducer = Callable[[int, Tensor, Tensor], None]
+#: Arrays that have a row for each of some documents, by name.
+Arrays = dict[str, npt.NDArray[Any]]
 #: From logits to the labels `[B, T]` the loss is taken of.
 Labels = Callable[[Tensor], Tensor]
 
-_SECONDS_BETWEEN_SAVES = 60.0
+SECONDS_BETWEEN_SAVES = 60.0
+#: After so many batches a pass that sums looks whether to store its sums.
+_BATCHES_A_LOOK = 4
 
 _logger = logging.getLogger(__name__)
 
@@ -207,7 +216,7 @@ def run_blocks(
             if save is None or position <= met:  # the others do not go back when memory runs out here
                 continue
             met = position
-            if world.broadcast(position == len(sizes) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
+            if world.broadcast(position == len(sizes) or time.monotonic() - saved > SECONDS_BETWEEN_SAVES):
                 save(position)
                 saved = time.monotonic()
 
@@ -219,8 +228,10 @@ def run_missing(
     world: World,
     *,
     whole: Callable[[int], bool],
-    run: Callable[[int, Callable[[int], Any]], Any],
-    passes: Callable[[int], int],
+    part: Callable[[int], Path],
+    groups: Callable[[Columns], list[list[Columns]]],
+    run: Callable[[list[Columns]], Arrays],
+    write: Callable[[int, Arrays], Any],
     idle: Callable[[], Any],
     title: str,
 ) -> None:
@@ -230,20 +241,57 @@ def run_missing(
         plan: Columns of each block.
         lengths: Tokens of each document.
         whole: Whether the result of a block is stored.
-        run: Run one block by its number, and store the result; see `run_blocks`.
-        passes: How many times a block goes through the model.
+        part: The file that holds what is done of an unfinished block; it is removed with the block's end.
+        groups: Cut documents into groups of batches; those after a group are cut the same way by themselves.
+        run: Run one group: arrays with a row for each of its documents.
+        write: Store the arrays of all documents of a block, by its number.
         idle: With FSDP: a pass that adds nothing.
     """
     shares = shares_of_missing([1] * len(plan), whole, world)
     own = shares[world.rank]
+    left = {
+        number: plan[number][_stored_rows(part(number), plan[number])[0] :]
+        for number in itertools.chain(*shares)
+    }
+    passes = [sum(len(group) for number in share for group in groups(left[number])) for share in shares]
+
+    def run_block(at: int, tick: Callable[[int], Any]) -> None:
+        number = own[at]
+        file, columns = part(number), plan[number]
+        done, *rows = _stored_rows(file, columns)
+        saved = time.monotonic()
+        for group in groups(columns[done:]):
+            rows.append(run(group))
+            done += sum(map(len, group))
+            tick(sum(int(lengths[batch].sum()) for batch in group))
+            if done < len(columns) and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                rows = [_joined(rows)]
+                write_arrays(file, {**rows[0], "column": columns[:done]})
+                saved = time.monotonic()
+        write(number, _joined(rows))
+        file.unlink(missing_ok=True)
+
     run_blocks(
-        [int(lengths[plan[number]].sum()) for number in own],
+        [int(lengths[left[number]].sum()) for number in own],
         int(lengths.max(initial=1)),
         budget,
-        run=lambda at, tick: run(own[at], tick),
+        run=run_block,
         title=title if world.size == 1 else f"{title}, 1 of {world.size} processes",
     )
-    keep_step(world, lambda rank: sum(map(passes, shares[rank])), idle)
+    keep_step(world, passes.__getitem__, idle)
+
+
+def _stored_rows(file: Path, columns: Columns) -> tuple[int, *tuple[Arrays, ...]]:
+    """How many documents of a block are done in the file of its finished part, and their arrays if there are any."""
+    if not intact(file):
+        return (0,)
+    arrays = {name: np.array(values) for name, values in map_arrays(file).items()}
+    done = arrays.pop("column")
+    return (len(done), arrays) if np.array_equal(done, columns[: len(done)]) else (0,)
+
+
+def _joined(rows: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
 
 
 def sum_over_documents(
@@ -266,8 +314,9 @@ def sum_over_documents(
         state: The file of the unfinished sums; stays.
         idle: A pass that adds nothing, with FSDP, for a process that has fewer batches than others.
     """
-    plan = blocks(lengths)
-    stored = world.broadcast(_position(state) if world.first else 0)
+    stored = world.broadcast(_documents_in(state) if world.first else 0)
+    plan = blocks(lengths, world.broadcast(_BATCHES_A_LOOK * budget.batch_tokens), stored)
+    documents = np.cumsum([len(block) for block in plan])
 
     def restore() -> int:
         for tensor in sums.values():
@@ -276,14 +325,14 @@ def sum_over_documents(
             with safe_open(state, framework="pt") as file:
                 for name, tensor in sums.items():
                     tensor.copy_(file.get_tensor(name))
-        return stored
+        return int(np.searchsorted(documents, stored, side="right"))
 
     def save(position: int) -> None:
         nonlocal stored
         world.sum_to_first(sums.values())
+        stored = int(documents[position - 1])
         if world.first:
-            save_tensors(state, sums, {"position": str(position)})
-        stored = position
+            save_tensors(state, sums, {"documents": str(stored)})
 
     def run_part(block: int, tick: Callable[[int], Any]) -> None:
         columns = np.concatenate(plan[block : block + world.size])
@@ -307,9 +356,9 @@ def sum_over_documents(
     )
 
 
-def _position(state: Path) -> int:
-    """Blocks that are summed up in a file."""
+def _documents_in(state: Path) -> int:
+    """How many documents, the first of the order, are summed up in a file; none in one of an earlier version."""
     if not intact(state):
         return 0
     with safe_open(state, framework="pt") as file:
-        return int(file.metadata()["position"])
+        return int(file.metadata().get("documents", 0))

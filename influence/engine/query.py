@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -23,13 +25,14 @@ from influence.engine.batching import (
     pad,
     return_freed_memory,
 )
-from influence.engine.passes import backward
+from influence.engine.passes import SECONDS_BETWEEN_SAVES, backward
 from influence.engine.products import DenseProducts, QueryProducts
 from influence.errors import InputError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.progress import Progress
-from influence.store.factors import Factors
+from influence.store.factors import Factors, load_tensors, save_tensors
+from influence.store.journal import intact
 from influence.types import LayerFactors, Query, VocabularyFactors, VocabularyTokens
 
 
@@ -61,6 +64,11 @@ class QueryGradients:
             for rows, g_BOI in gradient_stacks(s_BTO, a_BTI):
                 g_QOI[rows_B[rows]] = g_BOI
         return g_QOI
+
+    def drop(self, index: int) -> None:
+        """Let go of the tokens of a layer."""
+        self.tokens[index].clear()
+        self.vocabulary.pop(index, None)
 
     def rotated(self, index: int, factors: LayerFactors, damping: float) -> Iterator[tuple[Tensor, Tensor]]:
         """`P' = (Q_Sᵀ G Q_A) / (lam + damping)` of one layer, a few queries at a time: `(rows, [B, O, I])`."""
@@ -231,16 +239,26 @@ def precondition_queries(
     factors: Factors | None,
     damping: float,
     dtype: torch.dtype,
+    folder: Path | None = None,
 ) -> PreconditionedQueries:
     """Precondition a layer at a time; without factors the gradients stay as they are. Uses `queries` up.
 
     Args:
         dtype: Of the result: what the model computes in.
+        folder: Of an unfinished run. What takes over a minute is stored there, and read by the run that resumes it.
     """
-    gradients = []
+    files = (
+        [folder / f"query-{index:06d}.state.safetensors" for index in range(len(layers))] if folder else []
+    )
+    gradients: list[Tensor] = []
+    stored, saved = 0, time.monotonic()
     with Progress("preconditioning", len(layers), unit="layer") as bar:
         for index, layer in enumerate(layers):
-            if factors is None:
+            if files and intact(files[index]):
+                p_QOI = load_tensors(files[index])["gradient"].to(queries.nll.device)
+                queries.drop(index)
+                stored = index + 1
+            elif factors is None:
                 p_QOI = queries.layer(index)
             elif layer.vocabulary is not None:
                 p_QOI = queries.preconditioned_vocabulary(
@@ -249,6 +267,10 @@ def precondition_queries(
             else:
                 p_QOI = queries.preconditioned(index, factors.layer(layer.name), damping)
             gradients.append(p_QOI.to(dtype))
+            if files and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                for number in range(stored, index + 1):
+                    save_tensors(files[number], {"gradient": gradients[number]})
+                stored, saved = index + 1, time.monotonic()
             return_freed_memory()
             bar.advance()
     return PreconditionedQueries(gradients, queries.nll)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,18 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
-from influence.engine.batching import Budget, Columns, batches, blocks
+from influence.engine.batching import BLOCK_TOKENS, Budget, Columns, batches, blocks
 from influence.engine.compress import compress_queries
 from influence.engine.identity import checked_layers, run_identity
 from influence.engine.parallel.distributed import ALONE, World
-from influence.engine.passes import backward, describe_documents, document_batch, idle_pass, run_missing
+from influence.engine.passes import (
+    Arrays,
+    backward,
+    describe_documents,
+    document_batch,
+    idle_pass,
+    run_missing,
+)
 from influence.engine.products import DenseProducts, QueryProducts, TokenPair
 from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.reuse import Reused, reusable
@@ -79,7 +86,7 @@ def score(
         StoreError: the factors belong to another model, or `out` to another run.
         ComputeError: a value is not finite, or a single document does not fit into memory.
     """
-    run = Run(world, temporary=("blocks", "*.part"))
+    run = Run(world, temporary=("blocks", "*.state.safetensors", "*.part"))
     folder = Path(out)
     query_model = query_model or model
     config = replace(config, max_length=query_model.fitting(model.fitting(config.max_length)))
@@ -99,7 +106,12 @@ def score(
         if config.query_error is None:
             gradients = query_gradients(query_model, query_layers, queries, config.max_length, budget)
             products = precondition_queries(
-                gradients, layers, factors, config.damping, model.dtype
+                gradients,
+                layers,
+                factors,
+                config.damping,
+                model.dtype,
+                folder if world.first else None,
             ).products()
         elif factors is not None:
             products, compression = compress_queries(
@@ -136,16 +148,19 @@ class Scan:
         new = np.arange(len(lengths))
         if self.known:
             new = np.setdiff1d(new, self.known.here)
-        plan = [new[block] for block in blocks(lengths[new])] if len(new) else []
+        plan = [new[block] for block in blocks(lengths[new], BLOCK_TOKENS)] if len(new) else []
         files = [self._block(number) for number in range(len(plan))]
+        workspace = self.queries.workspace(self.model.dtype)
         run_missing(
             plan,
             lengths,
             self.budget,
             self.world,
             whole=lambda number: intact(files[number]),
-            run=lambda number, tick: self._run_block(number, plan[number], tick),
-            passes=lambda number: sum(map(len, self._groups(plan[number]))),
+            part=lambda number: files[number].with_suffix(".state.safetensors"),
+            groups=self._groups,
+            run=lambda group: self._run_group(group, workspace),
+            write=lambda number, rows: self._write_block(files[number], plan[number], rows),
             idle=lambda: idle_pass(self.model, self.layers, self.table),
             title="scoring",
         )
@@ -156,20 +171,8 @@ class Scan:
     def _block(self, number: int) -> Path:
         return self.folder / "blocks" / f"{number:06d}.safetensors"
 
-    def _run_block(self, number: int, columns: Columns, tick: Callable[[int], Any]) -> None:
-        dots, norms = [], []
-        workspace = self.queries.workspace(self.model.dtype)
-        for group in self._groups(columns):
-            dot_BQ, norm_B = self._run_group(group, workspace)
-            dots.append(dot_BQ)
-            norms.append(norm_B)
-            tick(sum(int(self.table.lengths[part].sum()) for part in group))
-        arrays = {
-            "column": columns,
-            "dot": torch.cat(dots).mT.numpy(),
-            "gradient_norm": torch.cat(norms).numpy(),
-        }
-        write_arrays(self._block(number), arrays)
+    def _write_block(self, file: Path, columns: Columns, rows: Arrays) -> None:
+        write_arrays(file, {**rows, "dot": rows["dot"].T, "column": columns})
 
     def _groups(self, columns: Columns) -> list[list[Columns]]:
         """The batches of a block, in groups that go on to `P_q` together."""
@@ -177,7 +180,7 @@ class Scan:
         group_tokens = tokens * (_BATCHES_A_PRODUCT if self.model.device.type == "cpu" else 1)
         return [list(batches(group, lengths, tokens)) for group in batches(columns, lengths, group_tokens)]
 
-    def _run_group(self, plan: Sequence[Columns], workspace: Tensor) -> tuple[Tensor, Tensor]:
+    def _run_group(self, plan: Sequence[Columns], workspace: Tensor) -> Arrays:
         """`dot [B, Q]` and `‖G_d‖ [B]` of documents that go through the model in batches, and on to `P_q` together."""
         size = sum(map(len, plan))
         dot_BQ = self.queries.nll.new_zeros(size, len(self.queries.nll))
@@ -210,7 +213,7 @@ class Scan:
                 f"The scores of document {self.table.take('id', [column])[0]} are not finite.",
                 fix="Raise --damping, or use --dtype float64: the numbers are too large for the precision.",
             )
-        return dot_BQ.cpu(), squared_norm_B.sqrt().cpu()
+        return {"dot": dot_BQ.cpu().numpy(), "gradient_norm": squared_norm_B.sqrt().cpu().numpy()}
 
     def _join(self, plan: list[Columns]) -> None:
         """One file of the blocks, columns back in document order."""

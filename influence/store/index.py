@@ -115,6 +115,11 @@ def whole_shard(folder: Path, number: int) -> bool:
     return intact(_arrays(folder, number)) and intact(folder / SHARDS / f"{number:06d}.faiss")
 
 
+def unfinished_shard(folder: Path, number: int) -> Path:
+    """The file of the finished part of a shard; it goes when the shard is whole."""
+    return folder / SHARDS / f"{number:06d}.state.safetensors"
+
+
 def finished_shards(folder: Path) -> int:
     """Shards that are whole, from the first on."""
     number = 0

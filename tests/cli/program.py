@@ -10,7 +10,6 @@ end when one fails.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import runpy
@@ -108,16 +107,14 @@ def serve() -> None:
     import influence.engine.fit
     import influence.engine.index.build
     import influence.engine.passes
+    import influence.engine.query
     import influence.engine.score
-    from influence.engine.batching import blocks
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test suite in the background has it ignored
-    small_blocks = functools.partial(blocks, block_tokens=BLOCK_TOKENS)
-    influence.engine.passes.blocks = small_blocks  # type: ignore[assignment]
-    influence.engine.score.blocks = small_blocks  # type: ignore[assignment]
-    influence.engine.index.build.blocks = small_blocks  # type: ignore[assignment]
+    influence.engine.score.BLOCK_TOKENS = BLOCK_TOKENS
+    influence.engine.index.build.BLOCK_TOKENS = BLOCK_TOKENS
     influence.engine.complete._BATCH = 8
-    influence.engine.passes._SECONDS_BETWEEN_SAVES = -1.0
+    influence.engine.passes.SECONDS_BETWEEN_SAVES = influence.engine.query.SECONDS_BETWEEN_SAVES = -1.0
     for line in sys.stdin:
         request = json.loads(line)
         kill_after, processes, victim = (request.pop(name) for name in ("kill_after", "processes", "victim"))

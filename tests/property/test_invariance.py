@@ -18,11 +18,10 @@ from texts import LETTERS, MemoryCorpus, random_documents, random_queries
 from tiny import tiny_model
 
 import influence.engine.fit_parts as fit_module
-import influence.engine.passes as passes_module
 import influence.engine.query as precondition_module
 import influence.engine.score as score_module
 from influence.config import FitConfig, ScoreConfig
-from influence.engine.batching import TokenBatch, blocks
+from influence.engine.batching import TokenBatch
 from influence.engine.fit import fit_hessian
 from influence.engine.passes import backward
 from influence.engine.score import score
@@ -43,8 +42,7 @@ def documents(texts: list[str]) -> list[Document]:
 @contextmanager
 def block_tokens(size: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (passes_module, score_module):
-            patch.setattr(module, "blocks", lambda lengths: blocks(lengths, size))
+        patch.setattr(score_module, "BLOCK_TOKENS", size)
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from tiny import tiny_model
 import influence.engine.fit as fit_module
 import influence.engine.fit_parts as parts_module
 import influence.engine.passes as passes_module
+import influence.engine.query as query_module
 import influence.engine.run as run_module
 import influence.engine.score as score_module
 import influence.engine.tokenised as tokenised_module
-from influence.engine.batching import blocks
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
+from influence.models.layers import find_layers
 from influence.store.factors import Factors
 from influence.store.scores import Scores
 
@@ -47,7 +48,9 @@ SCORE_STEPS = [
     (score_module, "write_query_records"),
     (score_module, "query_gradients"),
     (score_module, "precondition_queries"),
+    (query_module, "save_tensors"),
     (score_module, "backward"),
+    (passes_module, "write_arrays"),
     (score_module, "write_arrays"),
     (score_module, "allocate_scores"),
     (score_module, "map_arrays"),
@@ -80,9 +83,11 @@ def watched(places: list[tuple[Any, str]], steps: Steps) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in places:
             patch.setattr(module, name, partial(steps, getattr(module, name)))
-        for module in (passes_module, score_module):
-            patch.setattr(module, "blocks", lambda lengths: blocks(lengths, 50))
-        patch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
+        patch.setattr(
+            score_module, "BLOCK_TOKENS", 150
+        )  # of several groups, and so with states inside a block
+        patch.setattr(query_module, "SECONDS_BETWEEN_SAVES", -1.0)
+        patch.setattr(passes_module, "SECONDS_BETWEEN_SAVES", -1.0)
         yield
 
 
@@ -179,3 +184,25 @@ def test_a_run_that_dies_again_and_again_comes_to_its_end(undisturbed: Undisturb
     assert finished
     assert 3 < lives <= undisturbed.fit_steps / 4
     assert contents(tmp_path / "hessian") == undisturbed.fit
+
+
+def test_a_scan_that_dies_within_a_block_goes_on_within_it(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """One block holds all documents; groups that one life scored, and queries that it prepared, are not made again."""
+
+    def live(folder: str, die_at: int | None) -> tuple[int, int]:
+        """How many batches were run and prepared layers were stored."""
+        batches, layers = Steps(die_at), Steps(None)
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (passes_module, query_module):
+                patch.setattr(module, "SECONDS_BETWEEN_SAVES", -1.0)
+            patch.setattr(score_module, "backward", partial(batches, score_module.backward))
+            patch.setattr(query_module, "save_tensors", partial(layers, query_module.save_tensors))
+            with nullcontext() if die_at is None else pytest.raises(KeyboardInterrupt):
+                score(MODEL, undisturbed.factors, QUERIES, CORPUS, tmp_path / folder, batch_tokens=30)
+        return batches.taken, layers.taken
+
+    whole, layers = live("undisturbed", None)
+    assert (whole, layers) == (8, len(find_layers(MODEL.model)))
+    # Groups are of two, three and three batches: each life that dies in its fourth stored one group.
+    assert [live("scores", die_at) for die_at in (4, 4, None)] == [(4, layers), (4, 0), (3, 0)]
+    assert contents(tmp_path / "scores") == contents(tmp_path / "undisturbed")

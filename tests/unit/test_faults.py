@@ -25,7 +25,6 @@ import influence.engine.run as run_module
 import influence.engine.score as score_module
 from influence.cli.main import cli
 from influence.config import IndexConfig
-from influence.engine.batching import blocks
 from influence.engine.fit import fit_hessian
 from influence.engine.index.build import build_index
 from influence.engine.score import score
@@ -56,9 +55,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (passes_module, score_module, index_module):
-        monkeypatch.setattr(module, "blocks", lambda lengths: blocks(lengths, 50))
-    monkeypatch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
+    for module in (score_module, index_module):
+        monkeypatch.setattr(module, "BLOCK_TOKENS", 50)
+    monkeypatch.setattr(passes_module, "SECONDS_BETWEEN_SAVES", -1.0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -105,9 +104,9 @@ def jobs(factors: Factors, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     for name, (run, module, last) in runs.items():
         folder = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
-            for blocked in (passes_module, score_module, index_module):
-                patch.setattr(blocked, "blocks", lambda lengths: blocks(lengths, 50))
-            patch.setattr(passes_module, "_SECONDS_BETWEEN_SAVES", -1.0)
+            for blocked in (score_module, index_module):
+                patch.setattr(blocked, "BLOCK_TOKENS", 50)
+            patch.setattr(passes_module, "SECONDS_BETWEEN_SAVES", -1.0)
             run(folder / "undisturbed")
 
             def stop(*arguments: object, **named: object) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +14,7 @@ from influence.curvature.sketch import layer_metric
 from influence.curvature.statistics import document_gradients
 from influence.data.queries import queries_digest
 from influence.data.query_tokens import encode_query
-from influence.engine.batching import Budget, Columns, batches, blocks, pad
+from influence.engine.batching import BLOCK_TOKENS, Budget, Columns, batches, blocks, pad
 from influence.engine.identity import matching_layers, require_same_model
 from influence.engine.index.projections import choose_projections, read_projections, write_projections
 from influence.engine.index.sketching import VALUE_BYTES, Sketcher, fitting_rank
@@ -40,6 +39,7 @@ from influence.store.index import (
     open_index,
     read_faiss,
     train_codec,
+    unfinished_shard,
     whole_shard,
     write_faiss,
     write_shard,
@@ -83,7 +83,7 @@ def build_index(
         StoreError: the factors belong to another model, the corpus changed, or `out` belongs to another run.
         ComputeError: a value is not finite, or a single document does not fit into memory.
     """
-    run = Run(world)
+    run = Run(world, temporary=("*.part", f"{SHARDS}/*.state.safetensors"))
     config = replace(config, max_length=model.fitting(config.max_length))
     folder = Path(out)
     if queries is not None and config.kind != "data":
@@ -181,7 +181,8 @@ class _Build:
         if self.is_to_make(self.folder / CODEC):
             drawn = self.drawn()
             longest_first = drawn[np.argsort(-self.table.lengths[drawn], kind="stable")]
-            sketches = self.sketch(longest_first, sketcher)
+            drawn_batches = batches(longest_first, self.table.lengths, self.budget.batch_tokens)
+            sketches = self.sketch(drawn_batches, sketcher)
             if self.world.first:
                 write_faiss(self.folder / CODEC, train_codec(sketches.code, self.config.bits))
         self.world.barrier([self.folder / CODEC])
@@ -189,36 +190,28 @@ class _Build:
         (self.folder / SHARDS).mkdir(exist_ok=True)
         lengths = self.table.lengths
         rows = max(1, _SHARD_NUMBERS // codec.d)
-        plan = [block[at : at + rows] for block in blocks(lengths) for at in range(0, len(block), rows)]
-
-        def run(number: int, tick: Callable[[int], Any]) -> None:
-            columns = plan[number]
-            write_shard(self.folder, number, codec, columns, self.sketch(columns, sketcher, tick))
-
+        whole_blocks = blocks(lengths, BLOCK_TOKENS)
+        plan = [block[at : at + rows] for block in whole_blocks for at in range(0, len(block), rows)]
         run_missing(
             plan,
             lengths,
             self.budget,
             self.world,
             whole=lambda number: whole_shard(self.folder, number),
-            run=run,
-            passes=lambda number: sum(1 for _ in batches(plan[number], lengths, self.budget.batch_tokens)),
+            part=lambda number: unfinished_shard(self.folder, number),
+            groups=lambda columns: [[batch] for batch in batches(columns, lengths, self.budget.batch_tokens)],
+            run=lambda group: self.sketch(group, sketcher)._asdict(),
+            write=lambda number, arrays: write_shard(
+                self.folder, number, codec, plan[number], Sketches(**arrays)
+            ),
             idle=lambda: idle_pass(self.model, self.layers, self.table),
             title="sketching",
         )
         self.world.barrier()
 
-    def sketch(
-        self,
-        columns: Columns,
-        sketcher: Sketcher,
-        tick: Callable[[int], Any] = lambda tokens: None,
-    ) -> Sketches:
-        """Sketches of some documents, longest first."""
-        parts = []
-        for rows in batches(columns, self.table.lengths, self.budget.batch_tokens):
-            parts.append(sketcher.documents(self.model, self.layers, self.table, rows))
-            tick(int(self.table.lengths[rows].sum()))
+    def sketch(self, plan: Iterable[Columns], sketcher: Sketcher) -> Sketches:
+        """Sketches of the documents of some batches."""
+        parts = [sketcher.documents(self.model, self.layers, self.table, rows) for rows in plan]
         return Sketches(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
