@@ -24,7 +24,7 @@ from influence.errors import ComputeError
 #: Column numbers of documents, `[D]` or a part of it.
 Columns = npt.NDArray[np.int64]
 
-#: Tokens of a block whose results become a file. A kill costs less: see `influence.engine.passes`.
+#: Tokens of a block whose results become a file. A kill costs less: see `influence.engine.loops`.
 BLOCK_TOKENS = 1 << 18
 #: Padded tokens of a batch to begin with: on a CPU its caches like small ones, a GPU must be filled.
 BATCH_TOKENS = 1 << 10

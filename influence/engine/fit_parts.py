@@ -25,6 +25,7 @@ from influence.curvature.statistics import (
 )
 from influence.curvature.vocabulary import add_squared_rotated, weighted_inputs
 from influence.engine.batching import Budget, Columns, TokenBatch
+from influence.engine.loops import sum_over_documents
 from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
 from influence.engine.passes import (
     Labels,
@@ -32,7 +33,6 @@ from influence.engine.passes import (
     describe_documents,
     document_batch,
     idle_pass,
-    sum_over_documents,
 )
 from influence.errors import ComputeError, InputError
 from influence.models.layers import TrackedLayer

@@ -25,7 +25,8 @@ from influence.engine.batching import (
     pad,
     return_freed_memory,
 )
-from influence.engine.passes import SECONDS_BETWEEN_SAVES, backward
+from influence.engine.loops import SECONDS_BETWEEN_SAVES
+from influence.engine.passes import backward
 from influence.engine.products import DenseProducts, QueryProducts
 from influence.errors import InputError
 from influence.models.layers import TrackedLayer

@@ -15,14 +15,13 @@ from influence.config import ScoreConfig
 from influence.engine.batching import BLOCK_TOKENS, Budget, Columns, batches, blocks
 from influence.engine.compress import compress_queries
 from influence.engine.identity import checked_layers, run_identity
+from influence.engine.loops import Arrays, run_missing
 from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.passes import (
-    Arrays,
     backward,
     describe_documents,
     document_batch,
     idle_pass,
-    run_missing,
 )
 from influence.engine.products import DenseProducts, QueryProducts, TokenPair
 from influence.engine.query import precondition_queries, query_gradients

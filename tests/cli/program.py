@@ -106,7 +106,7 @@ def serve() -> None:
     import influence.engine.complete
     import influence.engine.fit
     import influence.engine.index.build
-    import influence.engine.passes
+    import influence.engine.loops
     import influence.engine.query
     import influence.engine.score
 
@@ -114,7 +114,7 @@ def serve() -> None:
     influence.engine.score.BLOCK_TOKENS = BLOCK_TOKENS
     influence.engine.index.build.BLOCK_TOKENS = BLOCK_TOKENS
     influence.engine.complete._BATCH = 8
-    influence.engine.passes.SECONDS_BETWEEN_SAVES = influence.engine.query.SECONDS_BETWEEN_SAVES = -1.0
+    influence.engine.loops.SECONDS_BETWEEN_SAVES = influence.engine.query.SECONDS_BETWEEN_SAVES = -1.0
     for line in sys.stdin:
         request = json.loads(line)
         kill_after, processes, victim = (request.pop(name) for name in ("kill_after", "processes", "victim"))

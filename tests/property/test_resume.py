@@ -17,7 +17,7 @@ from tiny import tiny_model
 
 import influence.engine.fit as fit_module
 import influence.engine.fit_parts as parts_module
-import influence.engine.passes as passes_module
+import influence.engine.loops as loops_module
 import influence.engine.query as query_module
 import influence.engine.run as run_module
 import influence.engine.score as score_module
@@ -37,7 +37,7 @@ FIT_STEPS = [
     (tokenised_module, "write_documents"),
     (tokenised_module, "write_json"),
     (parts_module, "backward"),
-    (passes_module, "save_tensors"),
+    (loops_module, "save_tensors"),
     (parts_module, "eigenbasis"),
     (parts_module, "save_tensors"),
     (fit_module, "write_kronfluence_arguments"),
@@ -50,7 +50,7 @@ SCORE_STEPS = [
     (score_module, "precondition_queries"),
     (query_module, "save_tensors"),
     (score_module, "backward"),
-    (passes_module, "write_arrays"),
+    (loops_module, "write_arrays"),
     (score_module, "write_arrays"),
     (score_module, "allocate_scores"),
     (score_module, "map_arrays"),
@@ -87,7 +87,7 @@ def watched(places: list[tuple[Any, str]], steps: Steps) -> Iterator[None]:
             score_module, "BLOCK_TOKENS", 150
         )  # of several groups, and so with states inside a block
         patch.setattr(query_module, "SECONDS_BETWEEN_SAVES", -1.0)
-        patch.setattr(passes_module, "SECONDS_BETWEEN_SAVES", -1.0)
+        patch.setattr(loops_module, "SECONDS_BETWEEN_SAVES", -1.0)
         yield
 
 
@@ -193,7 +193,7 @@ def test_a_scan_that_dies_within_a_block_goes_on_within_it(undisturbed: Undistur
         """How many batches were run and prepared layers were stored."""
         batches, layers = Steps(die_at), Steps(None)
         with pytest.MonkeyPatch.context() as patch:
-            for module in (passes_module, query_module):
+            for module in (loops_module, query_module):
                 patch.setattr(module, "SECONDS_BETWEEN_SAVES", -1.0)
             patch.setattr(score_module, "backward", partial(batches, score_module.backward))
             patch.setattr(query_module, "save_tensors", partial(layers, query_module.save_tensors))

@@ -13,9 +13,10 @@ from tiny import tiny_model
 from torch.distributed.tensor import DTensor
 
 from influence.engine.batching import Budget, pad
+from influence.engine.loops import keep_step, run_blocks
 from influence.engine.parallel.distributed import World, dealt_by_cost, processes, shares_of_missing
 from influence.engine.parallel.heartbeat import Watch
-from influence.engine.passes import backward, keep_step, run_blocks
+from influence.engine.passes import backward
 from influence.errors import ComputeError, InputError
 from influence.files import whole_file
 from influence.models.selection import find_layers

@@ -20,7 +20,7 @@ from tiny import tiny_model
 
 import influence.engine.fit as fit_module
 import influence.engine.index.build as index_module
-import influence.engine.passes as passes_module
+import influence.engine.loops as loops_module
 import influence.engine.run as run_module
 import influence.engine.score as score_module
 from influence.cli.main import cli
@@ -57,7 +57,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (score_module, index_module):
         monkeypatch.setattr(module, "BLOCK_TOKENS", 50)
-    monkeypatch.setattr(passes_module, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(loops_module, "SECONDS_BETWEEN_SAVES", -1.0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -106,7 +106,7 @@ def jobs(factors: Factors, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         with pytest.MonkeyPatch.context() as patch:
             for blocked in (score_module, index_module):
                 patch.setattr(blocked, "BLOCK_TOKENS", 50)
-            patch.setattr(passes_module, "SECONDS_BETWEEN_SAVES", -1.0)
+            patch.setattr(loops_module, "SECONDS_BETWEEN_SAVES", -1.0)
             run(folder / "undisturbed")
 
             def stop(*arguments: object, **named: object) -> None:

@@ -18,8 +18,9 @@ from influence.engine.batching import BLOCK_TOKENS, Budget, Columns, batches, bl
 from influence.engine.identity import matching_layers, require_same_model
 from influence.engine.index.projections import choose_projections, read_projections, write_projections
 from influence.engine.index.sketching import VALUE_BYTES, Sketcher, fitting_rank
+from influence.engine.loops import run_missing
 from influence.engine.parallel.distributed import ALONE, World
-from influence.engine.passes import backward, document_batch, idle_pass, run_missing
+from influence.engine.passes import backward, document_batch, idle_pass
 from influence.engine.run import Run
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError, StoreError
