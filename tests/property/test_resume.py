@@ -24,7 +24,7 @@ import influence.engine.score as score_module
 import influence.engine.tokenised as tokenised_module
 from influence.engine.fit import fit_hessian
 from influence.engine.score import score
-from influence.models.layers import find_layers
+from influence.models.selection import find_layers
 from influence.store.factors import Factors
 from influence.store.scores import Scores
 
