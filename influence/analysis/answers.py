@@ -15,11 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import document_texts, rank_column, top_documents, with_labels
-from influence.analysis.grouping import Grouping, finite_row, group_rows, mean_interval
+from influence.analysis.documents import (
+    document_texts,
+    finite_row,
+    rank_column,
+    ranks,
+    top_documents,
+    with_labels,
+)
+from influence.analysis.grouping import Grouping, group_rows, mean_interval
 from influence.analysis.judges import Judge, JudgeReplies, fill, locate, parse_reply, read_prompt
 from influence.analysis.keywords import KeywordIndex
-from influence.analysis.ranking import ranks
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Query, Reading

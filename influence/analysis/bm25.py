@@ -21,10 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import columns_of, document_texts, with_labels
-from influence.analysis.grouping import finite_row
-from influence.analysis.ranking import ranks
-from influence.analysis.stages import overlap
+from influence.analysis.agreement import overlap
+from influence.analysis.documents import columns_of, document_texts, finite_row, ranks, with_labels
 from influence.errors import InputError
 from influence.store.scores import Scores, lowest
 from influence.types import Reading

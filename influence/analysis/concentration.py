@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import with_labels
-from influence.analysis.grouping import Grouping, finite_row, group_rows
+from influence.analysis.documents import finite_row, with_labels
+from influence.analysis.grouping import Grouping, group_rows
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Reading

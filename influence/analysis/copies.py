@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import document_texts, top_documents, with_labels
-from influence.analysis.grouping import finite_row
+from influence.analysis.documents import document_texts, finite_row, ranks, top_documents, with_labels
 from influence.analysis.normalise import atoms, needed_atoms, tokens
-from influence.analysis.ranking import ranks
 from influence.errors import InputError
 from influence.store.scores import Scores
 

@@ -1,27 +1,31 @@
-"""Do two queries draw on the same documents? Pearson R between their scores over all documents.
+"""Do two queries draw on the same documents, and do those of one task more than those of different tasks?
 
-Finding 1 of Ruis et al. (arXiv 2411.12580): queries of one procedure correlate, factual queries do not.
+Pearson R between the scores of two queries over all documents. Finding 1 of Ruis et al. (arXiv 2411.12580): queries of
+one procedure correlate, factual queries do not. All uncertainty is over queries: with millions of documents a p-value
+of one R says nothing. Intervals draw queries anew within their labels; tests permute the labels of the queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from itertools import combinations_with_replacement
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from influence.analysis.grouping import (
+    RESAMPLES,
+    Grouping,
+    group_rows,
+)
 from influence.errors import ComputeError, InputError
 from influence.store.scores import Scores
 from influence.types import Query, Reading
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 #: Numbers of a block held in float64 at a time (16 MB each for the block and its copy).
 BLOCK_NUMBERS = 2**21
-
-_GROUPS = ("reasoning", "factual", "control")
 
 
 #: Which scores count: all, or only those of one sign, the others taken as 0.
@@ -45,7 +49,6 @@ def correlation(scores: Scores, by: Reading = "normed", part: Part = "all") -> p
         InputError: there is no such reading or part.
         ComputeError: a score is not finite.
     """
-    import pandas as pd
 
     if part not in ("all", "positive", "negative"):
         raise InputError(f"There is no part {part!r} of the scores.", fix="Use all, positive or negative.")
@@ -109,43 +112,194 @@ def _check_finite(scores: Scores, low_Q: npt.NDArray[np.float64], high_Q: npt.ND
         )
 
 
-def task_labels(queries: Sequence[Query]) -> list[str]:
-    """What a query is filed under: its task, and its group too where one task stands in several groups."""
-    groups: dict[str, set[str]] = {}
-    for query in queries:
-        groups.setdefault(query.task, set()).add(query.group)
-    return [q.task if len(groups[q.task]) == 1 else f"{q.task} ({q.group})" for q in queries]
+PERMUTATIONS = 2000
 
 
-def task_order(queries: Sequence[Query]) -> list[int]:
-    """Rows sorted by group (reasoning, factual, control, others as first seen), then task, then file order."""
-    labels = task_labels(queries)
-    seen = {label: n for n, label in reversed(list(enumerate(labels)))}
-    names = dict.fromkeys((*_GROUPS, *(query.group for query in queries)))
-    group = {name: n for n, name in enumerate(names)}
-    return sorted(range(len(queries)), key=lambda row: (group[queries[row].group], seen[labels[row]], row))
-
-
-def group_means(r: pd.DataFrame, queries: Sequence[Query]) -> pd.DataFrame:
-    """Mean off-diagonal R for each pair of task labels.
+def block_table(
+    r: pd.DataFrame,
+    queries: Sequence[Query],
+    group_by: Grouping = "task",
+    *,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean off-diagonal R of each pair of labels, with interval and permutation test.
 
     Args:
-        r: Result of `correlation`, rows in the order of `queries`.
+        r: Result of `correlation.correlation`, rows in the order of `queries`.
 
     Returns:
-        `[tasks, tasks]`, in `task_order`; NaN where no pair of queries has a defined R.
+        A row a pair of labels (a = b for pairs within one): a, b, pairs (with a defined R), mean, low, high (95 %
+        bootstrap over queries; a query drawn twice is no pair with itself), p (two-sided: how often a block of the
+        same size under permuted labels lies as far from their mean; at least 1 / (permutations + 1)). NaN where there
+        is no pair.
     """
-    import pandas as pd
+    rows_of = group_rows(queries, group_by)
+    labels = list(rows_of)
+    value_QQ, defined_QQ = _pairs(r)
+    weights = {
+        label: _drawn(rows, len(r), resamples, seed + n) for n, (label, rows) in enumerate(rows_of.items())
+    }
+    order, sizes = np.concatenate(list(rows_of.values())), [len(rows) for rows in rows_of.values()]
+    shuffled = _shuffled(order, sizes, len(r), permutations, seed)
+    rows = []
+    for a, b in combinations_with_replacement(range(len(labels)), 2):
+        own_a, own_b = (_indicator(rows_of[labels[n]], len(r)) for n in (a, b))
+        mean, pairs = _block_means(own_a, own_b, value_QQ, defined_QQ)
+        drawn, _ = _block_means(weights[labels[a]], weights[labels[b]], value_QQ, defined_QQ)
+        low, high = _interval(drawn)
+        null, _ = _block_means(shuffled[a], shuffled[b], value_QQ, defined_QQ)
+        n_pairs = int(pairs[0]) // (2 if a == b else 1)
+        rows.append((labels[a], labels[b], n_pairs, mean[0], low, high, _two_sided(mean[0], null)))
+    return pd.DataFrame(rows, columns=["a", "b", "pairs", "mean", "low", "high", "p"])
 
-    r_QQ = r.to_numpy(float, copy=True)
-    np.fill_diagonal(r_QQ, np.nan)
-    labels = np.array(task_labels(queries), object)
-    tasks = list(dict.fromkeys(labels[task_order(queries)]))
-    means = pd.DataFrame(np.nan, index=tasks, columns=tasks)
-    for a in tasks:
-        for b in tasks:
-            pairs = r_QQ[np.ix_(labels == a, labels == b)]
-            pairs = pairs[~np.isnan(pairs)]
-            if pairs.size:
-                means.loc[a, b] = pairs.mean()
-    return means
+
+def within_means(
+    r: pd.DataFrame,
+    queries: Sequence[Query],
+    group_by: Grouping = "task",
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The blocks on the diagonal of `block_table`, without tests: label, pairs, mean, low, high."""
+    value_QQ, defined_QQ = _pairs(r)
+    rows = []
+    for n, (label, members) in enumerate(group_rows(queries, group_by).items()):
+        own, drawn = _indicator(members, len(r)), _drawn(members, len(r), resamples, seed + n)
+        mean, pairs = _block_means(own, own, value_QQ, defined_QQ)
+        means, _ = _block_means(drawn, drawn, value_QQ, defined_QQ)
+        rows.append((label, int(pairs[0]) // 2, mean[0], *_interval(means)))
+    return pd.DataFrame(rows, columns=["label", "pairs", "mean", "low", "high"])
+
+
+def permutation_test(
+    r: pd.DataFrame,
+    queries: Sequence[Query],
+    group_by: Grouping = "task",
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Do queries of one label correlate more than queries of different labels?
+
+    Returns:
+        One row: within, between (mean R over pairs), difference, p (one-sided: the share of label permutations,
+        this one among them, whose difference is at least as large), permutations. NaN without pairs of both kinds.
+    """
+    rows_of = group_rows(queries, group_by)
+    value_QQ, defined_QQ = _pairs(r)
+    order, sizes = np.concatenate(list(rows_of.values())), [len(rows) for rows in rows_of.values()]
+    own = [_indicator(rows, len(r)) for rows in rows_of.values()]
+    within, between = _within_and_between(own, value_QQ, defined_QQ)
+    null_within, null_between = _within_and_between(
+        _shuffled(order, sizes, len(r), permutations, seed), value_QQ, defined_QQ
+    )
+    difference, null = within[0] - between[0], null_within - null_between
+    p = (
+        (1 + int((null >= difference - 1e-12).sum())) / (1 + permutations)
+        if np.isfinite(difference)
+        else np.nan
+    )
+    record = (within[0], between[0], difference, p, permutations)
+    return pd.DataFrame([record], columns=["within", "between", "difference", "p", "permutations"])
+
+
+def largest_pairs(r: pd.DataFrame, queries: Sequence[Query], n: int = 20) -> pd.DataFrame:
+    """The `n` pairs of different queries with the highest R: a, b (query ids), task_a, task_b, r."""
+    value_QQ, defined_QQ = _pairs(r)
+    first, second = np.nonzero(np.triu(defined_QQ, 1))
+    values = value_QQ[first, second]
+    order = np.argsort(-values, kind="stable")[:n]
+    return pd.DataFrame(
+        {
+            "a": [queries[row].id for row in first[order]],
+            "b": [queries[row].id for row in second[order]],
+            "task_a": [queries[row].task for row in first[order]],
+            "task_b": [queries[row].task for row in second[order]],
+            "r": values[order],
+        }
+    )
+
+
+def _pairs(r: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """R with zeros where there is no pair, and ones where there is."""
+    value_QQ = r.to_numpy(float, copy=True)
+    np.fill_diagonal(value_QQ, np.nan)
+    defined_QQ = ~np.isnan(value_QQ)
+    return np.where(defined_QQ, value_QQ, 0.0), defined_QQ.astype(float)
+
+
+def _indicator(rows: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.float64]:
+    own = np.zeros((1, n))
+    own[0, rows] = 1
+    return own
+
+
+def _drawn(rows: npt.NDArray[np.int64], n: int, resamples: int, seed: int) -> npt.NDArray[np.float64]:
+    """How often each query is drawn, `[resamples, Q]`."""
+    drawn = np.random.default_rng(seed).choice(rows, (resamples, len(rows)))
+    weights = np.zeros((resamples, n))
+    np.add.at(weights, (np.arange(resamples)[:, None], drawn), 1.0)
+    return weights
+
+
+def _shuffled(
+    order: npt.NDArray[np.int64], sizes: Sequence[int], n: int, permutations: int, seed: int
+) -> list[npt.NDArray[np.float64]]:
+    """Members of each label under permuted labels, `[permutations, Q]` each."""
+    permuted = np.random.default_rng(seed).permuted(np.tile(order, (permutations, 1)), axis=1)
+    result = []
+    start = 0
+    for size in sizes:
+        own = np.zeros((permutations, n))
+        np.put_along_axis(own, permuted[:, start : start + size], 1.0, axis=1)
+        result.append(own)
+        start += size
+    return result
+
+
+def _block_means(
+    a_NQ: npt.NDArray[np.float64],
+    b_NQ: npt.NDArray[np.float64],
+    value_QQ: npt.NDArray[np.float64],
+    defined_QQ: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weighted mean R over ordered pairs, and the weight of those pairs."""
+    total_N = np.einsum("nq,nq->n", a_NQ @ value_QQ, b_NQ)
+    weight_N = np.einsum("nq,nq->n", a_NQ @ defined_QQ, b_NQ)
+    return np.divide(total_N, weight_N, out=np.full_like(total_N, np.nan), where=weight_N > 0), weight_N
+
+
+def _within_and_between(
+    members: Sequence[npt.NDArray[np.float64]],
+    value_QQ: npt.NDArray[np.float64],
+    defined_QQ: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    total = weight = np.zeros(len(members[0]))
+    for own in members:
+        mean, pairs = _block_means(own, own, value_QQ, defined_QQ)
+        total, weight = total + np.where(pairs > 0, mean, 0.0) * pairs, weight + pairs
+    everyone = np.asarray(sum(members))
+    mean_all, pairs_all = _block_means(everyone, everyone, value_QQ, defined_QQ)
+    rest = np.where(pairs_all > 0, mean_all, 0.0) * pairs_all - total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(total / weight), np.asarray(rest / (pairs_all - weight))
+
+
+def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return np.nan, np.nan
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _two_sided(value: float, null: npt.NDArray[np.float64]) -> float:
+    null = null[~np.isnan(null)]
+    if np.isnan(value) or not len(null):
+        return np.nan
+    centre = null.mean()
+    as_far = int((np.abs(null - centre) >= abs(value - centre) - 1e-12).sum())
+    return (1 + as_far) / (1 + len(null))

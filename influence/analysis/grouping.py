@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.correlation import task_labels, task_order
-from influence.errors import ComputeError, InputError
-from influence.store.scores import Scores
-from influence.types import Query, Reading
+from influence.errors import InputError
+from influence.types import Query
 
 #: By task, by group, or by labels of your own: query id -> label; queries it does not name are left out.
 Grouping = Literal["task", "group"] | Mapping[str, str]
@@ -54,30 +52,6 @@ def group_rows(queries: Sequence[Query], group_by: Grouping = "task") -> dict[st
     if not rows:
         raise InputError("The grouping leaves no query.", fix="Give a label to at least one query.")
     return {label: np.array(members, np.int64) for label, members in rows.items()}
-
-
-def finite_row(scores: Scores, query: str, by: Reading) -> npt.NDArray[np.floating]:
-    """One reading of one query's scores `[D]`, in memory; NaN where the search of an index did not score a document.
-
-    Raises:
-        InputError: there is no such query or reading.
-        ComputeError: a score is not finite.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        row_D = scores.row(query, by)
-    bad_D = ~np.isfinite(row_D)
-    if scores.scored is not None:
-        bad_D &= scores.scored
-    if bad_D.any():
-        certain = by == "per_nat" and scores.query_nll[scores.index(query)] == 0
-        raise ComputeError(
-            f"Scores of query {query!r} in {scores.folder} are not finite in the reading {by}.",
-            have=f"{int(bad_D.sum()):,} of {len(row_D):,} documents",
-            fix="Its completion has probability 1, so there is no nat to divide by: read by dot, or leave it out."
-            if certain
-            else "Score again with the model in float32.",
-        )
-    return row_D
 
 
 def bootstrap_means(
@@ -172,3 +146,47 @@ def welch_tests(
         rows.append((a, b, len(x), len(y), mean_a, mean_b, mean_a - mean_b, t, df, p))
     columns = ["a", "b", "n_a", "n_b", "mean_a", "mean_b", "difference", "t", "df", "p"]
     return pd.DataFrame(rows, columns=columns)
+
+
+_GROUPS = ("reasoning", "factual", "control")
+
+
+def task_labels(queries: Sequence[Query]) -> list[str]:
+    """What a query is filed under: its task, and its group too where one task stands in several groups."""
+    groups: dict[str, set[str]] = {}
+    for query in queries:
+        groups.setdefault(query.task, set()).add(query.group)
+    return [q.task if len(groups[q.task]) == 1 else f"{q.task} ({q.group})" for q in queries]
+
+
+def task_order(queries: Sequence[Query]) -> list[int]:
+    """Rows sorted by group (reasoning, factual, control, others as first seen), then task, then file order."""
+    labels = task_labels(queries)
+    seen = {label: n for n, label in reversed(list(enumerate(labels)))}
+    names = dict.fromkeys((*_GROUPS, *(query.group for query in queries)))
+    group = {name: n for n, name in enumerate(names)}
+    return sorted(range(len(queries)), key=lambda row: (group[queries[row].group], seen[labels[row]], row))
+
+
+def group_means(r: pd.DataFrame, queries: Sequence[Query]) -> pd.DataFrame:
+    """Mean off-diagonal R for each pair of task labels.
+
+    Args:
+        r: Result of `correlation`, rows in the order of `queries`.
+
+    Returns:
+        `[tasks, tasks]`, in `task_order`; NaN where no pair of queries has a defined R.
+    """
+
+    r_QQ = r.to_numpy(float, copy=True)
+    np.fill_diagonal(r_QQ, np.nan)
+    labels = np.array(task_labels(queries), object)
+    tasks = list(dict.fromkeys(labels[task_order(queries)]))
+    means = pd.DataFrame(np.nan, index=tasks, columns=tasks)
+    for a in tasks:
+        for b in tasks:
+            pairs = r_QQ[np.ix_(labels == a, labels == b)]
+            pairs = pairs[~np.isnan(pairs)]
+            if pairs.size:
+                means.loc[a, b] = pairs.mean()
+    return means

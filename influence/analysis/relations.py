@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from influence.analysis.columns import rank_column, top_documents
+from influence.analysis.documents import rank_column, top_documents
 from influence.analysis.grouping import Grouping, group_rows, mean_interval
 from influence.analysis.judges import Judge, JudgeReplies, fill, parse_reply, read_prompt
 from influence.errors import InputError

@@ -11,9 +11,9 @@ from influence.analysis.grouping import Grouping
 from influence.analysis.judges import Judge, JudgeReplies
 from influence.analysis.tables import ANALYSES, Tables
 from influence.errors import InputError
+from influence.store.checkpoints import is_checkpoints, open_checkpoints
 from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores, open_scores
-from influence.store.stages import is_stages, open_stages
 from influence.types import Reading
 
 #: A score store, its folder, or either of them with a name (for stages).
@@ -87,7 +87,7 @@ def analyze(
     if name not in ANALYSES:
         raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
     given = {"by": by, "group_by": group_by, "k": k, "judge": judge, "prompt": prompt, "scan": scan}
-    runs = tuple(one for run in runs for one in _stages_of(name, run))
+    runs = tuple(one for run in runs for one in _checkpoints_of(name, run))
     check_options(name, len(runs), [option for option, value in given.items() if value is not None])
     opened = [_opened(run) for run in runs]
     by = by or ANALYSES[name][1]
@@ -135,10 +135,10 @@ def check_options(
             raise InputError(f"{name} has no {show(option)}.", fix=f"It takes {known}.")
 
 
-def _stages_of(name: str, run: Run | tuple[str, Run]) -> Sequence[Run | tuple[str, Run]]:
-    """A folder of stages stands for its stages."""
-    if name == "stages" and isinstance(run, str | Path) and is_stages(run):
-        return open_stages(run)
+def _checkpoints_of(name: str, run: Run | tuple[str, Run]) -> Sequence[Run | tuple[str, Run]]:
+    """A folder of checkpoints stands for its checkpoints."""
+    if name == "stages" and isinstance(run, str | Path) and is_checkpoints(run):
+        return open_checkpoints(run)
     return [run]
 
 
@@ -170,7 +170,7 @@ def _made(
         case "reuse":
             return tables.reuse_tables(scores, by, group_by, k)
         case "stages":
-            return tables.stage_tables(runs, by, group_by, k)
+            return tables.checkpoint_tables(runs, by, group_by, k)
         case "bm25":
             return tables.bm25_tables(scores, group_by, k, progress)
         case _:

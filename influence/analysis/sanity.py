@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import columns_of, matching_metadata, with_labels
-from influence.analysis.grouping import finite_row
-from influence.analysis.ranking import ranks
+from influence.analysis.documents import columns_of, finite_row, matching_metadata, ranks, with_labels
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import source_codes
-from influence.analysis.grouping import RESAMPLES, Grouping, bootstrap_means, finite_row, group_rows
+from influence.analysis.documents import finite_row, source_codes
+from influence.analysis.grouping import RESAMPLES, Grouping, bootstrap_means, group_rows
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Reading

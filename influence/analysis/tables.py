@@ -13,10 +13,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence.analysis.agreement import cross_correlation, cross_summary, score_ratios
 from influence.analysis.answers import answer_rates, corpus_hits, found_answers, judge_hits, keyword_hits
 from influence.analysis.bm25 import BM25_COLUMNS as BM25_COLUMNS
 from influence.analysis.bm25 import beside_bm25, recall_table
-from influence.analysis.columns import rank_column, top_documents
+from influence.analysis.checkpoints import (
+    agreement_by_group,
+    checkpoint_agreement,
+    checkpoint_concentration,
+    checkpoint_facts,
+    checkpoint_held,
+    checkpoint_slopes,
+    checkpoint_sources,
+    checkpoint_tops,
+    checkpoint_within,
+    selves,
+    selves_by_pair,
+)
 from influence.analysis.concentration import (
     concentration,
     document_reuse,
@@ -25,35 +38,20 @@ from influence.analysis.concentration import (
     reuse_counts,
 )
 from influence.analysis.copies import copy_ranks, near_copies, self_influence
-from influence.analysis.correlation import correlation
-from influence.analysis.correlation_blocks import (
-    block_table,
-    cross_correlation,
-    cross_summary,
-    largest_pairs,
-    permutation_test,
-)
+from influence.analysis.correlation import block_table, correlation, largest_pairs, permutation_test
+from influence.analysis.documents import rank_column, top_documents
 from influence.analysis.grouping import Grouping, summarise, welch_tests
 from influence.analysis.judges import Judge, JudgeReplies
-from influence.analysis.pairs import score_ratios
+from influence.analysis.kinds import (
+    checkpoint_contrasts,
+    checkpoint_kinds,
+    contrast_trends,
+    contrasts_by_group,
+)
 from influence.analysis.relations import label_relations, relation_counts
 from influence.analysis.sanity import token_marks, verdicts, word_order
 from influence.analysis.sources import source_curves
-from influence.analysis.stage_kinds import contrast_trends, contrasts_by_group, stage_contrasts, stage_kinds
-from influence.analysis.stages import (
-    Stages,
-    agreement_by_group,
-    selves,
-    selves_by_pair,
-    stage_agreement,
-    stage_concentration,
-    stage_facts,
-    stage_held,
-    stage_slopes,
-    stage_sources,
-    stage_tops,
-    stage_within,
-)
+from influence.store.checkpoints import Checkpoints
 from influence.store.scores import Scores
 from influence.store.token_scores import open_token_scores
 from influence.types import Reading
@@ -192,31 +190,36 @@ def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None
     return tables
 
 
-def stage_tables(stages: Stages, by: Reading, group_by: Grouping, k: int) -> Tables:
-    """facts, agreement (by query) and agreement_by_group, within (R among the queries of a label), concentration,
-    held (share of the first documents), slopes, sources, ratios (last to first), tops (ranks of the first documents at
-    each stage), kinds (of the first documents and of positive influence); of a task's corpus also contrasts (by query),
-    contrasts_by_group and trends (of these along the stages); of a distillation also selves and selves_by_pair."""
-    agreement = stage_agreement(stages, by, sorted({10, 50, 100, k}))
-    first = stages[0][1]
-    contrasts, own = stage_contrasts(stages, by), selves(stages, by)
+def checkpoint_tables(checkpoints: Checkpoints, by: Reading, group_by: Grouping, k: int) -> Tables:
+    """Return the tables of a series of checkpoints.
+
+    facts, agreement (by query) and agreement_by_group, within (R among the queries of a label), concentration, held
+    (share of the first documents), slopes, sources, ratios (last to first), tops (ranks of the first documents at each
+    checkpoint), kinds (of the first documents and of positive influence). For a task's corpus also contrasts (by
+    query), contrasts_by_group and trends (of these along the checkpoints); for a distillation selves, selves_by_pair.
+    """
+    agreement = checkpoint_agreement(checkpoints, by, sorted({10, 50, 100, k}))
+    first = checkpoints[0][1]
+    contrasts, own = checkpoint_contrasts(checkpoints, by), selves(checkpoints, by)
     compared = {
         "contrasts": contrasts,
-        "contrasts_by_group": contrasts_by_group(contrasts, stages, group_by),
-        "trends": contrast_trends(contrasts, stages, group_by),
+        "contrasts_by_group": contrasts_by_group(contrasts, checkpoints, group_by),
+        "trends": contrast_trends(contrasts, checkpoints, group_by),
     }
     return {
-        "facts": stage_facts(stages, group_by),
+        "facts": checkpoint_facts(checkpoints, group_by),
         "agreement": agreement,
-        "agreement_by_group": agreement_by_group(agreement, stages, group_by),
-        "within": stage_within(stages, by, group_by),
-        "concentration": stage_concentration(stages, group_by=group_by),
-        "held": stage_held(stages, group_by=group_by),
-        "slopes": stage_slopes(stages, k, group_by),
-        "sources": stage_sources(stages, by, None, group_by),
-        "ratios": score_ratios(first, stages[-1][1], [(query.id, query.id) for query in first.queries], by),
-        "tops": stage_tops(stages, by),
-        "kinds": stage_kinds(stages, by, group_by=group_by),
+        "agreement_by_group": agreement_by_group(agreement, checkpoints, group_by),
+        "within": checkpoint_within(checkpoints, by, group_by),
+        "concentration": checkpoint_concentration(checkpoints, group_by=group_by),
+        "held": checkpoint_held(checkpoints, group_by=group_by),
+        "slopes": checkpoint_slopes(checkpoints, k, group_by),
+        "sources": checkpoint_sources(checkpoints, by, None, group_by),
+        "ratios": score_ratios(
+            first, checkpoints[-1][1], [(query.id, query.id) for query in first.queries], by
+        ),
+        "tops": checkpoint_tops(checkpoints, by),
+        "kinds": checkpoint_kinds(checkpoints, by, group_by=group_by),
         **(compared if len(contrasts) else {}),
         **({"selves": own, "selves_by_pair": selves_by_pair(own)} if len(own) else {}),
     }

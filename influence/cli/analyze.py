@@ -216,12 +216,12 @@ def _labelled(name: str, runs: tuple[str, ...]) -> list[tuple[str, Path]]:
 
     A folder of stages stands for its stages.
     """
-    from influence.store.stages import is_stages, read_stages
+    from influence.store.checkpoints import is_checkpoints, read_checkpoints
 
     pairs: list[tuple[str, Path]] = []
     for run in runs:
-        if name == "stages" and is_stages(run):
-            pairs += [(stage.name, Path(run) / stage.name) for stage in read_stages(run)]
+        if name == "stages" and is_checkpoints(run):
+            pairs += [(stage.name, Path(run) / stage.name) for stage in read_checkpoints(run)]
             continue
         label, equals, path = run.partition("=")
         if name != "stages" or not equals or Path(run).exists():

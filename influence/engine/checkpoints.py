@@ -21,9 +21,9 @@ from influence.errors import InputError
 from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish
+from influence.store.checkpoints import HESSIANS, KIND, SUM, CheckpointRecord, write_checkpoints
 from influence.store.factors import Factors, open_factors
 from influence.store.scores import open_scores
-from influence.store.stages import HESSIANS, KIND, SUM, StageRecord, write_stages
 from influence.types import Query
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Opened:
     """A checkpoint in memory, and what it is asked.
 
     Attributes:
-        facts: Fields of `StageRecord`: removed, total, accuracy, facts.
+        facts: Fields of `CheckpointRecord`: removed, total, accuracy, facts.
         completions_by: Who wrote the completions of the queries; None: not known.
     """
 
@@ -172,7 +172,7 @@ def score_checkpoints(
     weights: str = EQUAL,
     config: ScoreConfig = ScoreConfig(),
     batch_tokens: int | None = None,
-) -> list[StageRecord]:
+) -> list[CheckpointRecord]:
     """Influence of every document on every query, at each checkpoint; the same call after a kill goes on.
 
     A call with more checkpoints adds them. Scores of different checkpoints have different curvature: compare ranks and
@@ -181,7 +181,7 @@ def score_checkpoints(
     Args:
         checkpoints: In the order of training.
         open_checkpoint: Loads one, and says what it is asked.
-        out: Folder of the stages, see `influence.store.stages`.
+        out: Folder of the checkpoints, see `influence.store.checkpoints`.
         hessian: None fits one on each checkpoint. The name of one of them fits on it alone and uses that for all, and a
             folder is a finished fit that is used for all; `identity` takes none.
         layers: Tracked layers of the Hessians that are fitted, as in `FitConfig`.
@@ -191,7 +191,7 @@ def score_checkpoints(
 
     Raises:
         InputError: no checkpoint, or `hessian` is none of these.
-        StoreError: `out` holds something else, or a stage was scored otherwise.
+        StoreError: `out` holds something else, or a checkpoint was scored otherwise.
     """
     if not checkpoints:
         raise InputError("There are no checkpoints to score.")
@@ -233,12 +233,12 @@ def score_checkpoints(
         place = str(factors.folder) if factors is not None else None
         other_hessian = bool(factors) and not fits
         records.append(
-            StageRecord(
+            CheckpointRecord(
                 checkpoint.name, checkpoint.model, checkpoint.revision, place, other_hessian, **opened.facts
             )
         )
     records.sort(key=lambda record: [one.name for one in checkpoints].index(record.name))
-    write_stages(folder, records)
+    write_checkpoints(folder, records)
     if summed:
         parts = [(record.name, open_scores(folder / record.name)) for record in records]
         sum_scores(parts, folder / SUM, weight_of)

@@ -16,8 +16,8 @@ from influence.report.checkpoints import (
     checkpoints,
     rank_records,
 )
-from influence.report.figures import figure_data
 from influence.report.format import count
+from influence.report.page import figure_data
 from influence.report.records import (
     Lists,
     document_records,

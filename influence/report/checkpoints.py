@@ -10,15 +10,15 @@ from typing import Any
 import pandas as pd
 
 from influence.analysis.grouping import wilson
-from influence.report.figures import Choice, Figure, Matrix, Panel
 from influence.report.format import count, plain, share_cell
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Choice, Figure, Matrix, Panel
 from influence.store.formats.manifest import fingerprint
 from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 
 #: What is read of `influence analyze stages`.
-STAGE_TABLES = ("facts", "agreement", "agreement_by_group", "within", "sources")
+CHECKPOINT_TABLES = ("facts", "agreement", "agreement_by_group", "within", "sources")
 #: Depth of the lists whose overlap and sources are drawn, where there are more documents.
 DEPTH = 50
 MOST_LABELS = 4
@@ -31,7 +31,7 @@ _WITH = ("first", "previous")
 
 
 def stages(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Every measure has its own panel, a line a label; the stages in the order given are the horizontal axis."""
+    """Every measure has its own panel, a line a label; the checkpoints in the order given are the horizontal axis."""
     facts = tables["facts"]
     labels = list(dict.fromkeys(facts["label"]))
     shares = _shares(tables["sources"])
@@ -200,13 +200,13 @@ _CURVATURE = (
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The stages a run was analysed with.
+    """The checkpoints a run was analysed with.
 
     Attributes:
         names: In the order of training.
         here: The one whose scores this report shows.
         by: The reading that ranks.
-        ranks: Columns query, column, document, source, stage, rank: of the first documents at any stage.
+        ranks: Columns query, column, document, source, stage, rank: of the first documents at any checkpoint.
     """
 
     names: tuple[str, ...]
@@ -216,7 +216,7 @@ class Checkpoints:
 
 
 def checkpoints(scores: Scores) -> Checkpoints | None:
-    """What `influence analyze stages` left of the ranks along the stages; None if it did not run."""
+    """What `influence analyze stages` left of the ranks along the checkpoints; None if it did not run."""
     tables = read_tables(scores.folder, "stages", ("tops",))
     if tables is None or tables["tops"].empty:
         return None
@@ -230,7 +230,7 @@ def checkpoints(scores: Scores) -> Checkpoints | None:
 
 
 def rank_records(scores: Scores, order: list[int], stages: Checkpoints) -> dict[str, Any]:
-    """For each query of the report `[document, ranks by stage]` of each of its documents; documents by number."""
+    """For each query of the report `[document, ranks by checkpoint]` of each of its documents; documents by number."""
     table = stages.ranks.assign(doc=pd.factorize(stages.ranks["column"])[0])
     documents = table.drop_duplicates("doc").sort_values("doc")
     wide = table.pivot(index=["query", "doc"], columns="stage", values="rank")[list(stages.names)]
@@ -246,7 +246,7 @@ def rank_records(scores: Scores, order: list[int], stages: Checkpoints) -> dict[
 
 
 def overlaps(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
-    """The matrix of stages by stages: mean over the queries of the shared part of their top k, and of RBO."""
+    """The matrix of checkpoints by checkpoints: mean over the queries of the shared part of their top k, and of RBO."""
     agreement = tables["agreement"]
     names = list(dict.fromkeys(tables["facts"]["stage"]))
     shared = [str(name) for name in agreement if str(name).startswith("overlap@")]

@@ -14,12 +14,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from influence.analysis.concentration import SIDES, concentration, power_law
+from influence.analysis.documents import rank_curve
 from influence.analysis.grouping import group_rows
-from influence.analysis.ranking import rank_curve
 from influence.report.drawing import GROUP_INKS, INK, LINE, drawing_of
-from influence.report.figures import Choice, Figure, Panel, sizes
 from influence.report.format import count, fixed, power
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Choice, Figure, Panel, sizes
 from influence.store.scores import Scores
 from influence.types import READING_UNITS, Query, Reading
 

@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from influence.analysis.correlation import correlation, group_means, task_labels, task_order
+from influence.analysis.correlation import correlation
+from influence.analysis.grouping import group_means, task_labels, task_order
 from influence.report.charts import heat_map
-from influence.report.figures import Figure, Panel
 from influence.report.format import count, interval, percent, shade, signed
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Figure, Panel
 from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 from influence.types import Reading

@@ -34,9 +34,8 @@ from influence.report.distillation_figures import (
     wording_figure,
 )
 from influence.report.drawing import exporting
-from influence.report.figures import Place, Section
 from influence.report.format import count, fixed, interval, interval_of
-from influence.report.page import render, write_page
+from influence.report.page import Place, Section, render, write_page
 from influence.store.artefact import open_complete, write_json
 from influence.store.formats.distillation import (
     DISTILLED,

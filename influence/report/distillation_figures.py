@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from influence.distill.traces import Run, Trace, read_traces
 from influence.report.drawing import INK, LINE, MUTED, SERIES_INKS, drawing_of
-from influence.report.figures import Figure, Panel
 from influence.report.format import clip, count, plain
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Figure, Panel
 from influence.store.formats.distillation import (
     AGAIN,
     CONTEXT,

@@ -11,14 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from influence.analysis.correlation import task_order
-from influence.analysis.grouping import mean_interval
+from influence.analysis.grouping import mean_interval, task_order
 from influence.report.charts import colours
 from influence.report.correlations import Correlations
 from influence.report.drawing import GROUP_INKS, INK, LINE, MUTED, drawing_of
-from influence.report.figures import Figure, Finding
 from influence.report.format import count, interval, percent, plain, signed
 from influence.report.line_charts import FEW
+from influence.report.page import Figure, Finding
 from influence.store.scores import Scores
 
 _SIZE = (1.75, 1.0)

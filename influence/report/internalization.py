@@ -17,7 +17,6 @@ import pandas as pd
 from influence.analysis.internalization import Evaluation, pooled_rows, position_rows, stage_rows
 from influence.files import whole_file
 from influence.report.drawing import exporting
-from influence.report.figures import Place, Section
 from influence.report.format import count, fixed, interval_of, percent
 from influence.report.internalization_figures import (
     accuracy_figure,
@@ -27,7 +26,7 @@ from influence.report.internalization_figures import (
     trade_off_figure,
     training_figure,
 )
-from influence.report.page import render, write_page
+from influence.report.page import Place, Section, render, write_page
 from influence.store.artefact import write_json
 from influence.store.formats.training import StageFile, read_metrics
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from influence.analysis.internalization import StageEvaluation, pooled_rows
 from influence.report.charts import Curve, trade_off
-from influence.report.figures import Figure, Matrix, Panel
 from influence.report.format import clip, count, share_cell
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Figure, Matrix, Panel
 from influence.store.formats.training import Sample
 
 #: Points of a curve, rows and columns of the table of positions: more are thinned out or left out.

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from influence import __version__
-from influence.analysis.correlation import task_labels
+from influence.analysis.grouping import task_labels
+from influence.analysis.run import analyze
 from influence.errors import InputError
 from influence.report.assemble import Content, Extent, Prepared, content, cuts, extents, prepare
 from influence.report.drawing import exporting
@@ -31,10 +32,10 @@ from influence.report.run_card import (
     verdict,
     who_did_what,
 )
-from influence.report.stage_views import last_stage
 from influence.report.top_documents import sources
+from influence.store.checkpoints import is_checkpoints, read_checkpoints
+from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores, open_scores
-from influence.store.stages import is_stages
 from influence.types import READING_UNITS, SIGN_STATEMENT, Reading
 
 Texts = Literal["full", "snippet", "none"]
@@ -97,7 +98,7 @@ def write_report(
     out = Path(out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder.", fix=f"Name a .{format} file.")
-    scores = open_scores(last_stage(run))
+    scores = open_scores(last_checkpoint(run))
     rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1) - 3))
     with exporting(None if figures is None else Path(figures)):
         prepared = prepare(scores, by, run_title(scores.folder))
@@ -204,7 +205,7 @@ def _page(
 def run_title(folder: Path) -> str:
     """The run's name: its folder, with the folder above where that is only called `scores`, or holds all its stages."""
     folder = folder.resolve()
-    if folder.name == "scores" or is_stages(folder.parent):
+    if folder.name == "scores" or is_checkpoints(folder.parent):
         return f"{folder.parent.name} / {folder.name}"
     return folder.name
 
@@ -246,3 +247,20 @@ def _left_out(scores: Scores, settings: _Settings, extent: Extent, prepared: Pre
     return items + [
         f"Cut, to stay under {settings.max_mb:g} MB: {cut}." for cut in cuts(settings.asked, extent)
     ]
+
+
+def last_checkpoint(run: str | Path) -> Path:
+    """Return the score store of a report: of a folder of checkpoints the last one, with the analysis of all of them.
+
+    Raises:
+        StoreError: the folder of checkpoints is not finished.
+    """
+    run = Path(run)
+    if not is_checkpoints(run):
+        return run
+    names = [checkpoint.name for checkpoint in read_checkpoints(run)]
+    folder = run / names[-1]
+    made = read_tables(folder, "stages", ("facts",))
+    if len(names) > 1 and (made is None or list(dict.fromkeys(made["facts"]["stage"])) != names):
+        analyze("stages", run, out=folder / "analysis" / "stages")
+    return folder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from influence.analysis.correlation import task_labels, task_order
+from influence.analysis.grouping import task_labels, task_order
 from influence.report.format import clip, column, count, number, one_line
 from influence.store.scores import Scores
 from influence.types import Query, Reading

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from influence.analysis.agreement import overlap
 from influence.analysis.concentration import power_law
-from influence.analysis.correlation import correlation, task_labels, task_order
-from influence.analysis.ranking import rank_curve, top_table
-from influence.analysis.stages import overlap
+from influence.analysis.correlation import correlation
+from influence.analysis.documents import rank_curve, top_table
+from influence.analysis.grouping import task_labels, task_order
 from influence.report.concentration import CURVE_RANKS, summable
 from influence.report.format import clip
 from influence.report.page import rounded

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from influence.report.checkpoints import STAGE_TABLES, overlaps, stages
+from influence.report.checkpoint_views import checkpoint_list, checkpoint_views
+from influence.report.checkpoints import CHECKPOINT_TABLES, overlaps, stages
 from influence.report.concentration import cumulative, curves
 from influence.report.correlations import Correlations, Significance, correlations, significance
-from influence.report.figures import Finding, Place, Section
 from influence.report.findings import (
     answers_finding,
     correlation_finding,
@@ -20,8 +20,8 @@ from influence.report.findings import (
     sources_finding,
 )
 from influence.report.format import count, plain
+from influence.report.page import Finding, Place, Section
 from influence.report.run_card import Check, checks
-from influence.report.stage_views import stage_list, stage_views
 from influence.report.top_documents import Answers, answers, source_multipliers
 from influence.report.two_runs import pair
 from influence.store.formats.tables import read_tables
@@ -160,8 +160,8 @@ def _relations(rows: list[dict[str, Any]] | None) -> Section:
 
 
 def _stages(scores: Scores) -> Section:
-    tables = read_tables(scores.folder, "stages", STAGE_TABLES)
-    listed = stage_list(scores.folder)
+    tables = read_tables(scores.folder, "stages", CHECKPOINT_TABLES)
+    listed = checkpoint_list(scores.folder)
     places = [Place(listed)] if listed is not None else []
     if tables is None:
         absent = (
@@ -173,7 +173,7 @@ def _stages(scores: Scores) -> Section:
         absent = "No query was marked right or wrong at any stage, and no agreement is defined."
         places.append(Place(stages(tables), absent=absent, narrow=True))
         places.append(Place(overlaps(tables), "Overlap of the stages"))
-    places += [Place(figure, title, narrow=True) for title, figure in stage_views(scores.folder)]
+    places += [Place(figure, title, narrow=True) for title, figure in checkpoint_views(scores.folder)]
     shown = tuple(place for place in places if place.figure is not None or place.absent)
     question = "What changes between checkpoints?" if tables is not None else ""
     left_out = _not_run("stages", "stages of training") if tables is None else ""

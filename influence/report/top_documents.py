@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from influence.analysis.columns import rank_column
+from influence.analysis.documents import rank_column
 from influence.analysis.grouping import wilson
 from influence.analysis.sources import ENDS, source_curves, source_shares
-from influence.report.figures import Choice, Figure, Matrix, Panel, sizes
 from influence.report.format import count, percent, plain, times
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Choice, Figure, Matrix, Panel, sizes
 from influence.store.formats.tables import made_by
 from influence.store.scores import Scores
 from influence.types import Query, Reading

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from influence.analysis.correlation import task_labels
-from influence.analysis.grouping import mean_interval
+from influence.analysis.grouping import mean_interval, task_labels
 from influence.report.drawing import GROUP_INKS, INK, LINE, MUTED, drawing_of
-from influence.report.figures import Figure, Panel
 from influence.report.format import count, plain, signed
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Figure, Panel
 from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 

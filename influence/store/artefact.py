@@ -17,16 +17,18 @@ from influence.errors import StoreError
 from influence.files import whole_file
 from influence.store.formats.manifest import MANIFEST, decode_manifest, encode_manifest, fingerprint
 from influence.store.journal import (
+    LOCK,
     VERIFIED_AT_OPEN,
     close_journal,
+    drop_lock,
     final_checksums,
     keep_journal,
     listed,
     remove_journals,
     stored_file,
+    take_lock,
     verify_files,
 )
-from influence.store.lock import LOCK, drop_lock, take_lock
 
 #: What a run leaves behind only for its resumption.
 _LEAVING = (

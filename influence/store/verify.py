@@ -9,8 +9,7 @@ from typing import Any
 from influence.errors import StoreError
 from influence.store.artefact import open_complete, read_manifest
 from influence.store.formats.manifest import MANIFEST
-from influence.store.journal import JOURNAL
-from influence.store.lock import LOCK
+from influence.store.journal import JOURNAL, LOCK
 
 
 @dataclass(frozen=True)

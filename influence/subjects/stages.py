@@ -19,8 +19,8 @@ from influence.engine.checkpoints import Checkpoint, Opened
 from influence.errors import InputError
 from influence.files import whole_file
 from influence.models.load import DType, LanguageModel, load_model
+from influence.store.checkpoints import PROBES
 from influence.store.formats.training import COUPLED, STAGE_FILE, TaskRecord
-from influence.store.stages import PROBES
 from influence.subjects.probes import probe_table
 from influence.subjects.questions import ENDINGS, Texts, asked_examples, predicted, stage_queries
 from influence.train.stepwise.sequences import separator

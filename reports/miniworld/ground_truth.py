@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from influence.analysis.bm25 import best_rank
-from influence.analysis.columns import columns_of, matching_metadata
+from influence.analysis.documents import columns_of, matching_metadata
 from influence.data.miniworld.settings import PROCEDURE_FORMS
 from influence.store.scores import Scores, lowest
 from influence.types import Query

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from influence.analysis.bm25 import Bm25
-from influence.analysis.columns import document_texts
-from influence.analysis.grouping import finite_row
+from influence.analysis.documents import document_texts, finite_row
 from influence.store.scores import Scores
 
 #: Gives the scores `[D]` of the query with this id; more is higher in the ranking.

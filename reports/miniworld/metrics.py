@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from influence.analysis.columns import source_codes
+from influence.analysis.documents import source_codes
 from influence.analysis.sources import source_counts
 from influence.store.scores import Scores
 from influence.types import Query

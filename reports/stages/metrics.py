@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from influence.analysis.correlation import correlation
-from influence.analysis.stage_kinds import MEASURES, contrast_trends, kind_mix, stage_contrasts
+from influence.analysis.kinds import MEASURES, checkpoint_contrasts, contrast_trends, kind_mix
+from influence.store.checkpoints import PROBES, CheckpointRecord, open_checkpoints, read_checkpoints
 from influence.store.scores import Scores
-from influence.store.stages import PROBES, StageRecord, open_stages, read_stages
 from reports.stages.replicate import OTHERS, STAGES
 
 #: How alike the rankings of two queries are: mean R of a query with the others of its task.
@@ -33,8 +33,8 @@ class SeedMetrics:
         probes: What was read of each checkpoint, with its name as `stage`.
     """
 
-    stages: list[StageRecord]
-    controls: dict[str, StageRecord]
+    stages: list[CheckpointRecord]
+    controls: dict[str, CheckpointRecord]
     values: pd.DataFrame
     kinds: pd.DataFrame
     trends: pd.DataFrame
@@ -56,18 +56,18 @@ class SeedMetrics:
         own = own[(own["stage"] == stage) & (own["label"] == label) & (own["measure"] == measure)]
         return own["value"].to_numpy(np.float64)
 
-    def record(self, stage: str) -> StageRecord:
+    def record(self, stage: str) -> CheckpointRecord:
         """A stage or control by its name."""
         return next(one for one in [*self.stages, *self.controls.values()] if one.name == stage)
 
 
 def measure(folder: Path) -> SeedMetrics:
     """Read the score stores of a finished seed."""
-    opened = open_stages(folder / STAGES)
-    others = open_stages(folder / OTHERS)
+    opened = open_checkpoints(folder / STAGES)
+    others = open_checkpoints(folder / OTHERS)
     every = [*opened, *others]
-    contrasts = stage_contrasts(opened)
-    table = pd.concat([contrasts, stage_contrasts(others)], ignore_index=True)
+    contrasts = checkpoint_contrasts(opened)
+    table = pd.concat([contrasts, checkpoint_contrasts(others)], ignore_index=True)
     label_of = {query.id: query.task for _, scores in every for query in scores.queries}
     shared = pd.concat([_shared(scores).assign(stage=name) for name, scores in every], ignore_index=True)
     values = pd.concat([table, shared], ignore_index=True)
@@ -75,8 +75,8 @@ def measure(folder: Path) -> SeedMetrics:
         pd.read_csv(folder / name / PROBES) for name in (STAGES, OTHERS) if (folder / name / PROBES).exists()
     ]
     return SeedMetrics(
-        read_stages(folder / STAGES),
-        {record.name: record for record in read_stages(folder / OTHERS)},
+        read_checkpoints(folder / STAGES),
+        {record.name: record for record in read_checkpoints(folder / OTHERS)},
         values.assign(label=values["query"].map(label_of)),
         pd.concat([kind_mix(scores).assign(stage=name) for name, scores in every], ignore_index=True),
         contrast_trends(contrasts, opened),

@@ -36,6 +36,8 @@ from influence.engine.index.build import build_index
 from influence.errors import InfluenceError
 from influence.models.load import MODEL_KIND, load_model
 from influence.store.artefact import claim, finish, open_complete, seal
+from influence.store.checkpoints import KIND as CHECKPOINTS
+from influence.store.checkpoints import CheckpointRecord, open_checkpoints, write_checkpoints
 from influence.store.factors import open_factors
 from influence.store.formats.distillation import DISTILLATION, PAIRS, SAMPLES
 from influence.store.formats.records import write_record
@@ -45,8 +47,6 @@ from influence.store.index import open_index
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import open_piece
 from influence.store.scores import Scores, open_scores
-from influence.store.stages import KIND as CHECKPOINTS
-from influence.store.stages import StageRecord, open_stages, write_stages
 from influence.store.token_scores import open_token_scores, write_token_scores
 from influence.train.kd.models import Emulator, Student, load_coupled, save
 from influence.train.stepwise.stages import find_stages, read_stage, stage_folder, write_stage
@@ -127,7 +127,9 @@ def make_checkpoints(folder: Path, seed: int) -> None:
     manifest = claim(folder, CHECKPOINTS, {"seed": seed})
     for name in ("early", "late"):
         make_scores(folder / name, seed)
-    write_stages(folder, [StageRecord("early", f"model {seed}"), StageRecord("late", f"model {seed}")])
+    write_checkpoints(
+        folder, [CheckpointRecord("early", f"model {seed}"), CheckpointRecord("late", f"model {seed}")]
+    )
     finish(folder, manifest, {})
 
 
@@ -240,7 +242,8 @@ KINDS = {
     "analysis": Kind(make_analysis, read_analysis),
     "piece": Kind(make_piece, lambda folder: read_scores(open_piece(folder).scores)),
     "checkpoints": Kind(
-        make_checkpoints, lambda folder: [(name, read_scores(scores)) for name, scores in open_stages(folder)]
+        make_checkpoints,
+        lambda folder: [(name, read_scores(scores)) for name, scores in open_checkpoints(folder)],
     ),
     "hessian": Kind(make_hessian, read_hessian),
     "run of stages": Kind(make_stage_run, read_stage_run),

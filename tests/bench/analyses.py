@@ -77,7 +77,7 @@ def jobs(scores: Scores) -> dict[str, Callable[[], Any]]:
         "corpus scan": lambda: corpus_hits(scores),
         "bm25": lambda: tables.bm25_tables(scores, "task", 500),
         "sanity": lambda: tables.sanity_tables(scores, 20),
-        "stages": lambda: tables.stage_tables([("a", scores), ("b", scores)], "normed", "task", 500),
+        "stages": lambda: tables.checkpoint_tables([("a", scores), ("b", scores)], "normed", "task", 500),
         "report": lambda: write_report(scores.folder, scores.folder.parent / "report.html"),
     }
 

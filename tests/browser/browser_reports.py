@@ -11,7 +11,7 @@ import numpy as np
 from stores import make_document, make_query, write_scores
 
 from influence.analysis.relations import LABELS, relation_counts
-from influence.analysis.tables import answer_tables, stage_tables
+from influence.analysis.tables import answer_tables, checkpoint_tables
 from influence.report.pages import write_report
 from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
@@ -164,7 +164,7 @@ def _analyse(
     counts = relation_counts(labelled, scores.queries, "task")
     write_tables({"relations": labelled, "counts": counts}, folder / "relations", [scores])
     stages = _stages(scores, names)
-    tables = stage_tables(stages, "normed", "task", 50)
+    tables = checkpoint_tables(stages, "normed", "task", 50)
     write_tables(tables, folder / "stages", [run for _, run in stages])
 
 

@@ -24,7 +24,7 @@ from browser_reports import HOSTILE, SURROGATE, Made, ordinary, write_tokens
 from stores import make_document, make_query, write_scores
 
 from influence.analysis.relations import LABELS, relation_counts
-from influence.analysis.tables import answer_tables, stage_tables
+from influence.analysis.tables import answer_tables, checkpoint_tables
 from influence.errors import ComputeError, InputError
 from influence.report.pages import write_report
 from influence.store.formats.tables import write_tables
@@ -617,7 +617,7 @@ def _analyse_emptily(scores: Any, undefined: bool) -> None:
     rows = [(q, column, "d", "s", 1, 1, next(iter(LABELS)), None, "judge") for q, column in top]
     labels = pd.DataFrame(rows if undefined else [], columns=names)
     counts = relation_counts(labels, scores.queries, "task")
-    stages = stage_tables([("first", scores), ("last", scores)], "normed", "task", 50)
+    stages = checkpoint_tables([("first", scores), ("last", scores)], "normed", "task", 50)
     if undefined:
         values = [(q, "answer", "x", column, "d", "s", 1, 1, "judge", 0, 1, None, None) for q, column in top]
         answers["hits"] = pd.DataFrame(values, columns=answers["hits"].columns)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from browser_reports import HOSTILE, SURROGATE, Made
 
-from influence.analysis.stages import overlap
+from influence.analysis.agreement import overlap
 from influence.report.concentration import cumulative
 from influence.store.token_scores import open_token_scores
 

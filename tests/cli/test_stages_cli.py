@@ -20,8 +20,8 @@ from influence.data.tasks.folder import write_task
 from influence.data.tasks.makers.parity import Parity
 from influence.engine.checkpoints import find_checkpoints
 from influence.errors import InputError, StoreError
+from influence.store.checkpoints import open_checkpoints, read_checkpoints
 from influence.store.scores import open_scores
-from influence.store.stages import open_stages, read_stages
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
 
@@ -68,13 +68,13 @@ def score(folder: Path, *more: object, out: str = "scores") -> str:
 def test_from_stages_to_a_page(folder: Path) -> None:
     said = score(folder, "--task", folder / "task", "--asked", 3)
     assert "Scores at 3 checkpoints" in said
-    records = read_stages(folder / "scores")
+    records = read_checkpoints(folder / "scores")
     assert [record.name for record in records] == ["stage-000", "stage-001", "stage-002"]
     assert [record.removed for record in records] == [0, 1, 2]
     assert not any(record.shared for record in records)
     assert {tuple(record.accuracy) for record in records} == {("answer only", "as asked")}
     assert all(n == 16 for record in records for _, n in record.accuracy.values())
-    stores = open_stages(folder / "scores")
+    stores = open_checkpoints(folder / "scores")
     for removed, (name, scores) in enumerate(stores):
         about = json.loads((folder / "icot" / name / "stage.json").read_text())
         asked = {query.id: query for query in scores.queries}
@@ -110,7 +110,7 @@ def test_a_sum_is_a_run_that_analyses_and_reports_take(folder: Path, inputs: Inp
     to = ["--out", folder / "summed", "--device", "cpu"]
     said = run(*command, *to, "--layers", "mlp", "--layers", "head", "--sum")
     assert f"Their sum: {folder / 'summed' / 'sum'}" in said
-    stores = [np.array(scores.dot) for _, scores in open_stages(folder / "summed")]
+    stores = [np.array(scores.dot) for _, scores in open_checkpoints(folder / "summed")]
     summed = open_scores(folder / "summed" / "sum")
     np.testing.assert_allclose(summed.dot, np.sum(stores, 0, dtype=np.float64), rtol=1e-12)
     assert "lm_head" in summed.manifest["config"]["layers"]
@@ -130,14 +130,16 @@ def test_a_killed_job_goes_on(folder: Path, program: Server) -> None:
     at = folder / "killed" / "stage-001" / "scores.safetensors"
     assert program.run(*command, signal_at=(signal.SIGKILL, at)).exit_code == -signal.SIGKILL
     with pytest.raises(StoreError, match="unfinished"):
-        read_stages(folder / "killed")
+        read_checkpoints(folder / "killed")
     first = folder / "killed" / "stage-000" / "scores.safetensors"
     before = first.stat().st_mtime_ns
     resumed = program.run(*command)
     assert resumed.exit_code == 0, resumed.stderr
     assert first.stat().st_mtime_ns == before, "what was whole is left as it was"
     score(folder, "--task", folder / "task", "--asked", 3, "--dtype", "float64", out="whole")
-    for (_, a), (_, b) in zip(open_stages(folder / "killed"), open_stages(folder / "whole"), strict=True):
+    for (_, a), (_, b) in zip(
+        open_checkpoints(folder / "killed"), open_checkpoints(folder / "whole"), strict=True
+    ):
         np.testing.assert_allclose(a.dot, b.dot, rtol=1e-6, atol=1e-9)  # its blocks are smaller
         assert a.queries == b.queries
 
@@ -153,9 +155,9 @@ def test_one_hessian_for_all_is_stated(folder: Path) -> None:
     }
     queries.write_text(json.dumps(record) + "\n")
     score(folder, "--queries", queries, "--hessian-from", "stage-001", out="shared")
-    assert [record.shared for record in read_stages(folder / "shared")] == [True, False, True]
+    assert [record.shared for record in read_checkpoints(folder / "shared")] == [True, False, True]
     assert [path.name for path in (folder / "shared" / "hessians").iterdir()] == ["stage-001"]
-    stores = dict(open_stages(folder / "shared"))
+    stores = dict(open_checkpoints(folder / "shared"))
     models = {name: scores.manifest["config"]["model"] for name, scores in stores.items()}
     assert {s.manifest["config"]["hessian"]["model"] for s in stores.values()} == {models["stage-001"]}
     score(folder, "--queries", queries, "--hessian-from", "identity", out="identity")
@@ -176,7 +178,7 @@ def test_any_checkpoints_with_queries_of_ones_own(inputs: Inputs, tmp_path: Path
         *("score", "--checkpoints", trainer, "--queries", inputs.queries, "--corpus", inputs.corpus),
         *("--out", tmp_path / "scores", "--device", "cpu"),
     )
-    stores = open_stages(tmp_path / "scores")
+    stores = open_checkpoints(tmp_path / "scores")
     assert [name for name, _ in stores] == ["checkpoint-3", "checkpoint-20", "checkpoint-100"]
     alone = tmp_path / "alone"
     one = tiny_model("llama", seed=20)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from golden.measure import compare, numbers
 
-from influence.store.stages import read_stages
+from influence.store.checkpoints import read_checkpoints
 from reports.stages.__main__ import command
 
 
@@ -42,7 +42,7 @@ def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compare("study-stages", {name: column_numbers(table) for name, table in tables.items()}, relative=1e-3)
     page = (out / "findings.md").read_text()
     assert f"python -m reports.stages --scale smoke --out {out} --seeds 1" in page
-    trained = {name: read_stages(out / "seed-0" / name) for name in ("stages", "controls")}
+    trained = {name: read_checkpoints(out / "seed-0" / name) for name in ("stages", "controls")}
     seen = {record.facts["examples"] for record in [trained["stages"][-1], *trained["controls"]]}
     assert max(seen) - min(seen) <= 32, "controls are trained as long"
     assert pages == [out / "seed-0" / "stages.html"]

@@ -453,12 +453,12 @@ def test_tasks_of_any_bytes(folder: Path, files: dict[str, bytes]) -> None:
 @given(value=Value | st.lists(record(["name", "model", "revision", "hessian", "shared"]), max_size=2))
 @example([{"name": "../../../etc", "model": "m"}])
 def test_stages_of_any_fields(folder: Path, value: Any) -> None:
-    from influence.store.stages import KIND, open_stages, read_stages
+    from influence.store.checkpoints import KIND, open_checkpoints, read_checkpoints
 
     stages = folder / "stages"
     stages.mkdir(exist_ok=True)
     (stages / "manifest.json").write_text(json.dumps({"kind": KIND, "status": "complete", "config": {}}))
     (stages / "stages.json").write_bytes(json.dumps(value).encode())
-    found = tried(lambda: read_stages(stages))
+    found = tried(lambda: read_checkpoints(stages))
     assert isinstance(found, StoreError) or all(".." not in stage.name for stage in found)
-    tried(lambda: open_stages(stages))
+    tried(lambda: open_checkpoints(stages))

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from influence.analysis.columns import document_texts, source_codes, top_documents
+from influence.analysis.agreement import cross_correlation
 from influence.analysis.concentration import concentration, document_reuse, pareto_tail, power_law
 from influence.analysis.correlation import correlation
-from influence.analysis.correlation_blocks import cross_correlation
+from influence.analysis.documents import document_texts, source_codes, top_documents
 from influence.analysis.sources import source_curves
 from influence.store.scores import Scores
 

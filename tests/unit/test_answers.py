@@ -18,7 +18,7 @@ from influence.analysis.answers import (
     keyword_hits,
     wanted_parts,
 )
-from influence.analysis.columns import same_documents, source_codes, top_documents
+from influence.analysis.documents import same_documents, source_codes, top_documents
 from influence.analysis.judges import FunctionJudge, JudgeReplies, fill, locate, parse_reply, read_prompt
 from influence.errors import ComputeError, InputError
 from influence.store.scores import Scores

@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from stores import make_query, write_scores
 
 from influence.analysis import correlation as module
-from influence.analysis.correlation import correlation, group_means, task_labels, task_order
+from influence.analysis.correlation import correlation
+from influence.analysis.grouping import group_means, task_labels, task_order
 from influence.errors import ComputeError, InputError
 from influence.types import Reading
 

@@ -12,15 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.correlation import correlation
-from influence.analysis.correlation_blocks import (
-    block_table,
-    cross_correlation,
-    cross_summary,
-    largest_pairs,
-    pearson,
-    permutation_test,
-)
+from influence.analysis.agreement import cross_correlation, cross_summary, pearson
+from influence.analysis.correlation import block_table, correlation, largest_pairs, permutation_test
 from influence.errors import InputError
 
 

@@ -9,7 +9,7 @@ import pytest
 from stores import make_document, make_query, write_scores
 
 from influence.analysis.bm25 import beside_bm25, bm25_scores
-from influence.analysis.columns import columns_of
+from influence.analysis.documents import columns_of
 from influence.analysis.tables import BM25_COLUMNS, bm25_tables
 from influence.errors import InputError
 from influence.store.scores import Scores

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.ranking import COLUMNS, rank_curve, ranks, top_table
+from influence.analysis.documents import COLUMNS, rank_curve, ranks, top_table
 from influence.analysis.sources import source_shares
 from influence.errors import InputError
 

@@ -25,11 +25,12 @@ from hypothesis import strategies as st
 from stores import CONFIG, PROVENANCE, make_document, make_query, write_scores
 
 import influence.report
+from influence.analysis.agreement import overlap
 from influence.analysis.concentration import concentration, power_law
-from influence.analysis.correlation import correlation, task_labels, task_order
-from influence.analysis.ranking import top_table
-from influence.analysis.stages import overlap
-from influence.analysis.tables import answer_tables, cross_tables, stage_tables
+from influence.analysis.correlation import correlation
+from influence.analysis.documents import top_table
+from influence.analysis.grouping import task_labels, task_order
+from influence.analysis.tables import answer_tables, checkpoint_tables, cross_tables
 from influence.errors import ComputeError, InputError
 from influence.report.drawing import PAPER
 from influence.report.format import breaks, column, number, pieces, plain, signed
@@ -469,7 +470,7 @@ def analysed_store(folder: Path) -> Scores:
     counts = pd.DataFrame({"group": ["reasoning"], "label": ["other"], "count": [3], "of": [6]})
     made = {
         "answers": answer_tables(scores, "normed", "task", 100, scan=False),
-        "stages": stage_tables([("a", early), ("m", middle), ("b", scores)], "normed", "group", 50),
+        "stages": checkpoint_tables([("a", early), ("m", middle), ("b", scores)], "normed", "group", 50),
         "correlation": cross_tables(early, scores, "normed"),
         "relations": {
             "relations": pd.DataFrame({"query": [], "column": [], "label": [], "justification": []}),
@@ -703,7 +704,7 @@ def check_pair_ratios(made: Rendered) -> set[str]:
     return names
 
 
-def check_stages(made: Rendered) -> set[str]:
+def check_comparable(made: Rendered) -> set[str]:
     """Each panel is one measure, its lines the labels; what is tabled is what the stores say."""
     table, names = made.data["stages"], set()
     place = {stage: number for number, stage in enumerate(("a", "m", "b"))}
@@ -813,7 +814,7 @@ CHECKS = {
     "source-curves": check_sources,
     "pair": check_pair,
     "pair-ratios": check_pair_ratios,
-    "stages": check_stages,
+    "stages": check_comparable,
     "stage-overlap": check_stage_overlap,
     "stage-mix": check_stage_mix,
     "relations": check_relations,
@@ -857,7 +858,7 @@ def staged(folder: Path, names: str, group_by: Any = "task", **made: Any) -> tup
     ]
     run = stores[-1][1].folder
     write_tables(
-        stage_tables(stores, "normed", group_by, 50),
+        checkpoint_tables(stores, "normed", group_by, 50),
         run / "analysis" / "stages",
         [scores for _, scores in stores],
     )

@@ -12,8 +12,8 @@ from stores import CONFIG, PROVENANCE, make_query, write_scores
 
 from influence.report.concentration import cumulative
 from influence.report.correlations import Contrast, compared, correlations
-from influence.report.figures import Figure, Panel
 from influence.report.findings import answers_finding, cumulative_finding, pair_finding, sources_finding
+from influence.report.page import Figure, Panel
 from influence.report.run_card import Check, fitted_documents, verdict, who_did_what
 from influence.report.top_documents import answers
 from influence.store.formats.tables import write_tables

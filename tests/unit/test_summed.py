@@ -19,10 +19,10 @@ from influence.engine.parallel.merge import merge
 from influence.engine.score import score
 from influence.engine.summed import read_weights, sum_scores
 from influence.errors import InputError, StoreError
+from influence.store.checkpoints import open_checkpoints
 from influence.store.formats.training import add_metrics
 from influence.store.pieces import Shard
 from influence.store.scores import open_scores
-from influence.store.stages import open_stages
 
 CORPUS = MemoryCorpus(random_documents(9, seed=5, longest=20))
 CHECKPOINTS = [Checkpoint(f"checkpoint-{seed}", str(seed)) for seed in range(3)]
@@ -54,7 +54,7 @@ def test_a_sum_is_that_of_the_separate_stores_also_resumed(
     with pytest.raises(StoreError, match="unfinished"):
         open_scores(tmp_path / "sum")
     scored(tmp_path)
-    stores = [scores for _, scores in open_stages(tmp_path)]
+    stores = [scores for _, scores in open_checkpoints(tmp_path)]
     assert len(stores) == 3
     assert "lm_head" in stores[0].manifest["config"]["layers"]
     summed = open_scores(tmp_path / "sum")

@@ -32,7 +32,7 @@ def everything(scores: Scores) -> list[tables.Tables]:
         tables.answer_tables(scores, "normed", "task", 500),
         tables.source_tables(scores, "normed", "task"),
         tables.reuse_tables(scores, "normed", "task", 500),
-        tables.stage_tables([("a", scores), ("b", scores)], "normed", "task", 10),
+        tables.checkpoint_tables([("a", scores), ("b", scores)], "normed", "task", 10),
         tables.bm25_tables(scores, "task", 500),
         tables.sanity_tables(scores, 20),
     ]

@@ -5,56 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import same_documents, with_labels
+from influence.analysis.agreement import PERSISTENCE, overlap, pearson, rank_biased_overlap
 from influence.analysis.concentration import concentration, power_law
-from influence.analysis.correlation import correlation
-from influence.analysis.correlation_blocks import pearson, within_means
-from influence.analysis.grouping import Grouping, finite_row, group_rows, mean_interval, summarise
-from influence.analysis.ranking import ranks
+from influence.analysis.correlation import correlation, within_means
+from influence.analysis.documents import finite_row, ranks, same_documents, with_labels
+from influence.analysis.grouping import Grouping, group_rows, mean_interval, summarise
 from influence.analysis.sources import source_curves
 from influence.errors import InputError
+from influence.store.checkpoints import Checkpoints
 from influence.store.scores import Scores
 from influence.types import Reading
 
-#: Stage names and their stores, in the order of training.
-Stages = Sequence[tuple[str, Scores]]
-
 KS = (10, 100, 500)
-PERSISTENCE = 0.98
 
 
-def check_stages(stages: Stages) -> None:
-    """Refuse stages that cannot be compared.
+def check_comparable(checkpoints: Checkpoints) -> None:
+    """Refuse checkpoints that cannot be compared.
 
     Raises:
-        InputError: fewer than two stages, a name stands twice, or queries (id, prompt, task, group) or documents
+        InputError: fewer than two checkpoints, a name stands twice, or queries (id, prompt, task, group) or documents
             differ.
     """
-    if len(stages) < 2:
+    if len(checkpoints) < 2:
         raise InputError(
-            "Stages need at least two runs.", have=str(len(stages)), fix="Score two checkpoints or more."
+            "Checkpoints need at least two runs.",
+            have=str(len(checkpoints)),
+            fix="Score two checkpoints or more.",
         )
-    names = [name for name, _ in stages]
+    names = [name for name, _ in checkpoints]
     if len(set(names)) < len(names):
         raise InputError(
-            "Two stages have one name.", have=", ".join(names), fix="Name each run: early=RUN late=RUN"
+            "Two checkpoints have one name.", have=", ".join(names), fix="Name each run: early=RUN late=RUN"
         )
-    first_name, first = stages[0]
+    first_name, first = checkpoints[0]
     asked = _asked(first)
-    for name, scores in stages[1:]:
+    for name, scores in checkpoints[1:]:
         if _asked(scores) != asked:
             raise InputError(
-                f"Stages {first_name} and {name} have different queries.",
+                f"Checkpoints {first_name} and {name} have different queries.",
                 have=f"{len(asked)} and {len(scores.queries)} queries"
                 + (" of other ids, prompts, tasks or groups" * (len(asked) == len(scores.queries))),
-                fix="Score the same query set at each stage; only completions, and whether they are right, may differ.",
+                fix="Score one query set at each checkpoint; only completions, and whether they are right, may differ.",
             )
         if not same_documents(first, scores):
             raise InputError(
-                f"Stages {first_name} and {name} scored different documents.",
+                f"Checkpoints {first_name} and {name} scored different documents.",
                 have=f"{len(first.documents):,} and {len(scores.documents):,} documents"
                 + (" in another order, or of other ids" * (len(first.documents) == len(scores.documents))),
                 fix="Score each checkpoint on one corpus, with what keeps the same documents (--max-length).",
@@ -65,32 +62,32 @@ def _asked(scores: Scores) -> dict[str, tuple[str, str, str]]:
     return {query.id: (query.prompt, query.task, query.group) for query in scores.queries}
 
 
-def stage_agreement(
-    stages: Stages, by: Reading = "normed", ks: Sequence[int] = KS, persistence: float = PERSISTENCE
+def checkpoint_agreement(
+    checkpoints: Checkpoints, by: Reading = "normed", ks: Sequence[int] = KS, persistence: float = PERSISTENCE
 ) -> pd.DataFrame:
-    """How alike each query's scores are at different stages.
+    """How alike each query's scores are at different checkpoints.
 
     Two rows of the matrix are in memory at a time.
 
     Returns:
-        A row a query and pair of stages, earlier first: query, a, b, versus ("first" | "previous" | "both" | "other":
-        what `a` is to `b`), r (Pearson over all documents), overlap@k (shared part of the two top k, 0 to 1), rbo
-        (rank-biased overlap of the top max(ks), extrapolated).
+        A row a query and pair of checkpoints, earlier first: query, a, b, versus ("first" | "previous" | "both" |
+        "other": what `a` is to `b`), r (Pearson over all documents), overlap@k (shared part of the two top k, 0 to 1),
+        rbo (rank-biased overlap of the top max(ks), extrapolated).
     """
-    check_stages(stages)
+    check_comparable(checkpoints)
     rows = []
-    for query in stages[0][1].queries:
+    for query in checkpoints[0][1].queries:
         depth = max(ks)
-        for _, scores in stages:
+        for _, scores in checkpoints:
             finite_row(scores, query.id, by)
-        tops = [scores.ranking(query.id, depth, by) for _, scores in stages]
-        for later in range(1, len(stages)):
-            own = finite_row(stages[later][1], query.id, by)
+        tops = [scores.ranking(query.id, depth, by) for _, scores in checkpoints]
+        for later in range(1, len(checkpoints)):
+            own = finite_row(checkpoints[later][1], query.id, by)
             for earlier in range(later):
-                r = pearson(finite_row(stages[earlier][1], query.id, by), own)
+                r = pearson(finite_row(checkpoints[earlier][1], query.id, by), own)
                 shared = [overlap(tops[earlier], tops[later], k) for k in ks]
                 rbo = rank_biased_overlap(tops[earlier], tops[later], persistence)
-                names = (stages[earlier][0], stages[later][0])
+                names = (checkpoints[earlier][0], checkpoints[later][0])
                 rows.append((query.id, *names, _versus(earlier, later), r, *shared, rbo))
     columns = ["query", "a", "b", "versus", "r", *(f"overlap@{k}" for k in ks), "rbo"]
     return pd.DataFrame(rows, columns=columns)
@@ -101,40 +98,16 @@ def _versus(earlier: int, later: int) -> str:
     return "both" if first and previous else "first" if first else "previous" if previous else "other"
 
 
-def overlap(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], k: int) -> float:
-    """Part of the first k of one ranking that is among the first k of the other."""
-    k = min(k, len(a), len(b))
-    return len(np.intersect1d(a[:k], b[:k], assume_unique=True)) / k if k else float("nan")
-
-
-def rank_biased_overlap(
-    a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], persistence: float = PERSISTENCE
-) -> float:
-    """RBO_ext of two rankings without ties, cut at their common depth k (Webber, Moffat, Zobel 2010):
-
-        (X_k / k) p^k + (1 − p) / p · Σ_{d ≤ k} (X_d / d) p^d
-
-    with X_d the number of documents that both have among their first d. 1 for equal rankings, 0 for disjoint ones.
-    """
-    k = min(len(a), len(b))
-    if k == 0:
-        return float("nan")
-    _, at_a, at_b = np.intersect1d(a[:k], b[:k], assume_unique=True, return_indices=True)
-    shared = np.bincount(np.maximum(at_a, at_b), minlength=k).cumsum()
-    depth = np.arange(1, k + 1)
-    weight = persistence**depth
-    agreement = shared / depth
-    return float(agreement[-1] * weight[-1] + (1 - persistence) / persistence * (agreement @ weight))
-
-
-def agreement_by_group(agreement: pd.DataFrame, stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
+def agreement_by_group(
+    agreement: pd.DataFrame, checkpoints: Checkpoints, group_by: Grouping = "task"
+) -> pd.DataFrame:
     """Mean over the queries of each label: label, a, b, versus, measure, n, mean, sd, low, high."""
     measures = [name for name in agreement if name not in ("query", "a", "b", "versus")]
     long = agreement.melt(["query", "a", "b", "versus"], measures, "measure", "value")
-    return summarise(long, stages[0][1].queries, "value", ["a", "b", "versus", "measure"], group_by)
+    return summarise(long, checkpoints[0][1].queries, "value", ["a", "b", "versus", "measure"], group_by)
 
 
-def stage_facts(stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
+def checkpoint_facts(checkpoints: Checkpoints, group_by: Grouping = "task") -> pd.DataFrame:
     """Accuracy and −log p of the completions at each stage, as its own query set has them.
 
     Returns:
@@ -142,7 +115,7 @@ def stage_facts(stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
         none), nats (mean −log p(completion | prompt)).
     """
     rows = []
-    for name, scores in stages:
+    for name, scores in checkpoints:
         for label, members in group_rows(scores.queries, group_by).items():
             marks = [scores.queries[row].correct for row in members]
             known = [float(mark) for mark in marks if mark is not None]
@@ -152,60 +125,69 @@ def stage_facts(stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "label", "queries", "marked", "accuracy", "nats"])
 
 
-def stage_within(stages: Stages, by: Reading = "normed", group_by: Grouping = "task") -> pd.DataFrame:
-    """Do the queries of a label draw on the same documents, at each stage? Mean off-diagonal Pearson R among them.
+def checkpoint_within(
+    checkpoints: Checkpoints, by: Reading = "normed", group_by: Grouping = "task"
+) -> pd.DataFrame:
+    """Do the queries of a label draw on the same documents, at each checkpoint? Mean off-diagonal Pearson R among them.
 
     Returns:
         Columns stage, label, pairs (with a defined R), mean, low, high (95 % bootstrap over queries). NaN where a label
         has no pair.
     """
     parts = []
-    for name, scores in stages:
+    for name, scores in checkpoints:
         part = within_means(correlation(scores, by), scores.queries, group_by)
         part.insert(0, "stage", name)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
-def stage_concentration(stages: Stages, by: Reading = "per_nat", group_by: Grouping = "task") -> pd.DataFrame:
+def checkpoint_concentration(
+    checkpoints: Checkpoints, by: Reading = "per_nat", group_by: Grouping = "task"
+) -> pd.DataFrame:
     """`concentration` at each stage, averaged over labels: stage, label, side, unit, at, n, mean, sd, low, high."""
-    return _by_stage(stages, by, group_by, "cumulative")
+    return _by_checkpoint(checkpoints, by, group_by, "cumulative")
 
 
-def _by_stage(stages: Stages, by: Reading, group_by: Grouping, value: str) -> pd.DataFrame:
+def _by_checkpoint(checkpoints: Checkpoints, by: Reading, group_by: Grouping, value: str) -> pd.DataFrame:
     parts = []
-    for name, scores in stages:
+    for name, scores in checkpoints:
         part = summarise(concentration(scores, by), scores.queries, value, ["side", "unit", "at"], group_by)
         part.insert(0, "stage", name)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
-def stage_held(stages: Stages, by: Reading = "per_nat", group_by: Grouping = "task") -> pd.DataFrame:
+def checkpoint_held(
+    checkpoints: Checkpoints, by: Reading = "per_nat", group_by: Grouping = "task"
+) -> pd.DataFrame:
     """The same of the share of its sign's whole influence that the first documents hold, 0 to 1."""
-    return _by_stage(stages, by, group_by, "share")
+    return _by_checkpoint(checkpoints, by, group_by, "share")
 
 
-def stage_slopes(stages: Stages, k: int = 500, group_by: Grouping = "task") -> pd.DataFrame:
+def checkpoint_slopes(checkpoints: Checkpoints, k: int = 500, group_by: Grouping = "task") -> pd.DataFrame:
     """Power law slopes at each stage, averaged over labels: stage, label, side, n, mean, sd, low, high."""
     parts = []
-    for name, scores in stages:
+    for name, scores in checkpoints:
         part = summarise(power_law(scores, k), scores.queries, "slope", ["side"], group_by)
         part.insert(0, "stage", name)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
-def stage_sources(
-    stages: Stages, by: Reading = "normed", ks: Sequence[int] | None = None, group_by: Grouping = "task"
+def checkpoint_sources(
+    checkpoints: Checkpoints,
+    by: Reading = "normed",
+    ks: Sequence[int] | None = None,
+    group_by: Grouping = "task",
 ) -> pd.DataFrame:
-    """`source_curves` at each stage, with the stage's name in the first column `stage`.
+    """`source_curves` at each stage, with the checkpoint's name in the first column `stage`.
 
     `share` at one k is the mixture of sources among the first k; `low` and `high` are of the multiplier, so times
     `corpus_share` they are the interval of the share.
     """
     parts = []
-    for name, scores in stages:
+    for name, scores in checkpoints:
         part = source_curves(scores, by, ks, group_by)
         part.insert(0, "stage", name)
         parts.append(part)
@@ -215,28 +197,28 @@ def stage_sources(
 TOP_RANKS = 10
 
 
-def stage_tops(stages: Stages, by: Reading = "normed", k: int = TOP_RANKS) -> pd.DataFrame:
-    """Ranks at every stage of the documents that stand in a query's top `k` at any stage.
+def checkpoint_tops(checkpoints: Checkpoints, by: Reading = "normed", k: int = TOP_RANKS) -> pd.DataFrame:
+    """Ranks at every checkpoint of the documents that stand in a query's top `k` at any checkpoint.
 
     Ranks compare where scores do not: each checkpoint has its own curvature.
 
     Returns:
-        A row a query, document and stage: query, column, document, source, by (the reading), stage, rank (from 1).
+        A row a query, document and checkpoint: query, column, document, source, by (the reading), stage, rank (from 1).
 
     Raises:
-        InputError: the stages cannot be compared.
+        InputError: the checkpoints cannot be compared.
         ComputeError: a score is not finite.
     """
-    check_stages(stages)
+    check_comparable(checkpoints)
     parts = []
-    for query in stages[0][1].queries:
-        columns = np.unique(np.concatenate([scores.ranking(query.id, k, by) for _, scores in stages]))
-        for name, scores in stages:
+    for query in checkpoints[0][1].queries:
+        columns = np.unique(np.concatenate([scores.ranking(query.id, k, by) for _, scores in checkpoints]))
+        for name, scores in checkpoints:
             rank = ranks(finite_row(scores, query.id, by), columns)
             parts.append(
                 pd.DataFrame({"query": query.id, "column": columns, "by": by, "stage": name, "rank": rank})
             )
-    return with_labels(pd.concat(parts, ignore_index=True), stages[-1][1])
+    return with_labels(pd.concat(parts, ignore_index=True), checkpoints[-1][1])
 
 
 #: Ends of the ids of the two queries about an input.
@@ -244,18 +226,18 @@ ONE, TWO = "-system-1", "-system-2"
 TOP_SELVES = 50
 
 
-def selves(stages: Stages, by: Reading = "normed", k: int = TOP_SELVES) -> pd.DataFrame:
-    """How alike the rankings of the same input are, between the first stage's two selves and the last stage.
+def selves(checkpoints: Checkpoints, by: Reading = "normed", k: int = TOP_SELVES) -> pd.DataFrame:
+    """How alike the rankings of the same input are, between the first checkpoint's two selves and the last checkpoint.
 
     Returns:
         A row an input and pair: input, pair ("System 1 and distilled", "System 2 and distilled", "System 1 and
         System 2"), r (Pearson over all documents), overlap (shared part of the top k). Empty where no two queries are
-        about one input in both ways, or with one stage.
+        about one input in both ways, or with one checkpoint.
     """
-    first, last = stages[0][1], stages[-1][1]
+    first, last = checkpoints[0][1], checkpoints[-1][1]
     known = {query.id for query in first.queries}
     inputs = [one.removesuffix(ONE) for one in sorted(known) if one.endswith(ONE)]
-    inputs = [one for one in inputs if one + TWO in known] if len(stages) > 1 else []
+    inputs = [one for one in inputs if one + TWO in known] if len(checkpoints) > 1 else []
     rows = []
     for name in inputs:
         sides = {

@@ -15,16 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import matching_metadata, source_codes
-from influence.analysis.grouping import (
-    Grouping,
-    bootstrap_means,
-    finite_row,
-    group_rows,
-    mean_interval,
-    summarise,
-)
-from influence.analysis.stages import Stages
+from influence.analysis.documents import finite_row, matching_metadata, source_codes
+from influence.analysis.grouping import Grouping, bootstrap_means, group_rows, mean_interval, summarise
+from influence.store.checkpoints import Checkpoints
 from influence.store.scores import Scores
 from influence.types import Reading
 
@@ -196,46 +189,49 @@ def _mean(values: Iterator[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def stage_kinds(
-    stages: Stages, by: Reading = "normed", k: int = TOP, group_by: Grouping = "task"
+def checkpoint_kinds(
+    checkpoints: Checkpoints, by: Reading = "normed", k: int = TOP, group_by: Grouping = "task"
 ) -> pd.DataFrame:
-    """`kind_mix` at each stage, with the stage's name in the first column `stage`."""
-    parts = [kind_mix(scores, by, k, group_by).assign(stage=name) for name, scores in stages]
+    """`kind_mix` at each checkpoint, with its name in the first column `stage`."""
+    parts = [kind_mix(scores, by, k, group_by).assign(stage=name) for name, scores in checkpoints]
     table = pd.concat(parts, ignore_index=True)
     return table[["stage", *table.columns[:-1]]]
 
 
-def stage_contrasts(stages: Stages, by: Reading = "normed") -> pd.DataFrame:
-    """`contrasts` at each stage: stage, query, measure, value."""
-    parts = [contrasts(scores, by).assign(stage=name) for name, scores in stages]
+def checkpoint_contrasts(checkpoints: Checkpoints, by: Reading = "normed") -> pd.DataFrame:
+    """`contrasts` at each checkpoint: stage, query, measure, value."""
+    parts = [contrasts(scores, by).assign(stage=name) for name, scores in checkpoints]
     return pd.concat(parts, ignore_index=True)[["stage", "query", "measure", "value"]]
 
 
-def contrasts_by_group(table: pd.DataFrame, stages: Stages, group_by: Grouping = "task") -> pd.DataFrame:
+def contrasts_by_group(
+    table: pd.DataFrame, checkpoints: Checkpoints, group_by: Grouping = "task"
+) -> pd.DataFrame:
     """Mean over the queries of each label: label, stage, measure, n, mean, sd, low, high (95 % bootstrap)."""
-    return summarise(table, stages[0][1].queries, "value", ["stage", "measure"], group_by)
+    return summarise(table, checkpoints[0][1].queries, "value", ["stage", "measure"], group_by)
 
 
 def contrast_trends(
-    table: pd.DataFrame, stages: Stages, group_by: Grouping = "task", seed: int = 0
+    table: pd.DataFrame, checkpoints: Checkpoints, group_by: Grouping = "task", seed: int = 0
 ) -> pd.DataFrame:
-    """How each contrast changes from stage to stage, against the same stages in shuffled order.
+    """How each contrast changes from checkpoint to checkpoint, against the same checkpoints in shuffled order.
 
     The change is the slope of a line through a query's values, averaged over queries. All orders are tried where there
     are at most 5,040, else as many drawn ones.
 
     Returns:
-        A row a label and measure: label, measure, slope (a stage), low, high (95 % bootstrap over queries), change
-        (last less first stage), change_low, change_high, shuffled_low, shuffled_high (95 % of the slopes of shuffled
-        orders), p (share of the orders with a slope as large, of either sign), orders, n. Empty with one stage.
+        One row per label and measure: label, measure, slope (per checkpoint), low, high (95 % bootstrap over queries),
+        change (last less first checkpoint), change_low, change_high, shuffled_low, shuffled_high (95 % of the slopes of
+        shuffled orders), p (share of the orders with a slope as large, of either sign), orders, n. Empty with one
+        checkpoint.
     """
-    names = [name for name, _ in stages]
+    names = [name for name, _ in checkpoints]
     columns = ["label", "measure", "slope", "low", "high", "change", "change_low", "change_high"]
     columns += ["shuffled_low", "shuffled_high", "p", "orders", "n"]
     rows = []
     orders = _orders(len(names), seed)
-    for label, members in group_rows(stages[0][1].queries, group_by).items():
-        ids = [stages[0][1].queries[row].id for row in members]
+    for label, members in group_rows(checkpoints[0][1].queries, group_by).items():
+        ids = [checkpoints[0][1].queries[row].id for row in members]
         for measure in dict.fromkeys(table["measure"]) if len(names) > 1 else ():
             own = table[table["measure"] == measure].pivot(index="query", columns="stage", values="value")
             value_QS = own.reindex(ids)[names].to_numpy(float)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from stores import make_query, write_scores
 
-from influence.analysis.stages import stage_agreement, stage_tops
-from influence.analysis.tables import stage_tables
+from influence.analysis.checkpoints import checkpoint_agreement, checkpoint_tops
+from influence.analysis.tables import checkpoint_tables
 from influence.errors import InputError
 from influence.report.checkpoints import checkpoints, overlaps, rank_records
 from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
 
-Stages = list[tuple[str, Scores]]
+Checkpoints = list[tuple[str, Scores]]
 
 
 @pytest.fixture
-def stages(tmp_path: Path) -> Stages:
+def stages(tmp_path: Path) -> Checkpoints:
     dot = np.random.default_rng(0).normal(size=(3, 3, 40))
     dot[0, 0, :2] = dot[0, 0].max() + 1  # two documents tied at the top: in document order
     queries = [make_query(n) for n in range(3)]
@@ -29,8 +29,8 @@ def stages(tmp_path: Path) -> Stages:
     ]
 
 
-def test_ranks_are_those_of_all_documents(stages: Stages) -> None:
-    table = stage_tops(stages, "dot", 4)
+def test_ranks_are_those_of_all_documents(stages: Checkpoints) -> None:
+    table = checkpoint_tops(stages, "dot", 4)
     for query in stages[0][1].queries:
         own = table[table["query"] == query.id]
         union = set()
@@ -47,16 +47,16 @@ def test_ranks_are_those_of_all_documents(stages: Stages) -> None:
     assert first[[1, 2]].tolist() == [0, 1]
 
 
-def test_stages_that_cannot_be_compared(stages: Stages) -> None:
+def test_stages_that_cannot_be_compared(stages: Checkpoints) -> None:
     with pytest.raises(InputError, match="at least two"):
-        stage_tops(stages[:1])
+        checkpoint_tops(stages[:1])
 
 
-def test_a_report_knows_its_own_stage(stages: Stages) -> None:
+def test_a_report_knows_its_own_stage(stages: Checkpoints) -> None:
     run = stages[1][1]
     assert checkpoints(run) is None
     write_tables(
-        stage_tables(stages, "normed", "task", 10),
+        checkpoint_tables(stages, "normed", "task", 10),
         run.folder / "analysis" / "stages",
         [scores for _, scores in stages],
     )
@@ -72,8 +72,8 @@ def test_a_report_knows_its_own_stage(stages: Stages) -> None:
     }
 
 
-def test_overlap_matrix_is_the_mean_over_queries(stages: Stages) -> None:
-    tables = stage_tables(stages, "normed", "task", 10)
+def test_overlap_matrix_is_the_mean_over_queries(stages: Checkpoints) -> None:
+    tables = checkpoint_tables(stages, "normed", "task", 10)
     figure = overlaps(tables)
     assert figure is not None
     assert [panel.title for panel in figure.panels] == [
@@ -81,7 +81,7 @@ def test_overlap_matrix_is_the_mean_over_queries(stages: Stages) -> None:
         "overlap of the top 100",
         "RBO",
     ]
-    agreement = stage_agreement(stages, "normed", [10, 100])
+    agreement = checkpoint_agreement(stages, "normed", [10, 100])
     mean = agreement[(agreement["a"] == "a") & (agreement["b"] == "c")]["overlap@10"].mean()
     matrix = figure.panels[0].matrix
     assert matrix is not None

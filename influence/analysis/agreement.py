@@ -1,4 +1,4 @@
-"""The size of scores in two runs on the same documents: by what factor do the scores of one differ from the other's?
+"""How alike two rows of scores are: R, overlap of the top documents, and the size of the scores of two runs.
 
 Influence of two models, or of two checkpoints, need not be of one size: curvature and gradients change. Ranks and R do
 not see that; the ratio of scores does.
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from influence.analysis.columns import same_documents
-from influence.analysis.grouping import finite_row
+from influence.analysis.documents import finite_row, same_documents
+from influence.analysis.grouping import mean_interval
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Reading
@@ -94,3 +94,88 @@ def _blocks(
         x, y = np.asarray(x_D[block], np.float64), np.asarray(y_D[block], np.float64)
         scored = ~(np.isnan(x) | np.isnan(y))
         yield x[scored], y[scored]
+
+
+def cross_correlation(a: Scores, b: Scores, by: Reading = "normed") -> pd.DataFrame:
+    """R over the documents between the scores of equal prompts in two runs, such as of two models.
+
+    Returns:
+        A row a prompt that stands in both: query_a, query_b, task, r (NaN if either does not vary).
+
+    Raises:
+        InputError: the runs scored different documents, share no prompt, or a prompt stands twice in one of them.
+    """
+    if not same_documents(a, b):
+        raise InputError(
+            f"{a.folder} and {b.folder} did not score the same documents in the same order.",
+            have=f"{len(a.documents):,} and {len(b.documents):,} documents",
+            fix="Score both on one corpus, with a shared tokenizer or --max-length that keeps the same documents.",
+        )
+    pair_of = [{query.prompt: query for query in scores.queries} for scores in (a, b)]
+    for scores, pairs in zip((a, b), pair_of, strict=True):
+        if len(pairs) < len(scores.queries):
+            raise InputError(f"A prompt stands twice in {scores.folder}: pairs would be ambiguous.")
+    rows = [
+        (
+            query.id,
+            pair_of[1][prompt].id,
+            query.task,
+            pearson(finite_row(a, query.id, by), finite_row(b, pair_of[1][prompt].id, by)),
+        )
+        for prompt, query in pair_of[0].items()
+        if prompt in pair_of[1]
+    ]
+    if not rows:
+        raise InputError(f"No prompt stands in both {a.folder} and {b.folder}.")
+    return pd.DataFrame(rows, columns=["query_a", "query_b", "task", "r"])
+
+
+def cross_summary(cross: pd.DataFrame) -> pd.DataFrame:
+    """Mean R of equal prompts for each task: task, n, mean, sd, low, high."""
+    rows = [{"task": task, **mean_interval(part["r"])} for task, part in cross.groupby("task", sort=False)]
+    return pd.DataFrame(rows, columns=["task", "n", "mean", "sd", "low", "high"])
+
+
+PERSISTENCE = 0.98
+
+
+def overlap(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], k: int) -> float:
+    """Part of the first k of one ranking that is among the first k of the other."""
+    k = min(k, len(a), len(b))
+    return len(np.intersect1d(a[:k], b[:k], assume_unique=True)) / k if k else float("nan")
+
+
+def rank_biased_overlap(
+    a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], persistence: float = PERSISTENCE
+) -> float:
+    """RBO_ext of two rankings without ties, cut at their common depth k (Webber, Moffat, Zobel 2010):
+
+        (X_k / k) p^k + (1 − p) / p · Σ_{d ≤ k} (X_d / d) p^d
+
+    with X_d the number of documents that both have among their first d. 1 for equal rankings, 0 for disjoint ones.
+    """
+    k = min(len(a), len(b))
+    if k == 0:
+        return float("nan")
+    _, at_a, at_b = np.intersect1d(a[:k], b[:k], assume_unique=True, return_indices=True)
+    shared = np.bincount(np.maximum(at_a, at_b), minlength=k).cumsum()
+    depth = np.arange(1, k + 1)
+    weight = persistence**depth
+    agreement = shared / depth
+    return float(agreement[-1] * weight[-1] + (1 - persistence) / persistence * (agreement @ weight))
+
+
+def pearson(x: npt.NDArray[np.floating], y: npt.NDArray[np.floating]) -> float:
+    """Pearson R of two rows where both are known (not NaN), in float64; NaN if either does not vary."""
+    unknown = np.isnan(x) | np.isnan(y)
+    if unknown.any():
+        x, y = x[~unknown], y[~unknown]
+    if not len(x) or x.min() == x.max() or y.min() == y.max():
+        return float("nan")
+    u, v = (_scaled(z) for z in (x, y))
+    return float(np.clip(u @ v / np.sqrt((u @ u) * (v @ v)), -1.0, 1.0))
+
+
+def _scaled(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    centred = x - np.mean(x, dtype=np.float64)
+    return np.asarray(centred / np.abs(centred).max(), np.float64)

@@ -11,7 +11,7 @@ from distillations import write_distillation
 from pretended import Pretender
 from stores import make_query, write_scores
 
-from influence.analysis.stages import Stages, selves, selves_by_pair
+from influence.analysis.checkpoints import selves, selves_by_pair
 from influence.cli.main import cli
 from influence.data.corpus import read_corpus
 from influence.data.queries import read_queries
@@ -20,6 +20,7 @@ from influence.distill.lessons import read_lessons
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
 from influence.errors import InputError
+from influence.store.checkpoints import Checkpoints
 from influence.subjects.documents import distillation_queries
 
 ASKED = 5
@@ -58,7 +59,7 @@ def test_documents_and_queries_of_a_distillation(run: Path, tmp_path: Path) -> N
         distillation_queries(run, 9)
 
 
-def stages(folder: Path) -> Stages:
+def stages(folder: Path) -> Checkpoints:
     """Two inputs; the distilled model ranks the first as System 1 did, and the second as System 2 did."""
     rng = np.random.default_rng(0)
     one, two, noise = rng.normal(size=(3, 2, 40))

@@ -1,4 +1,4 @@
-"""What a folder of stages shows beside F7: its stages, what rankings prefer, where influence lies, what probes read."""
+"""What a series of checkpoints shows: its models, what rankings prefer, where influence lies, what probes read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from influence.analysis.run import analyze
-from influence.analysis.stage_kinds import MEASURES
-from influence.report.figures import Choice, Figure, Matrix, Panel
+from influence.analysis.kinds import MEASURES
 from influence.report.format import count, plain, shade, signed
 from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.page import Choice, Figure, Matrix, Panel
+from influence.store.checkpoints import PROBES, CheckpointRecord, is_checkpoints, read_checkpoints
 from influence.store.formats.tables import read_tables
-from influence.store.stages import PROBES, StageRecord, is_stages, read_stages
 
 #: What is read of `influence analyze stages`; the last two are there for a task's corpus only.
 MIX_TABLES = ("held", "kinds")
@@ -31,18 +30,18 @@ _PLACES = {
 _BANDS = "Bands: 95 %, bootstrap over queries"
 
 
-def stage_views(folder: Path) -> list[tuple[str, Figure]]:
-    """Title and figure of each of these that there is for a score store, in the order of the page, but its stages."""
+def checkpoint_views(folder: Path) -> list[tuple[str, Figure]]:
+    """Return title and figure of each view that a score store has data for, in the order of the page."""
     views = []
     mix, contrast = read_tables(folder, "stages", MIX_TABLES), _contrasts(folder)
     if contrast is not None:
-        views.append(("Answer or procedure", stage_contrasts(contrast)))
+        views.append(("Answer or procedure", checkpoint_contrasts(contrast)))
     if mix is not None:
-        views.append(("Where positive influence lies", stage_mix(mix)))
+        views.append(("Where positive influence lies", checkpoint_mix(mix)))
     if (folder / "analysis" / "stages" / "selves_by_pair.parquet").exists():
         own = read_tables(folder, "stages", ("selves_by_pair",))
         views += [("A distilled model and its two selves", selves(own["selves_by_pair"]))] if own else []
-    read = probes(folder) if stages_above(folder) is not None else None
+    read = probes(folder) if checkpoints_above(folder) is not None else None
     if read is not None:
         views.append(("What can be read of the running quantities", read))
     return views
@@ -55,34 +54,34 @@ def _contrasts(folder: Path) -> dict[str, pd.DataFrame] | None:
     return read_tables(folder, "stages", CONTRAST_TABLES)
 
 
-def stages_above(folder: Path) -> list[StageRecord] | None:
-    """The stages among which this score store lies; None where it is not among any."""
+def checkpoints_above(folder: Path) -> list[CheckpointRecord] | None:
+    """The checkpoints among which this score store lies; None where it is not among any."""
     above = folder.resolve().parent
-    if not is_stages(above):
+    if not is_checkpoints(above):
         return None
-    stages = read_stages(above)
-    return stages if folder.resolve().name in {stage.name for stage in stages} else None
+    checkpoints = read_checkpoints(above)
+    return checkpoints if folder.resolve().name in {checkpoint.name for checkpoint in checkpoints} else None
 
 
-def stage_list(folder: Path) -> Figure | None:
-    """The stages as a table: what was removed, what is right, trained on how much, scored with which Hessian."""
-    stages = stages_above(folder)
-    if stages is None:
+def checkpoint_list(folder: Path) -> Figure | None:
+    """The checkpoints as a table: what was removed, what is right, trained on how much, scored with which Hessian."""
+    checkpoints = checkpoints_above(folder)
+    if checkpoints is None:
         return None
-    asked = list(dict.fromkeys(task for stage in stages for task in stage.accuracy))
+    asked = list(dict.fromkeys(task for checkpoint in checkpoints for task in checkpoint.accuracy))
     columns = ["removed", *(f"right, {task}" for task in asked), "trained on", "Hessian"]
     rows, records = [], []
-    for stage in stages:
-        cells = ["–" if stage.removed is None else f"{stage.removed} of {stage.total}"]
+    for checkpoint in checkpoints:
+        cells = ["–" if checkpoint.removed is None else f"{checkpoint.removed} of {checkpoint.total}"]
         for task in asked:
-            hits, n = stage.accuracy.get(task, (0, 0))
+            hits, n = checkpoint.accuracy.get(task, (0, 0))
             cells.append(f"{hits / n:.3f}" if n else "–")
-        examples = stage.facts.get("examples")
-        cells += ["–" if examples is None else count(int(examples)), _hessian(stage)]
-        rows.append((stage.name, "", tuple((cell, "") for cell in cells)))
-        records.append((stage.name, stage.model, stage.revision, *cells))
+        examples = checkpoint.facts.get("examples")
+        cells += ["–" if examples is None else count(int(examples)), _hessian(checkpoint)]
+        rows.append((checkpoint.name, "", tuple((cell, "") for cell in cells)))
+        records.append((checkpoint.name, checkpoint.model, checkpoint.revision, *cells))
     table = pd.DataFrame(records, columns=["stage", "checkpoint", "revision", *columns])
-    n = max((n for stage in stages for _, n in stage.accuracy.values()), default=0)
+    n = max((n for checkpoint in checkpoints for _, n in checkpoint.accuracy.values()), default=0)
     said = [
         "Every stage has scored the same documents",
         f"Right: share of n = {count(n)} held-out examples whose completion is, token by token, the most likely one. "
@@ -95,14 +94,14 @@ def stage_list(folder: Path) -> Figure | None:
     return Figure("stage-list", (panel,), caption, table)
 
 
-def _hessian(stage: StageRecord) -> str:
-    if stage.hessian is None:
+def _hessian(checkpoint: CheckpointRecord) -> str:
+    if checkpoint.hessian is None:
         return "identity"
-    return f"of {Path(stage.hessian).name}" if stage.shared else "its own"
+    return f"of {Path(checkpoint.hessian).name}" if checkpoint.shared else "its own"
 
 
-def stage_contrasts(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """What the ranking of a query prefers, a panel a contrast, along the stages."""
+def checkpoint_contrasts(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """What the ranking of a query prefers, a panel a contrast, along the checkpoints."""
     table, trends = tables["contrasts_by_group"], tables["trends"]
     names = tuple(dict.fromkeys(table["stage"]))
     panels = []
@@ -142,7 +141,7 @@ def _trends(trends: pd.DataFrame) -> str:
     return "; ".join(parts) + "." if parts else ""
 
 
-def stage_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def checkpoint_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Where the positive influence lies: held by how few documents, and of which kind."""
     held, kinds = tables["held"], tables["kinds"]
     names = tuple(dict.fromkeys(kinds["stage"]))
@@ -183,9 +182,15 @@ def stage_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _lines(table: pd.DataFrame, names: tuple[str, ...], value: str) -> list[Series]:
-    place = {stage: number for number, stage in enumerate(names)}
+    place = {checkpoint: number for number, checkpoint in enumerate(names)}
     return [
-        Series(str(label), [place[stage] for stage in own["stage"]], own[value], own["low"], own["high"])
+        Series(
+            str(label),
+            [place[checkpoint] for checkpoint in own["stage"]],
+            own[value],
+            own["low"],
+            own["high"],
+        )
         for label, own in table.groupby("label", sort=False)
     ]
 
@@ -264,20 +269,3 @@ def _probe_cells(part: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, 
         level = min(10, round(10 * above))
         cells.append(("–" if one is None or one != one else f"{one:.2f}", f"p{level}" if level else ""))
     return cells
-
-
-def last_stage(run: str | Path) -> Path:
-    """The score store that a report is about: of a folder of stages the last one, with the analysis of all of them.
-
-    Raises:
-        StoreError: the folder of stages is not finished.
-    """
-    run = Path(run)
-    if not is_stages(run):
-        return run
-    names = [stage.name for stage in read_stages(run)]
-    folder = run / names[-1]
-    made = read_tables(folder, "stages", ("facts",))
-    if len(names) > 1 and (made is None or list(dict.fromkeys(made["facts"]["stage"])) != names):
-        analyze("stages", run, out=folder / "analysis" / "stages")
-    return folder

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.stage_kinds import (
+from influence.analysis.checkpoints import checkpoint_held
+from influence.analysis.kinds import (
+    checkpoint_contrasts,
+    checkpoint_kinds,
     contrast_trends,
     contrasts,
     contrasts_by_group,
     kind_mix,
     kinds_of,
-    stage_contrasts,
-    stage_kinds,
     superiority,
 )
-from influence.analysis.stages import stage_held
 from influence.store.scores import Scores
 
 QUERIES = [make_query(0, id="q0", answer="1"), make_query(1, id="q1", answer="0")]
@@ -113,7 +113,7 @@ def test_trends_against_all_orders(tmp_path: Path) -> None:
             for row, other in ((rows[0], 1), (rows[1], 0))
         ]
         stages.append((f"s{number}", store(tmp_path / f"s{number}", *up)))
-    table = stage_contrasts(stages)
+    table = checkpoint_contrasts(stages)
     means = contrasts_by_group(table, stages)
     assert len(means) == 4 * 5
     trend = contrast_trends(table, stages).set_index("measure").loc["procedure over answer"]
@@ -125,8 +125,8 @@ def test_trends_against_all_orders(tmp_path: Path) -> None:
     assert trend["slope"] == pytest.approx(np.polyfit(range(4), values.mean(), 1)[0])
     assert 0 < trend["p"] <= 1
     assert contrast_trends(table, stages[:1]).empty
-    assert list(stage_kinds(stages, k=4)["stage"].unique()) == ["s0", "s1", "s2", "s3"]
-    held = stage_held(stages)
+    assert list(checkpoint_kinds(stages, k=4)["stage"].unique()) == ["s0", "s1", "s2", "s3"]
+    held = checkpoint_held(stages)
     whole = held[(held["side"] == "positive") & (held["unit"] == "percent") & (held["at"] == 100)]
     assert whole["mean"].to_numpy() == pytest.approx(1)
 

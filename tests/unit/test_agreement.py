@@ -9,7 +9,7 @@ import pytest
 from stores import make_document, make_query, write_scores
 
 from influence.analysis import pairs
-from influence.analysis.pairs import score_ratios, shared_prompts
+from influence.analysis.agreement import score_ratios, shared_prompts
 from influence.errors import InputError
 
 

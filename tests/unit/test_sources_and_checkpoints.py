@@ -11,22 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import make_document, make_query, write_scores
 
-from influence.analysis.concentration import document_reuse, reuse_counts
-from influence.analysis.correlation import correlation
-from influence.analysis.correlation_blocks import block_table
-from influence.analysis.sources import log_grid, source_counts, source_curves
-from influence.analysis.stages import (
+from influence.analysis.agreement import overlap, rank_biased_overlap
+from influence.analysis.checkpoints import (
     agreement_by_group,
-    check_stages,
-    overlap,
-    rank_biased_overlap,
-    stage_agreement,
-    stage_concentration,
-    stage_facts,
-    stage_slopes,
-    stage_sources,
-    stage_within,
+    check_comparable,
+    checkpoint_agreement,
+    checkpoint_concentration,
+    checkpoint_facts,
+    checkpoint_slopes,
+    checkpoint_sources,
+    checkpoint_within,
 )
+from influence.analysis.concentration import document_reuse, reuse_counts
+from influence.analysis.correlation import block_table, correlation
+from influence.analysis.sources import log_grid, source_counts, source_curves
 from influence.errors import InputError
 
 QUERIES = [
@@ -163,7 +161,7 @@ def stages(tmp_path: Path):
 
 
 def test_agreement_between_stages(stages) -> None:
-    table = stage_agreement(stages, ks=(2, 5)).set_index(["query", "a", "b"])
+    table = checkpoint_agreement(stages, ks=(2, 5)).set_index(["query", "a", "b"])
     assert len(table) == 9
     same, flipped = table.loc[("slopes-00", "0", "1k")], table.loc[("slopes-00", "1k", "2k")]
     assert same[["versus", "overlap@2", "overlap@5"]].tolist() == ["both", 1, 1]
@@ -178,16 +176,18 @@ def test_agreement_between_stages(stages) -> None:
 
 
 def test_facts_concentration_and_sources_by_stage(stages) -> None:
-    facts = stage_facts(stages).set_index(["stage", "label"])
+    facts = checkpoint_facts(stages).set_index(["stage", "label"])
     assert facts.loc[("0", "slopes"), "accuracy"] == 1
     assert facts.loc[("2k", "slopes"), ["marked", "accuracy", "nats"]].tolist() == [2, 0.5, 2]
     assert np.isnan(facts.loc[("0", "slopes-control"), "accuracy"])
-    held = stage_concentration(stages).set_index(["stage", "label", "side", "unit", "at"])["mean"]
+    held = checkpoint_concentration(stages).set_index(["stage", "label", "side", "unit", "at"])["mean"]
     whole = ("slopes", "positive", "percent", 100)
     assert held[("1k", *whole)] == pytest.approx(3 * held[("0", *whole)])
-    sources = stage_sources(stages, ks=(2,)).set_index(["stage", "label", "end", "k", "source"])["multiplier"]
+    sources = checkpoint_sources(stages, ks=(2,)).set_index(["stage", "label", "end", "k", "source"])[
+        "multiplier"
+    ]
     assert sources[("2k", "slopes", "bottom", 2, "math")] == sources[("0", "slopes", "top", 2, "math")]
-    slopes = stage_slopes(stages).set_index(["stage", "label", "side"])["mean"]
+    slopes = checkpoint_slopes(stages).set_index(["stage", "label", "side"])["mean"]
     assert slopes[("1k", "slopes", "positive")] == pytest.approx(slopes[("0", "slopes", "positive")])
 
 
@@ -200,7 +200,7 @@ def test_r_within_a_label_at_each_stage(tmp_path: Path) -> None:
         if name == "late":
             dot[::2] += 3 * rng.normal(size=300)  # a and alone come to draw on the same documents
         stages.append((name, write_scores(tmp_path / name, dot, queries=queries, gradient_norm=norm)))
-    table = stage_within(stages).set_index(["stage", "label"])
+    table = checkpoint_within(stages).set_index(["stage", "label"])
     r_QQ = correlation(stages[1][1], "normed").to_numpy()[:8:2, :8:2]
     late = table.loc[("late", "a")]
     assert late["pairs"] == 6
@@ -230,7 +230,7 @@ def test_stages_that_cannot_be_compared(stages, tmp_path: Path) -> None:
         ([(name, first), ("x", turned)], "0 and x scored different documents", "in another order"),
     ):
         with pytest.raises(InputError, match=error) as raised:
-            check_stages(bad)
+            check_comparable(bad)
         assert raised.value.have is not None
         assert have in raised.value.have
         assert raised.value.fix
