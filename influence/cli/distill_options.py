@@ -18,7 +18,7 @@ from influence.generate.request import Sampling
 if TYPE_CHECKING:
     from influence.data.tasks.task import Task
     from influence.distill.sample import Plan
-    from influence.distill.systems.base import System
+    from influence.distill.systems import System
     from influence.generate.request import Generator
 
 Command = Callable[..., Any]

@@ -23,7 +23,7 @@ from influence.distill.tune_settings import TuneSettings
 
 if TYPE_CHECKING:
     from influence.distill.prompt_texts import Wordings
-    from influence.distill.systems.base import System
+    from influence.distill.systems import System
 
 _ANSWER_TOKENS = click.option(
     "--answer-tokens",

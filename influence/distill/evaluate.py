@@ -13,7 +13,7 @@ from influence.data.tasks.makers.judging import swapped
 from influence.data.tasks.task import Example, is_right
 from influence.distill.filter import choose
 from influence.distill.prompt_texts import Wordings
-from influence.distill.systems.base import Filter
+from influence.distill.systems import Filter
 from influence.distill.traces import SWAP, Trace, read_in_order, read_traces
 from influence.errors import InputError
 from influence.files import whole_file

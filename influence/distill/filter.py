@@ -14,7 +14,7 @@ from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import is_right
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.sample import PROMPTS
-from influence.distill.systems.base import Filter, Target
+from influence.distill.systems import Filter, Target
 from influence.distill.traces import Trace, read_in_order, read_traces
 from influence.errors import InputError
 from influence.filters import agreement, majority, read_pick

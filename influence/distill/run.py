@@ -18,8 +18,7 @@ from influence.distill.filter import filter_traces
 from influence.distill.lessons import Lesson, gold_lessons, read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.sample import Plan, Progress, sample
-from influence.distill.systems.base import System, Target
-from influence.distill.systems.prompted import Direct
+from influence.distill.systems import Direct, System, Target
 from influence.distill.tune import internalise
 from influence.distill.tune_settings import TuneSettings
 from influence.errors import InputError

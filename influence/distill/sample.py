@@ -13,7 +13,7 @@ from pathlib import Path
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import Example
 from influence.distill.prompt_texts import PICK
-from influence.distill.systems.base import Call, Filter, Procedure, System
+from influence.distill.systems import Call, Filter, Procedure, System
 from influence.distill.traces import Made, Run, Trace, in_order, orders_of, write_traces
 from influence.errors import InputError
 from influence.filters import needs_pick

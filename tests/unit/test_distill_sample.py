@@ -17,8 +17,7 @@ from influence.distill.filter import filter_traces
 from influence.distill.lessons import read_lessons
 from influence.distill.prompt_texts import Prompts, shipped
 from influence.distill.sample import Plan, sample
-from influence.distill.systems import SYSTEMS, named_system
-from influence.distill.systems.branch import merge, read_criteria, read_scores
+from influence.distill.systems import SYSTEMS, merge, named_system, read_criteria, read_scores
 from influence.distill.traces import read_traces
 from influence.errors import InputError, StoreError
 from influence.generate.request import Price, Reply, Request, Sampling
