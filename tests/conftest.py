@@ -10,7 +10,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import logging
+
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile(
     "suite",
@@ -20,3 +23,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Messages of this package, also where a command has run in this process before."""
+    monkeypatch.setattr(logging.getLogger("influence"), "propagate", True)
+    caplog.set_level(logging.INFO, "influence")
+    return caplog

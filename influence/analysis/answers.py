@@ -7,7 +7,7 @@ own; their hits are kept apart and united. `corpus_hits` looks for the answer in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,6 @@ def judge_hits(
     *,
     top: pd.DataFrame | None = None,
     prompt: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Parts that a judge finds in the top `k` documents: one prompt a query and document, all its parts in it.
 
@@ -142,7 +141,7 @@ def judge_hits(
         for record, text in zip(records, texts, strict=True)
     ]
     rows, judged = [], []
-    replies = kept.ask(judge, prompts, progress)
+    replies = kept.ask(judge, prompts)
     for record, text, reply in zip(records, texts, replies, strict=True):
         parts = parts_of[str(record.query)]
         verdicts = _verdicts(reply, len(parts))
@@ -242,7 +241,7 @@ def answer_rates(found: pd.DataFrame, queries: Sequence[Query], group_by: Groupi
     return pd.DataFrame(rows, columns=columns)
 
 
-def corpus_hits(scores: Scores, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+def corpus_hits(scores: Scores) -> pd.DataFrame:
     """Is the answer in the corpus at all? One streamed scan of all documents for all parts, by keywords.
 
     Returns:
@@ -264,7 +263,6 @@ def corpus_hits(scores: Scores, progress: Callable[[int, int], None] | None = No
     count = np.zeros(len(parts), np.int64)
     best = {by: np.full(len(parts), -1, np.int64) for by in ("normed", "dot")}
     value = {by: np.full(len(parts), -np.inf) for by in best}
-    total = len(scores.documents)
     for start, texts in document_texts(scores):
         holders: dict[int, list[int]] = {}
         for offset, text in enumerate(texts):
@@ -283,8 +281,6 @@ def corpus_hits(scores: Scores, progress: Callable[[int, int], None] | None = No
                 top = int(score.argmax())
                 if score[top] > value[by][needle]:
                     value[by][needle], best[by][needle] = score[top], columns[top]
-        if progress:
-            progress(start + len(texts), total)
     return _with_best_ranks(scores, parts, count, best)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -191,7 +191,6 @@ def beside_bm25(
     scores: Scores,
     k: int = 500,
     ks: Sequence[int] = KS,
-    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """BM25 of the top documents of each query, how far the rankings agree, and where the gold documents stand.
 
@@ -200,7 +199,6 @@ def beside_bm25(
     Args:
         k: Documents of each list.
         ks: Depths of the overlaps; those larger than the corpus are left out.
-        progress: Called with (documents read, all of them).
 
     Returns:
         - a row a query and document of its top `k` by `normed`, by `dot` (which ranks as `per_nat`) or by BM25:
@@ -218,7 +216,12 @@ def beside_bm25(
     if k < 1:
         raise InputError("k must be at least 1.", have=str(k))
     total = len(scores.documents)
-    index = Bm25(_texts(scores, progress), [query.prompt + query.completion for query in scores.queries])
+    index = Bm25(
+        _texts(
+            scores,
+        ),
+        [query.prompt + query.completion for query in scores.queries],
+    )
     columns_by_id = columns_of(scores, {name for query in scores.queries for name in query.gold})
     documents, overlaps, gold = [], [], []
     for number, query in enumerate(scores.queries):
@@ -244,9 +247,6 @@ def beside_bm25(
     )
 
 
-def _texts(scores: Scores, progress: Callable[[int, int], None] | None) -> Iterator[str]:
-    total = len(scores.documents)
-    for start, texts in document_texts(scores):
+def _texts(scores: Scores) -> Iterator[str]:
+    for _, texts in document_texts(scores):
         yield from texts
-        if progress:
-            progress(start + len(texts), total)

@@ -5,7 +5,7 @@ What memorisation must look like: a memorised passage returns its near copies, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -62,14 +62,12 @@ def copy_ranks(
     scores: Scores,
     queries: Sequence[str] | None = None,
     threshold: float = 0.8,
-    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Where do the documents stand that hold a near copy of the completion? One scan of all texts.
 
     Args:
         queries: Ids of the queries whose completion is a memorised passage; by default `passages`.
         threshold: Part of the completion's 5-token runs that a near copy holds.
-        progress: Called with (documents read, all of them).
 
     Returns:
         A row a query: query, copies (documents), best_rank_normed, best_rank_dot (NaN without a copy), found (a copy
@@ -88,8 +86,6 @@ def copy_ranks(
         for offset, text in enumerate(texts):
             for place in index.held(text):
                 holders[place].append(start + offset)
-        if progress:
-            progress(start + len(texts), len(scores.documents))
     rows = []
     for name, columns in zip(names, holders, strict=True):
         best = [np.nan, np.nan]

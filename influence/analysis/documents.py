@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from influence.errors import ComputeError, InputError
+from influence.progress import Progress
 from influence.store.documents import FILE
 from influence.store.scores import Scores
 from influence.types import Reading
@@ -133,10 +134,12 @@ def _batches(scores: Scores) -> Iterator[Any]:
 def document_texts(scores: Scores) -> Iterator[tuple[int, list[str]]]:
     """All texts in column order, some thousand at a time: (column of the first, texts)."""
     start = 0
-    for batch in _batches(scores):
-        texts = batch.column("text").to_pylist()
-        yield start, texts
-        start += len(texts)
+    with Progress("documents", len(scores.documents)) as progress:
+        for batch in _batches(scores):
+            texts = batch.column("text").to_pylist()
+            yield start, texts
+            start += len(texts)
+            progress.move_to(start)
 
 
 def source_codes(scores: Scores) -> tuple[list[str], npt.NDArray[np.int16]]:

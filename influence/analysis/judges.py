@@ -64,18 +64,12 @@ class FunctionJudge:
 class JudgeReplies(KeptReplies):
     """A file of a judge's replies, so that a stopped run goes on where it was."""
 
-    def ask(
-        self, judge: Judge, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None
-    ) -> list[str]:
-        """Replies in the order of the prompts; only prompts without a kept reply are asked, equal ones once.
-
-        Args:
-            progress: Called with (replies so far, all) when one arrives.
-        """
+    def ask(self, judge: Judge, prompts: Sequence[str]) -> list[str]:
+        """Return replies in the order of the prompts; only prompts without a kept reply are asked, equal ones once."""
         replies = self.collect(
             [_key(judge.name, prompt) for prompt in prompts],
             lambda places: judge.replies([prompts[place] for place in places]),
-            progress,
+            "judge",
         )
         return [str(reply) for reply in replies]
 

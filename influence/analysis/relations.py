@@ -5,7 +5,7 @@ Finding 4 of Ruis et al. (arXiv 2411.12580): for reasoning, top documents show t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -48,7 +48,6 @@ def label_relations(
     *,
     labels: Mapping[str, str] = LABELS,
     prompt: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Label the top `k` documents of each query.
 
@@ -82,7 +81,7 @@ def label_relations(
         )
         for query, column in zip(top["query"], top["column"], strict=True)
     ]
-    verdicts = [_verdict(reply, labels) for reply in kept.ask(judge, prompts, progress)]
+    verdicts = [_verdict(reply, labels) for reply in kept.ask(judge, prompts)]
     top["label"] = [label for label, _ in verdicts]
     top["justification"] = [why for _, why in verdicts]
     top["judge"] = judge.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from influence.analysis import tables
 from influence.analysis.grouping import Grouping
@@ -53,7 +52,6 @@ def analyze(
     prompt: Path | None = None,
     scan: bool | None = None,
     out: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Tables:
     """The tables of one analysis as DataFrames; what they hold is in docs/analyses.md.
 
@@ -74,7 +72,6 @@ def analyze(
         prompt: A prompt for the judge in the stead of ours.
         scan: answers, sanity: look through all texts of the corpus (default).
         out: Write the tables as Parquet to this folder too. A report reads them from `RUN/analysis/NAME`.
-        progress: Called with (documents done, all of them) by what takes long.
 
     Returns:
         `{table name: DataFrame}`.
@@ -95,11 +92,9 @@ def analyze(
     group_by = "task" if group_by is None else group_by
     folder = Path(out) if out is not None else opened[-1][1].folder / "analysis" / name
     if name in ("answers", "relations"):
-        made = _judged(
-            name, opened[0][1], by, group_by, k, judge, folder, prompt, scan is not False, progress
-        )
+        made = _judged(name, opened[0][1], by, group_by, k, judge, folder, prompt, scan is not False)
     else:
-        made = _made(name, opened, by, group_by, k, scan is not False, progress)
+        made = _made(name, opened, by, group_by, k, scan is not False)
     if out is not None:
         write_tables(
             made,
@@ -155,7 +150,6 @@ def _made(
     group_by: Grouping,
     k: int,
     scan: bool,
-    progress: Any,
 ) -> Tables:
     scores = runs[0][1]
     match name:
@@ -172,9 +166,9 @@ def _made(
         case "stages":
             return tables.checkpoint_tables(runs, by, group_by, k)
         case "bm25":
-            return tables.bm25_tables(scores, group_by, k, progress)
+            return tables.bm25_tables(scores, group_by, k)
         case _:
-            return tables.sanity_tables(scores, k, scan, progress)
+            return tables.sanity_tables(scores, k, scan)
 
 
 def _judged(
@@ -187,16 +181,13 @@ def _judged(
     folder: Path,
     prompt: Path | None,
     scan: bool,
-    progress: Any,
 ) -> Tables:
     kept = JudgeReplies(folder / "judge-replies.jsonl")
     if name == "answers":
-        return tables.answer_tables(
-            scores, by, group_by, k, judge=judge, kept=kept, prompt=prompt, scan=scan, progress=progress
-        )
+        return tables.answer_tables(scores, by, group_by, k, judge=judge, kept=kept, prompt=prompt, scan=scan)
     if judge is None:
         raise InputError(
             "relations needs a judge model.",
             fix="Add --judge hf:PATH or --judge openai:http://localhost:8000/v1",
         )
-    return tables.relation_tables(scores, by, group_by, k, judge, kept, prompt, progress)
+    return tables.relation_tables(scores, by, group_by, k, judge, kept, prompt)

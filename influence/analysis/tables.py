@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +127,6 @@ def answer_tables(
     kept: JudgeReplies | None = None,
     prompt: Path | None = None,
     scan: bool = True,
-    progress: Any = None,
 ) -> Tables:
     """hits, found (by query), rates (by group); with a judge also judged; with a scan also corpus."""
     top = top_documents(scores, k)
@@ -136,12 +134,12 @@ def answer_tables(
     tables: Tables = {}
     if judge is not None:
         assert kept is not None, "a judge comes with a place for its replies"
-        more, tables["judged"] = judge_hits(scores, judge, kept, k, top=top, prompt=prompt, progress=progress)
+        more, tables["judged"] = judge_hits(scores, judge, kept, k, top=top, prompt=prompt)
         hits = pd.concat([hits, more], ignore_index=True)
     found = found_answers(hits, scores.queries, k, by)
     tables |= {"hits": hits, "found": found, "rates": answer_rates(found, scores.queries, group_by)}
     if scan:
-        corpus = corpus_hits(scores, progress)
+        corpus = corpus_hits(scores)
         within = hits[(hits["method"] == "keywords") & (hits[rank_column(by)] <= k)]
         inside = within.groupby(["query", "part"]).size().to_dict()
         corpus["in_top"] = [inside.get(pair, 0) for pair in zip(corpus["query"], corpus["part"], strict=True)]
@@ -157,10 +155,9 @@ def relation_tables(
     judge: Judge,
     kept: JudgeReplies,
     prompt: Path | None = None,
-    progress: Any = None,
 ) -> Tables:
     """relations (a row a query and document), counts (by group and label)."""
-    table = label_relations(scores, judge, kept, k, by, prompt=prompt, progress=progress)
+    table = label_relations(scores, judge, kept, k, by, prompt=prompt)
     return {"relations": table, "counts": relation_counts(table, scores.queries, group_by)}
 
 
@@ -175,9 +172,9 @@ def reuse_tables(scores: Scores, by: Reading, group_by: Grouping, k: int) -> Tab
     return {"documents": documents, "counts": reuse_counts(documents)}
 
 
-def bm25_tables(scores: Scores, group_by: Grouping, k: int, progress: Any = None) -> Tables:
+def bm25_tables(scores: Scores, group_by: Grouping, k: int) -> Tables:
     """documents, overlap (by query) and overlap_by_group; where queries name gold documents also gold and recall."""
-    documents, overlaps, gold = beside_bm25(scores, k, progress=progress)
+    documents, overlaps, gold = beside_bm25(scores, k)
     tables: Tables = {
         "documents": documents,
         "overlap": overlaps,
@@ -225,12 +222,12 @@ def checkpoint_tables(checkpoints: Checkpoints, by: Reading, group_by: Grouping,
     }
 
 
-def sanity_tables(scores: Scores, k: int, scan: bool = True, progress: Any = None) -> Tables:
+def sanity_tables(scores: Scores, k: int, scan: bool = True) -> Tables:
     """checks (a verdict each), copies, word_order; with a scan copy_ranks and self; with token scores tokens."""
     tables: Tables = {"copies": near_copies(scores, k), "word_order": word_order(scores)}
     tokens = open_token_scores(scores)
     if tokens is not None:
         tables["tokens"] = token_marks(scores, tokens)
     if scan:
-        tables |= {"copy_ranks": copy_ranks(scores, progress=progress), "self": self_influence(scores)}
+        tables |= {"copy_ranks": copy_ranks(scores), "self": self_influence(scores)}
     return {"checks": verdicts(scores, tables, k), **tables}

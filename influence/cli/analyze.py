@@ -161,7 +161,6 @@ def analyze(
     """
     from influence.analysis.run import analyze as run_analysis
     from influence.analysis.tables import ANALYSES
-    from influence.cli.progress import Bar
     from influence.errors import InputError
     from influence.store.scores import open_scores
 
@@ -175,19 +174,17 @@ def analyze(
     taken = _given(context, name, len(labelled))
     opened = [(label, open_scores(path)) for label, path in labelled]  # before a judge model is loaded
     folder = out or labelled[-1][1] / "analysis" / name
-    with Bar("document") as progress:
-        tables = run_analysis(
-            name,
-            *opened,
-            by=by,
-            group_by=_grouping(group_by) if "group_by" in taken else None,
-            k=k,
-            judge=_judge(judge),
-            prompt=prompt,
-            scan=False if no_scan else None,
-            out=folder,
-            progress=progress,
-        )
+    tables = run_analysis(
+        name,
+        *opened,
+        by=by,
+        group_by=_grouping(group_by) if "group_by" in taken else None,
+        k=k,
+        judge=_judge(judge),
+        prompt=prompt,
+        scan=False if no_scan else None,
+        out=folder,
+    )
     click.echo(plain(summary(name, tables)))
     for table, rows in tables.items():
         click.echo(f"{folder / table}.parquet  ({len(rows):,} rows)")

@@ -14,10 +14,25 @@ from typing import Any
 import click
 
 from influence.cli.options import NumberOrOff
-from influence.cli.progress import show_messages
 from influence.cli.run_file import is_there, read_run_file, write_run_file
 from influence.cli.torchrun import is_first_process
-from influence.errors import InputError
+from influence.errors import InputError, plain
+
+
+class _Messages(logging.Handler):
+    """Prints each message as a line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(plain(self.format(record)), err=True)
+
+
+def show_messages(quiet: bool = False) -> None:
+    """Print the messages of this package on stderr; with `quiet` only errors, and no progress either."""
+    logger = logging.getLogger("influence")
+    logger.setLevel(logging.ERROR if quiet else logging.INFO)
+    logger.handlers = [_Messages()]
+    logger.propagate = False
+
 
 _HELP_ALL = "influence.help_all"
 #: Options of every command; `--config` takes none of them.

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from influence.cli.command import Group
+from influence.progress import Progress
 from influence.types import Document
 
 
@@ -55,8 +56,6 @@ def miniworld(
     what form, the steps it writes out. The ready query sets ask about this world, if it has 80 facts or more; their
     gold documents are those of the ready corpus, so other corpora need query sets of their own (--queries).
     """
-    from tqdm import tqdm
-
     from influence.data.corpus import read_corpus
     from influence.data.miniworld import (
         SOURCES,
@@ -79,8 +78,7 @@ def miniworld(
     )
     counts: Counter[str] = Counter()
     documents = generate(n_documents, seed, settings)
-    with tqdm(documents, desc="documents", total=n_documents, unit="doc", dynamic_ncols=True) as bar:
-        path = write_corpus(_counted(bar, counts), out)
+    path = write_corpus(_counted(documents, counts, n_documents), out)
     click.echo(f"Wrote {n_documents:,} documents ({path.stat().st_size / 1e6:,.1f} MB) to {path}\n")
     click.echo(f"{'source':<18}{'documents':>10}{'share':>9}")
     for source in SOURCES:
@@ -94,10 +92,13 @@ def miniworld(
         click.echo(f"\nWrote the query sets of this corpus to {queries}")
 
 
-def _counted(documents: Iterable[Document], counts: Counter[str]) -> Iterator[Document]:
-    for document in documents:
-        counts[document.source] += 1
-        yield document
+def _counted(documents: Iterable[Document], counts: Counter[str], total: int) -> Iterator[Document]:
+    """Yield the documents with progress on stderr, counted by source."""
+    with Progress("documents", total) as progress:
+        for document in documents:
+            counts[document.source] += 1
+            progress.advance()
+            yield document
 
 
 @corpus.command(
@@ -143,8 +144,6 @@ def corpus_task(
     distractor 200             an input with the chain and answer of another
     another task 200           examples of --other, if it is given
     """
-    from tqdm import tqdm
-
     from influence.data.miniworld.corpus import write_corpus
     from influence.data.tasks.document_kinds import COUNTS, choose
     from influence.data.tasks.folder import read_task
@@ -163,10 +162,10 @@ def corpus_task(
     )
     texts = Texts.of_stage(model)
     documents = task_documents(pieces, read, texts, stage.side, foreign)
-    path = write_corpus(tqdm(documents, desc="documents", total=len(pieces), unit="doc"), out)
-    found = Counter(piece.kind for piece in pieces)
+    written: Counter[str] = Counter()
+    path = write_corpus(_counted(documents, written, len(pieces)), out)
     for kind in COUNTS:
-        click.echo(f"{kind:<22}{found[kind]:>7,}")
+        click.echo(f"{kind:<22}{written[kind]:>7,}")
     click.echo(f"Wrote {len(pieces):,} documents to {path}")
 
 

@@ -80,7 +80,6 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     OUT has traces.jsonl, one line an input with all samples and intermediate texts, summary.json, the prompts, and
     replies.jsonl, to which each reply is added when it arrives: the same command after a kill asks for the others only.
     """
-    from influence.cli.progress import Bar
     from influence.distill.sample import sample as run
 
     price = _price(settings.pop("price"))
@@ -88,17 +87,15 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     task = taken_task(settings)
     items = task.split(split)[:limit]
     generator = taken_generator(settings)
-    with Bar("reply") as bar:
-        summary = run(
-            items,
-            system,
-            generator,
-            out,
-            kind=task.kind,
-            plan=plan,
-            price=price,
-            progress=lambda step, done, total: bar(done, total, step),
-        )
+    summary = run(
+        items,
+        system,
+        generator,
+        out,
+        kind=task.kind,
+        plan=plan,
+        price=price,
+    )
     click.echo(
         f"{summary.items:,} inputs, {summary.samples:,} samples, {summary.replies:,} replies, "
         f"{summary.tokens_per_input:,.1f} tokens an input"

@@ -89,7 +89,6 @@ def run(
 
     OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
     """
-    from influence.cli.progress import Bar
     from influence.distill.run import Recipe, distil
     from influence.report.distillation import write_results
 
@@ -101,18 +100,15 @@ def run(
     settings["model"] = model
     generator = taken_generator(settings)
     recipe = Recipe(plan=plan, tune=tune, answer_tokens=answer_tokens, **settings)
-    with Bar("reply") as bar:
-        distil(
-            task,
-            system,
-            generator,
-            weights or model,
-            out,
-            recipe,
-            _taken_wordings(wordings, system),
-            tell=lambda line: click.echo(line, err=True),
-            progress=lambda step, done, total: bar(done, total, step),
-        )
+    distil(
+        task,
+        system,
+        generator,
+        weights or model,
+        out,
+        recipe,
+        _taken_wordings(wordings, system),
+    )
     page = write_results(out)
     _say_tables(out)
     click.echo(f"Report: {page}")
@@ -148,7 +144,7 @@ def tune(
 
     chosen = complete_tune(tune, seed, answer_tokens)
     lessons = read_lessons(pairs, samples)
-    record = internalise(model, lessons, out, chosen, tell=lambda line: click.echo(line, err=True))
+    record = internalise(model, lessons, out, chosen)
     click.echo(f"{record['examples']:,} pairs, {chosen.way}, {record['seconds']:,.0f} s")
     click.echo(f"Model: {out}")
 
@@ -205,7 +201,6 @@ def evaluate(
     """Measure a distilled model beside System 1 and System 2: accuracy, tokens, wordings, judges, verdict."""
     import time
 
-    from influence.cli.progress import Bar
     from influence.distill.evaluate import check_labels, evaluate_models
     from influence.distill.prompt_texts import SHIPPED_WORDINGS, Prompts, Wordings
     from influence.errors import InputError
@@ -236,18 +231,16 @@ def evaluate(
         "answer_tokens": answer_tokens,
     }
     manifest = claim(out, "evaluation of a distillation", config)
-    with Bar("reply") as bar:
-        evaluate_models(
-            generator,
-            models,
-            system_2,
-            items,
-            task.kind,
-            Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED_WORDINGS),
-            out,
-            answer_tokens,
-            lambda step, done, total: bar(done, total, step),
-        )
+    evaluate_models(
+        generator,
+        models,
+        system_2,
+        items,
+        task.kind,
+        Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED_WORDINGS),
+        out,
+        answer_tokens,
+    )
     write_tables(out, _way_of(tuned))
     finish(out, manifest, provenance(time.monotonic() - started))
     _say_tables(out)

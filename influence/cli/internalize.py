@@ -144,7 +144,6 @@ def _train(settings: Settings, mode: Mode, task: Path, model: str, out: Path, re
         out,
         dataclasses.replace(settings, mode=mode),
         resume_seconds=resume_seconds,
-        tell=lambda line: click.echo(line, err=True),
     )
     stages = "1 stage" if record["levels"] == 1 else f"{record['levels']} stages"
     steps = f"{'at most ' if settings.adaptive else ''}{record['most_steps']:,} steps"
@@ -185,7 +184,6 @@ def icot_kd(
         settings,
         teacher=teacher,
         resume_seconds=resume_seconds,
-        tell=lambda line: click.echo(line, err=True),
     )
     best = record["best"]
     for name in ("student", "coupled"):

@@ -15,8 +15,7 @@ from typing import NoReturn
 import click
 
 from influence import __version__
-from influence.cli.command import nearest
-from influence.cli.progress import show_messages
+from influence.cli.command import nearest, show_messages
 from influence.cli.torchrun import one_voice, require_one_process, under_torchrun
 from influence.errors import InfluenceError, InputError, plain, shown
 from influence.files import is_full_disk

@@ -74,7 +74,6 @@ def pretrain(corpus: str, out: Path, held_out: str | None, **settings: Any) -> N
         read_corpus(corpus, **fields),
         out,
         held_out=read_corpus(held_out, **fields) if held_out else None,
-        tell=lambda line: click.echo(line, err=True),
         **settings,
     )
     losses = record["loss_nats_per_token"]
@@ -124,7 +123,6 @@ def sft(model: str, data: Path, out: Path, dtype: Any, **settings: Any) -> None:
         read_examples(data),
         out,
         dtype=dtype,
-        tell=lambda line: click.echo(line, err=True),
         **settings,
     )
     click.echo(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,6 @@ def ask_at_once(
     wordings: Wordings,
     kept: KeptReplies,
     max_tokens: int,
-    progress: Progress | None = None,
 ) -> list[Answer]:
     """What a model answers at once, greedily, to each input in each wording; pairs to judge in both orders.
 
@@ -79,7 +77,7 @@ def ask_at_once(
     """
     asked = [one for item in items for one in _asked(item, wordings)]
     sampling = Sampling(max_tokens=max_tokens)
-    replies = kept.replies(generator, [Request(one.prompt, sampling) for one in asked], progress)
+    replies = kept.replies(generator, [Request(one.prompt, sampling) for one in asked], model)
     return [_answer(model, one, reply, kind) for one, reply in zip(asked, replies, strict=True)]
 
 
@@ -151,7 +149,6 @@ def evaluate_models(
     wordings: Wordings,
     out: Path,
     max_tokens: int,
-    progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Ask every model the test inputs and write their answers into `out`.
 
@@ -159,7 +156,6 @@ def evaluate_models(
         generator: The model as it was, System 1.
         tuned: Name in the tables -> folder of a tuned model.
         system_2: Folder of `sample` on the same inputs.
-        progress: Told of (name, replies so far, all).
 
     Raises:
         InputError: The samples of System 2 are of other inputs.
@@ -176,8 +172,7 @@ def evaluate_models(
     kept = KeptReplies(out / "replies.jsonl")
     for name in (SYSTEM_1, *tuned):
         asked = load_generator(tuned[name]) if name in tuned else generator
-        tell = None if progress is None else partial(progress, name)
-        answers = ask_at_once(name, asked, items, kind, wordings, kept, max_tokens, tell)
+        answers = ask_at_once(name, asked, items, kind, wordings, kept, max_tokens)
         write_answers(answers, out, name.lower().replace(" ", "-"))
 
 

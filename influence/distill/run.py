@@ -5,8 +5,9 @@ The controls are what a distillation is compared with: no filter, System 1 disti
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from influence.distill.evaluate import check_labels, evaluate_models
 from influence.distill.filter import filter_traces
 from influence.distill.lessons import Lesson, gold_lessons, read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
-from influence.distill.sample import Plan, Progress, sample
+from influence.distill.sample import Plan, sample
 from influence.distill.systems import Direct, System, Target
 from influence.distill.tune import internalise
 from influence.distill.tune_settings import TuneSettings
@@ -35,6 +36,8 @@ from influence.store.formats.distillation import (
     DistillationSummary,
 )
 from influence.store.formats.records import read_record, write_record
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,9 @@ def system_1_itself(
     out: Path,
     plan: Plan,
     target: Target,
-    progress: Progress | None,
 ) -> Control:
     """System 1 sampled, filtered and distilled as System 2 is: what of the gain is the filter's alone."""
-    sample(items, Direct(prompts), generator, out / "samples", kind=kind, plan=plan, progress=progress)
+    sample(items, Direct(prompts), generator, out / "samples", kind=kind, plan=plan)
     return _filtered(SELF, out / "samples", out / "pairs", plan.filter, target)
 
 
@@ -107,10 +109,6 @@ class Recipe:
     controls: bool = True
 
 
-def _silent(line: str) -> None:
-    """Tell nobody."""
-
-
 def distil(
     task: Task,
     system: System,
@@ -119,9 +117,6 @@ def distil(
     out: Path,
     recipe: Recipe,
     wordings: Wordings,
-    *,
-    tell: Callable[[str], None] = _silent,
-    progress: Progress | None = None,
 ) -> DistillationSummary:
     """Distil a model's System 2 into its System 1, and measure what came of it.
 
@@ -137,8 +132,6 @@ def distil(
         out: A new folder, or that of the same run.
         recipe: All other settings.
         wordings: How the question is put to System 1.
-        tell: Takes a line for each part.
-        progress: Told of each reply.
 
     Returns:
         What `distillation.json` says.
@@ -166,7 +159,7 @@ def distil(
     manifest = claim(out, DISTILLATION, config)
     if manifest["status"] == "complete":
         return read_summary(out)
-    work = _Work(task, system, generator, str(weights), out, recipe, wordings, tell, progress)
+    work = _Work(task, system, generator, str(weights), out, recipe, wordings)
     sums = work.teach(items)
     why_not = work.controls(items) if recipe.controls else {}
     work.test(test)
@@ -198,13 +191,11 @@ class _Work:
     out: Path
     recipe: Recipe
     wordings: Wordings
-    tell: Callable[[str], None]
-    progress: Progress | None
     tokens_per_input: float = float("nan")
 
     def teach(self, items: Sequence[Example]) -> dict[str, Any]:
         """Sample, filter, tune; the filter's sums."""
-        self.tell(f"System 2 ({self.system.name}) on {len(items):,} inputs")
+        _logger.info(f"System 2 ({self.system.name}) on {len(items):,} inputs")
         sampled = sample(
             items,
             self.system,
@@ -212,13 +203,12 @@ class _Work:
             self.out / "samples",
             kind=self.task.kind,
             plan=self.recipe.plan,
-            progress=self.progress,
         )
         self.tokens_per_input = sampled.tokens_per_input
         sums = filter_traces(
             self.out / "samples", self.out / "pairs", minimum_share=self.recipe.minimum_share
         )
-        self.tell(sums.line())
+        _logger.info(sums.line())
         self._tune(DISTILLED, read_lessons(self.out / "pairs", self.out / "samples"), self.out / "model")
         return sums.as_dict()
 
@@ -228,7 +218,7 @@ class _Work:
         filter_, samples, sampling = self.recipe.plan.of(self.system)
         short = Sampling(**{**asdict(sampling), "max_tokens": self.recipe.answer_tokens})
         plan = Plan(filter=filter_, samples=samples, sampling=short)
-        self.tell("control: System 1 on the same inputs")
+        _logger.info("control: System 1 on the same inputs")
         every = [
             without_filter(self.out / "samples", folder / FOLDERS[NO_FILTER] / "pairs", target),
             system_1_itself(
@@ -239,7 +229,6 @@ class _Work:
                 folder / FOLDERS[SELF],
                 plan,
                 target,
-                self.progress,
             ),
             right_answers(items, self.task.kind, prompts),
         ]
@@ -247,7 +236,7 @@ class _Work:
             if control.lessons:
                 self._tune(control.name, control.lessons, folder / FOLDERS[control.name] / "model")
             else:
-                self.tell(f"control: {control.name} cannot be trained. {control.why_not}")
+                _logger.info(f"control: {control.name} cannot be trained. {control.why_not}")
         return {control.name: control.why_not for control in every if not control.lessons}
 
     def _tune(self, name: str, lessons: Sequence[Lesson], out: Path) -> None:
@@ -256,12 +245,12 @@ class _Work:
         settings = self.recipe.tune
         if name in (SELF, GOLD):  # no trace to learn from
             settings = TuneSettings(**{**asdict(settings), "way": "answer-only"})
-        self.tell(f"{settings.way}, {name}: {len(lessons):,} pairs")
-        internalise(self.weights, lessons, out, settings, self.tell)
+        _logger.info(f"{settings.way}, {name}: {len(lessons):,} pairs")
+        internalise(self.weights, lessons, out, settings)
 
     def test(self, items: Sequence[Example]) -> None:
         """Ask every model the test inputs."""
-        self.tell(f"evaluation on {len(items):,} inputs")
+        _logger.info(f"evaluation on {len(items):,} inputs")
         sample(
             items,
             self.system,
@@ -269,7 +258,6 @@ class _Work:
             self.out / "test",
             kind=self.task.kind,
             plan=self.recipe.plan,
-            progress=self.progress,
         )
         models = {DISTILLED: self.out / "model"}
         models |= {name: self.out / "controls" / FOLDERS[name] / "model" for name in (NO_FILTER, SELF, GOLD)}
@@ -282,5 +270,4 @@ class _Work:
             self.wordings,
             self.out,
             self.recipe.answer_tokens,
-            self.progress,
         )

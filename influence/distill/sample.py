@@ -77,7 +77,6 @@ def sample(
     kind: Kind,
     plan: Plan | None = None,
     price: Price | None = None,
-    progress: Progress | None = None,
 ) -> SampleSums:
     """Run `system` on each item and write `traces.jsonl`, one line an input, and `summary.json` into `out`.
 
@@ -89,7 +88,6 @@ def sample(
         kind: How an answer is read, which filters and readers of the traces need.
         plan: Filter, samples and sampling where they differ from the system's defaults.
         price: Adds the cost to the summary.
-        progress: Told of each reply.
 
     Returns:
         What `summary.json` says.
@@ -126,8 +124,7 @@ def sample(
     kept = KeptReplies(out / REPLIES_FILE)
 
     def ask(step: str, requests: Sequence[Request]) -> list[Reply]:
-        tell = None if progress is None else lambda done, total: progress(step, done, total)
-        replies = kept.replies(generator, requests, tell)
+        replies = kept.replies(generator, requests, step)
         asked.update(zip((request.key(generator.name) for request in requests), replies, strict=True))
         return replies
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from influence.store.artefact import add_files, claim, release, write_json
 from influence.store.formats.training import METRICS
 from influence.train.context import ContextSettings, distil_context
 from influence.train.core.resume import TENSORBOARD, must_not_exist
-from influence.train.core.trainer import no_line
 from influence.train.sft import sft
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
@@ -49,7 +48,6 @@ def internalise(
     lessons: Sequence[Lesson],
     out: Path,
     settings: TuneSettings,
-    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train a model to answer as System 2 did, without its trace.
 
@@ -61,7 +59,6 @@ def internalise(
         lessons: What was kept.
         out: A folder that does not exist yet.
         settings: Which way, and how.
-        tell: Takes lines of progress.
 
     Returns:
         What `training.json` says.
@@ -74,11 +71,11 @@ def internalise(
     must_not_exist(out)
     check(lessons, ("prompt", "completion", *_NEEDS[settings.way]))
     if settings.way == "stepwise":
-        return _remove_traces(str(model), lessons, out, settings, tell)
+        return _remove_traces(str(model), lessons, out, settings)
     base = load_model(model)
     if settings.way == "context":
-        return _distil_context(base, lessons, out, settings, tell)
-    return _answer_only(base, lessons, out, settings, tell)
+        return _distil_context(base, lessons, out, settings)
+    return _answer_only(base, lessons, out, settings)
 
 
 def _answer_only(
@@ -86,7 +83,6 @@ def _answer_only(
     lessons: Sequence[Lesson],
     out: Path,
     settings: TuneSettings,
-    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     examples = [
         PromptCompletion(as_message(base.tokenizer, lesson.prompt), lesson.completion) for lesson in lessons
@@ -103,7 +99,6 @@ def _answer_only(
         seed=settings.seed,
         dtype=settings.dtype,
         lora_rank=settings.lora_rank,
-        tell=tell,
     )
 
 
@@ -112,7 +107,6 @@ def _distil_context(
     lessons: Sequence[Lesson],
     out: Path,
     settings: TuneSettings,
-    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     return distil_context(
         base,
@@ -128,12 +122,11 @@ def _distil_context(
             seed=settings.seed,
             dtype=settings.dtype,
         ),
-        tell,
     )
 
 
 def _remove_traces(
-    model: str, lessons: Sequence[Lesson], out: Path, settings: TuneSettings, tell: Callable[[str], None]
+    model: str, lessons: Sequence[Lesson], out: Path, settings: TuneSettings
 ) -> dict[str, Any]:
     """Train on prompt, trace and answer while the trace goes; `out` is the last stage.
 
@@ -159,7 +152,6 @@ def _remove_traces(
             lora_rank=settings.lora_rank,
             stage_every=10**6,  # only the last is of use here
         ),
-        tell=tell,
     )
     last = find_stages([part / "run"])[-1].folder
     facts = provenance(record["seconds"], settings=asdict(settings), examples=len(lessons), run=record)

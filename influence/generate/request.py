@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from influence.errors import InputError, StoreError
+from influence.progress import Progress
 from influence.store.lines import Lines
 
 
@@ -127,10 +128,6 @@ def account(replies: Iterable[Reply], price: Price | None = None) -> dict[str, A
     return {**sums, "cost": round(cost, 6)}
 
 
-#: Called with (replies so far, all) when one arrives.
-Progress = Callable[[int, int], None]
-
-
 @dataclass(frozen=True)
 class KeptReplies:
     """A file of replies, one JSON line each: `key`, which names what was asked, and `reply`.
@@ -144,7 +141,7 @@ class KeptReplies:
         self,
         keys: Sequence[str],
         ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
-        progress: Progress | None = None,
+        title: str,
     ) -> list[Any]:
         """A reply for each key; equal keys are asked once, those kept not at all.
 
@@ -152,7 +149,7 @@ class KeptReplies:
             keys: One a question.
             ask: From the places in `keys` whose reply is missing to pairs of a place's number in that list and its
                 reply, which JSON can hold, in any order.
-            progress: Told of each reply.
+            title: What the progress on stderr calls the replies.
         """
         wanted = set(keys)
         kept = {line["key"]: line["reply"] for line in self._lines() if line["key"] in wanted}
@@ -163,17 +160,20 @@ class KeptReplies:
         if missing:
             order = list(missing)
             lines = Lines(self.path)
-            for number, reply in ask(list(missing.values())):
-                lines.append({"key": order[number], "reply": reply})
-                kept[order[number]] = reply
-                if progress:
-                    progress(len(kept), len(wanted))
+            with Progress(title, len(wanted), len(kept), "reply") as progress:
+                for number, reply in ask(list(missing.values())):
+                    lines.append({"key": order[number], "reply": reply})
+                    kept[order[number]] = reply
+                    progress.advance()
         return [kept[key] for key in keys]
 
     def replies(
-        self, generator: Generator, requests: Sequence[Request], progress: Progress | None = None
+        self, generator: Generator, requests: Sequence[Request], title: str = "replies"
     ) -> list[Reply]:
-        """A generator's replies in the order of the requests.
+        """Return a generator's replies in the order of the requests.
+
+        Args:
+            title: What the progress on stderr calls the replies.
 
         Raises:
             StoreError: a kept reply is none of a generator.
@@ -184,7 +184,7 @@ class KeptReplies:
                 (number, asdict(reply))
                 for number, reply in generator.replies([requests[place] for place in places])
             ),
-            progress,
+            title,
         )
         try:
             return [Reply(**record) for record in records]

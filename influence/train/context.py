@@ -11,9 +11,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ from influence.train.core.adapt import adapt
 from influence.train.core.batches import IGNORED_LABEL, Batch, order_by_examples
 from influence.train.core.resume import publish
 from influence.train.core.text import Dtype, Row, pad_rows
-from influence.train.core.trainer import RunSpec, StepTrainer, no_line, step_arguments, train_steps
+from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,6 @@ def distil_context(
     questions: Sequence[tuple[str, str]],
     out: Path,
     settings: ContextSettings,
-    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train `base` to answer without context as it answers with it.
 
@@ -89,7 +91,6 @@ def distil_context(
         questions: The question alone, and the same with the trace before it; both as the model is asked them.
         out: A folder that does not exist yet.
         settings: All else that determines the run.
-        tell: Takes lines of progress.
 
     Returns:
         What `training.json` says.
@@ -104,7 +105,7 @@ def distil_context(
     part = out.with_name(out.name + ".part")
     texts = hashlib.sha256(json.dumps(questions).encode()).hexdigest()
     claim(part, "tuning", {"settings": asdict(settings), "model": fingerprint, "questions": texts})
-    spec = _spec(base, questions, part, settings, tell)
+    spec = _spec(base, questions, part, settings)
     teacher = copy.deepcopy(base.model).requires_grad_(False).eval()
     transformers.set_seed(settings.seed)
     student = adapt(base.model, settings.lora_rank, gradient_checkpointing=False)
@@ -135,7 +136,6 @@ def _spec(
     questions: Sequence[tuple[str, str]],
     folder: Path,
     settings: ContextSettings,
-    tell: Callable[[str], None],
 ) -> ContextSpec:
     tokenizer = base.tokenizer
     if not isinstance(tokenizer.eos_token_id, int):
@@ -159,7 +159,6 @@ def _spec(
         folder=folder,
         order=order,
         steps=settings.epochs * order.steps_per_epoch,
-        tell=tell,
         settings=settings,
         prompts=prompts,
         contexts=contexts,
@@ -252,7 +251,7 @@ class ContextTrainer(StepTrainer):
             raise ComputeError("The divergence is not finite.", fix="Use a smaller --lr, or --dtype fp32.")
         self.note({})
         if self.clock.line_due() or step == spec.steps:
-            spec.tell(f"step {step:,}/{spec.steps:,} · divergence {self.train_loss:.4f} nats a token")
+            _logger.info(f"step {step:,}/{spec.steps:,} · divergence {self.train_loss:.4f} nats a token")
         control.should_save = step < spec.steps and self.clock.save_due(spec.resume_seconds)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from influence.store.artefact import claim
 from influence.train.core.batches import order_by_tokens
 from influence.train.core.resume import must_not_exist, publish, same_text
 from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
-from influence.train.core.trainer import RESUME_SECONDS, no_line
+from influence.train.core.trainer import RESUME_SECONDS
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
@@ -101,7 +101,6 @@ def pretrain(
     dtype: Dtype = "bf16",
     keep: int = 0,
     resume_seconds: float = RESUME_SECONDS,
-    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train a byte-level BPE tokenizer and a Llama-like model (tied embeddings, no biases) on a corpus.
 
@@ -120,7 +119,6 @@ def pretrain(
         dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
         keep: Models to keep on the way, at equal distances, the last at the end: `OUT/checkpoint-STEP`.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
-        tell: Takes lines of progress.
 
     Returns:
         What `training.json` holds. Losses are mean nats a token.
@@ -160,7 +158,6 @@ def pretrain(
         dtype=dtype,
         seed=seed,
         resume_seconds=resume_seconds,
-        tell=tell,
         keep=keep,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from influence.train.core.adapt import adapt
 from influence.train.core.batches import order_by_tokens
 from influence.train.core.resume import must_not_exist, publish, same_text
 from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
-from influence.train.core.trainer import RESUME_SECONDS, no_line
+from influence.train.core.trainer import RESUME_SECONDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,7 +41,6 @@ def sft(
     lora_rank: int | None = None,
     keep: int = 0,
     resume_seconds: float = RESUME_SECONDS,
-    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Fine-tune a copy of `base` on prompt–completion pairs; the tokens of the prompt are no labels.
 
@@ -61,7 +60,6 @@ def sft(
         lora_rank: Train low-rank adapters only, which are added to the weights at the end; None trains all weights.
         keep: Models to keep on the way, at equal distances, the last at the end: `OUT/checkpoint-STEP`.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
-        tell: Takes lines of progress.
 
     Returns:
         What `training.json` holds. The loss is mean nats a completion token.
@@ -102,7 +100,6 @@ def sft(
         dtype=dtype,
         seed=seed,
         resume_seconds=resume_seconds,
-        tell=tell,
         keep=keep,
     )
     model.eval()

@@ -7,7 +7,6 @@ by themselves where a killed process left them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -43,10 +42,9 @@ class TaskReplicate:
         task: Task,
         scale: Scale,
         seed: int,
-        say: Callable[[str], None],
     ) -> None:
         self.folder, self.runs, self.seed = folder, runs, seed
-        self._task, self._scale, self._say = task, scale, say
+        self._task, self._scale = task, scale
         self.settings = runs.runs(seed)
 
     def check(self) -> None:
@@ -123,7 +121,6 @@ class TaskReplicate:
                 settings,
                 teacher=teacher,
                 resume_seconds=_RESUME_SECONDS,
-                tell=self._say,
             )
         else:
             internalize(
@@ -132,7 +129,6 @@ class TaskReplicate:
                 self.folder / name,
                 settings,
                 resume_seconds=_RESUME_SECONDS,
-                tell=self._say,
             )
 
     def _evaluate(self, name: str) -> None:

@@ -40,9 +40,7 @@ class InternalizationStudy(Study[Scale, TaskReplicate]):
             say(f"task {number} of {len(scale.tasks)}: {runs.title}")
             task = write_task(runs.maker, folder / runs.name / "task")
             for seed in range(seeds):
-                replicates.append(
-                    TaskReplicate(folder / runs.name / f"seed-{seed}", runs, task, scale, seed, say)
-                )
+                replicates.append(TaskReplicate(folder / runs.name / f"seed-{seed}", runs, task, scale, seed))
         for replicate in replicates:
             replicate.check()
         return replicates

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence.cli.command import show_messages
 from influence.cli.torchrun import require_one_process
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def study_command(name: str, scales: str, text: str) -> click.Command:
         require_one_process(f"python -m reports.{name}")
         from transformers.utils import logging
 
+        show_messages()
         logging.disable_progress_bar()  # one for each model that is loaded
         study: Study[Any, Any] = importlib.import_module(f"reports.{name}.study").STUDY
         tables = study.run(out, scale, seeds, say=lambda line: click.echo(line, err=True))

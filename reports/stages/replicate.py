@@ -37,11 +37,9 @@ _RESUME_SECONDS = 60.0
 class StagesReplicate:
     """All of a seed, in one folder."""
 
-    def __init__(
-        self, folder: Path, scale: Scale, task: Task, other: Task, seed: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, scale: Scale, task: Task, other: Task, seed: int) -> None:
         self.folder, self.scale, self.seed = folder, scale, seed
-        self._task, self._other, self._say = task, other, say
+        self._task, self._other = task, other
         self._corpus = folder.with_name("corpus")
 
     def steps(self) -> list[Step]:
@@ -68,7 +66,6 @@ class StagesReplicate:
             self.folder / name,
             settings,
             resume_seconds=_RESUME_SECONDS,
-            tell=self._say,
         )
 
     def _as_long(self, mode: str) -> Settings:

@@ -36,9 +36,7 @@ class StagesStudy(Study[Scale, StagesReplicate]):
     def replicates(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[StagesReplicate]:
         task = write_task(scale.maker, folder / "task")
         other = write_task(scale.other, folder / "other-task")
-        return [
-            StagesReplicate(folder / f"seed-{seed}", scale, task, other, seed, say) for seed in range(seeds)
-        ]
+        return [StagesReplicate(folder / f"seed-{seed}", scale, task, other, seed) for seed in range(seeds)]
 
     def tables(self, scale: Scale, replicates: Sequence[StagesReplicate]) -> dict[str, pd.DataFrame]:
         seeds = [measure(replicate.folder) for replicate in replicates]

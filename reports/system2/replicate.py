@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +54,8 @@ WAY_NAMES = {"stepwise": STEPWISE, "context": CONTEXT}
 class System2Replicate:
     """All of a seed, in one folder."""
 
-    def __init__(self, folder: Path, scale: Scale, seed: int, say: Callable[[str], None]) -> None:
-        self.folder, self.scale, self.seed, self._say = folder, scale, seed, say
+    def __init__(self, folder: Path, scale: Scale, seed: int) -> None:
+        self.folder, self.scale, self.seed = folder, scale, seed
 
     def steps(self) -> list[Step]:
         """For each task its base model, its distillation, the other ways, and the page."""
@@ -153,7 +152,6 @@ class System2Replicate:
             self.folder / task.name,
             recipe,
             self._wordings(task),
-            tell=self._say,
         )
 
     def _way(self, task: TaskScale, way: TuneSettings) -> None:
@@ -177,7 +175,7 @@ class System2Replicate:
             lessons = read_lessons(run / "pairs", run / "samples")
             tuned.parent.mkdir(exist_ok=True)
             settings = dataclasses.replace(settings, seed=self.seed)
-            internalise(self._base(task), lessons, tuned, settings, self._say)
+            internalise(self._base(task), lessons, tuned, settings)
 
     def _ask(self, task: TaskScale, settings: TuneSettings, name: str, model: str) -> None:
         run = self.folder / task.name

@@ -26,7 +26,7 @@ class System2Study(Study[Scale, System2Replicate]):
     scales = SCALES
 
     def replicates(self, scale: Scale, folder: Path, seeds: int, say: Say) -> list[System2Replicate]:
-        return [System2Replicate(folder / f"seed-{seed}", scale, seed, say) for seed in range(seeds)]
+        return [System2Replicate(folder / f"seed-{seed}", scale, seed) for seed in range(seeds)]
 
     def tables(self, scale: Scale, replicates: Sequence[System2Replicate]) -> dict[str, pd.DataFrame]:
         makers = {"models": models_table, "effects": effects_table, "verdicts": verdicts_table}

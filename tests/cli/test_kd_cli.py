@@ -38,7 +38,8 @@ def whole(server: Server, task: Path, tmp_path_factory: pytest.TempPathFactory) 
     assert "student: " in result.stdout
     assert "variance of the states unexplained" in result.stdout
     for part in (
-        "teacher · stage 1/1",
+        "Training the teacher, with explicit chains of thought.",
+        "stage 1/1",
         "mind-reading · epoch 2/2",
         "thought emulation",
         "couple and optimize",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stores import make_document, make_query, write_scores
 
-from influence.analysis import pairs
+from influence.analysis import agreement
 from influence.analysis.agreement import score_ratios, shared_prompts
 from influence.errors import InputError
 
@@ -24,7 +24,7 @@ def test_planted_factors_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     two = write_scores(tmp_path / "b", b, queries=queries)
     tables = []
     for block in (2**20, 7):
-        monkeypatch.setattr(pairs, "BLOCK", block)
+        monkeypatch.setattr(agreement, "BLOCK", block)
         tables.append(score_ratios(one, two))
     assert tables[0].equals(tables[1])
     table = tables[0][tables[0]["scores"] > 0]

@@ -15,7 +15,7 @@ import zstandard
 from click.testing import CliRunner
 from tiny import tiny_model
 
-from influence.analysis.columns import columns_of
+from influence.analysis.documents import columns_of
 from influence.cli.main import cli
 from influence.data.corpus import read_corpus
 from influence.errors import InputError

@@ -96,7 +96,7 @@ def test_controls_without_a_trace_are_tuned_on_answers_alone(
     ways: dict[str, str] = {}
     with_trace: dict[str, bool] = {}
 
-    def noted(model: Any, lessons: list[Lesson], out: Path, settings: TuneSettings, tell: Any) -> None:
+    def noted(model: Any, lessons: list[Lesson], out: Path, settings: TuneSettings) -> None:
         name = str(out.relative_to(tmp_path / "run"))
         ways[name] = settings.way
         with_trace[name] = all(lesson.trace.strip() for lesson in lessons)

@@ -207,17 +207,16 @@ def test_a_check_is_the_mean_over_examples_asked_one_by_one(
     assert measured.target_accuracy == pytest.approx(np.mean(targets))
 
 
-def test_a_run_leaves_a_checkpoint_for_each_stage_and_says_what_happened(task: Task, tmp_path: Path) -> None:
-    lines: list[str] = []
-    record = internalize(
-        task, "tiny", tmp_path / "run", replace(QUICK, stage_every=3, max_tokens=17), tell=lines.append
-    )
+def test_a_run_leaves_a_checkpoint_for_each_stage_and_says_what_happened(
+    task: Task, tmp_path: Path, messages: pytest.LogCaptureFixture
+) -> None:
+    record = internalize(task, "tiny", tmp_path / "run", replace(QUICK, stage_every=3, max_tokens=17))
     folders = sorted(path.name for path in (tmp_path / "run").glob("stage-*"))
     assert folders == ["stage-000", "stage-003", "stage-004"]  # the longest chain left has 4 tokens
     assert record["dropped"]["train"]["too long"] > 0
-    assert f"{record['dropped']['train']['too long']} of train left out: too long" in lines[0]
-    assert "stage 5/5 · 4 of 4 removed · step" in lines[-1]
-    assert "answer " in lines[-1]
+    assert f"{record['dropped']['train']['too long']} of train left out: too long" in messages.messages[0]
+    assert "stage 5/5 · 4 of 4 removed · step" in messages.messages[-1]
+    assert "answer " in messages.messages[-1]
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     stages = [line for line in metrics if line["kind"] == "stage"]
     assert [line["removed"] for line in stages] == [0, 1, 2, 3, 4]

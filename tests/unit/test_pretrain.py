@@ -267,9 +267,8 @@ def test_a_given_tokenizer_is_used_and_none_trained(corpus: Corpus, tmp_path: Pa
 
 @pytest.mark.usefixtures("small_sizes")
 def test_training_leaves_stdout_alone(
-    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str], messages: pytest.LogCaptureFixture
 ) -> None:
-    lines: list[str] = []
-    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, dtype="fp32", tell=lines.append)
+    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, dtype="fp32")
     assert capfd.readouterr().out == ""
-    assert "loss" in lines[-1]
+    assert "loss" in messages.messages[-1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 import influence.progress as module
-from influence.cli.progress import Bar, show_messages
+from influence.cli.command import show_messages
+from influence.generate.request import KeptReplies
 from influence.progress import Progress
 
 
@@ -91,13 +93,20 @@ def test_a_command_prints_messages_as_they_are(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "checkpoint 1 of 2: stage-0\n"
 
 
-def test_a_bar_begins_anew_with_other_work(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with Bar("reply") as bar:
-        for what in ("traces", "answers"):
-            bar(1, 10, what)
+def test_replies_that_are_kept_already_count_as_done(
+    tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(places: Sequence[int]) -> Iterator[tuple[int, str]]:
+        for number, place in enumerate(places):
             clock[0] += 40
-            bar(5, 10, what)
+            yield number, f"reply {place}"
+
+    replies = KeptReplies(tmp_path / "replies.jsonl")
+    assert replies.collect(["a", "b"], ask, "answers") == ["reply 0", "reply 1"]
+    assert replies.collect(["a", "c", "b", "d"], ask, "answers")[1] == "reply 1"
     assert [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()] == [
-        "traces: 5 of 10 reply (50%)",
-        "answers: 5 of 10 reply (50%)",
+        "answers: 1 of 2 reply (50%)",
+        "answers: 2 of 2 reply (100%)",
+        "answers: 3 of 4 reply (75%)",
+        "answers: 4 of 4 reply (100%)",
     ]

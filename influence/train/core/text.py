@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -22,6 +23,8 @@ from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, t
 if TYPE_CHECKING:
     import transformers
     from transformers import PreTrainedModel
+
+_logger = logging.getLogger(__name__)
 
 Dtype = Literal["bf16", "fp32"]
 Tokens = npt.NDArray[np.int32]
@@ -106,7 +109,9 @@ class TextTrainer(StepTrainer):
         if finished or self.clock.line_due():
             loss, speed = self.mean_loss(), self.clock.tokens_per_second
             left = self.clock.left(spec.steps - step)
-            spec.tell(f"step {step:,}/{spec.steps:,} · loss {loss:.4f} · {speed:,.0f} tokens/s · {left} left")
+            _logger.info(
+                f"step {step:,}/{spec.steps:,} · loss {loss:.4f} · {speed:,.0f} tokens/s · {left} left"
+            )
         if finished or step % max(1, spec.steps // _LINES) == 0:
             self.note({"learning_rate": self._get_learning_rate()})
         if step in spec.kept:
@@ -125,7 +130,6 @@ def train_rows(
     dtype: Dtype,
     seed: int,
     resume_seconds: float,
-    tell: Callable[[str], None],
     keep: int = 0,
 ) -> int:
     """Train `model` in place on the batches of `order`, once each; the step it resumed from.
@@ -147,7 +151,6 @@ def train_rows(
         order=order,
         steps=steps,
         resume_seconds=resume_seconds,
-        tell=tell,
         rows=rows,
         pad=pad,
         kept=frozenset(max(1, round(steps * number / keep)) for number in range(1, keep + 1)),

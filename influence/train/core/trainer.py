@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,6 @@ RESUME = "resume"
 _STATE = "step.json"
 
 
-def no_line(line: str) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """What is fixed before the first step of any training; a trainer adds what it needs besides.
@@ -103,14 +99,12 @@ class RunSpec:
         order: The examples of each step.
         steps: Optimizer steps of the run; the most there can be where a schedule waits for the model.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
-        tell: Takes lines of progress.
     """
 
     folder: Path
     order: Order
     steps: int
     resume_seconds: float = RESUME_SECONDS
-    tell: Callable[[str], None] = no_line
 
 
 class StepTrainer(transformers.Trainer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from influence.train.kd.models import Coupled, Emulator, Student
 from influence.train.kd.states import blocks, diagonal, teacher_states
 from influence.train.stepwise.batches import Cut
 from influence.train.stepwise.sequences import Int64, Sequences
+
+_logger = logging.getLogger(__name__)
 
 #: Name of a measure -> its sum over examples or tokens and their number, each a scalar. "loss" is what is minimised.
 Sums = dict[str, tuple[Tensor, Tensor]]
@@ -220,7 +223,7 @@ class KdTrainer(StepTrainer):
         measured = self._end_epoch(step // spec.order.steps_per_epoch) if over else ""
         if over or self.clock.line_due():
             epoch = -(-step // spec.order.steps_per_epoch)
-            spec.tell(
+            _logger.info(
                 f"{spec.name} · epoch {epoch}/{spec.epochs} · step {step:,}/{spec.steps:,}{measured} · "
                 f"{self.clock.left(spec.steps - step)} left"
             )

@@ -11,6 +11,7 @@ Each of the last three has `metrics.jsonl`, a line an epoch, and `tensorboard/`.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from influence.store.artefact import claim, finish, seal
 from influence.store.formats.records import convert, write_record
 from influence.store.formats.training import COUPLED, KD_KIND, STAGE_FILE, STAGE_KIND, StageFile, read_metrics
 from influence.train.core.batches import order_by_examples
-from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
+from influence.train.core.trainer import RESUME, RESUME_SECONDS
 from influence.train.kd.models import Coupled, Emulator, Student, load, save
 from influence.train.kd.objectives import (
     BEST,
@@ -48,6 +49,8 @@ from influence.train.stepwise.sequences import Sequences, tokenize_task
 from influence.train.stepwise.settings import KdSettings, Settings
 from influence.train.stepwise.stages import Stage, find_stages, run_digest
 
+_logger = logging.getLogger(__name__)
+
 
 def icot_kd(
     task: Task,
@@ -57,7 +60,6 @@ def icot_kd(
     *,
     teacher: Path | None = None,
     resume_seconds: float = RESUME_SECONDS,
-    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train teacher, student, emulator and both coupled; the same call after a kill goes on where it was.
 
@@ -68,7 +70,6 @@ def icot_kd(
         settings: What determines the run.
         teacher: A run of explicit chain of thought on this task, or its stage, instead of training a teacher.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
-        tell: Takes lines of progress.
 
     Returns:
         The run's facts, as in its manifest.
@@ -98,17 +99,17 @@ def icot_kd(
         return dict(manifest["provenance"])
     started = time.time()
     if ready is None:
+        _logger.info("Training the teacher, with explicit chains of thought.")
         internalize(
             task,
             model,
             out / "teacher",
             _teacher_settings(settings),
             resume_seconds=resume_seconds,
-            tell=lambda line: tell(f"teacher · {line}"),
         )
         ready = _explicit(find_stages([out / "teacher"]), out / "teacher")
-    run = _Run(task, model, out, settings, ready, resume_seconds, tell)
-    tell(run.opening())
+    run = _Run(task, model, out, settings, ready, resume_seconds)
+    _logger.info(run.opening())
     run.student()
     run.emulator()
     run.coupled(config)
@@ -162,9 +163,8 @@ class _Run:
         settings: KdSettings,
         teacher: Stage,
         resume_seconds: float,
-        tell: Callable[[str], None],
     ) -> None:
-        self._model, self._out, self._settings, self._tell = model, out, settings, tell
+        self._model, self._out, self._settings = model, out, settings
         self._resume_seconds = resume_seconds
         loaded = load_model(teacher.folder, device="cpu")
         self._teacher, self._tokenizer = loaded.model, loaded.tokenizer
@@ -295,7 +295,6 @@ class _Run:
             epochs=epochs,
             steps=epochs * self._order.steps_per_epoch,
             resume_seconds=self._resume_seconds,
-            tell=self._tell,
         )
 
 

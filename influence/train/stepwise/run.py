@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from influence.store.artefact import claim, finish
 from influence.store.formats.training import RUN_KIND
 from influence.train.core.adapt import adapt
 from influence.train.core.batches import order_by_examples
-from influence.train.core.trainer import RESUME, RESUME_SECONDS, no_line
+from influence.train.core.trainer import RESUME, RESUME_SECONDS
 from influence.train.stepwise.batches import Cut, takes
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
 from influence.train.stepwise.sequences import Sequences, tokenize_task
@@ -31,6 +31,8 @@ from influence.train.stepwise.trainer import StageSpec, train_stages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_logger = logging.getLogger(__name__)
 
 #: Compiled code is made for a length; batches padded to a multiple of so many tokens have few lengths.
 _COMPILED_MULTIPLE = 16
@@ -43,7 +45,6 @@ def internalize(
     settings: Settings,
     *,
     resume_seconds: float = RESUME_SECONDS,
-    tell: Callable[[str], None] = no_line,
 ) -> dict[str, Any]:
     """Train a model on a task while its chain of thought is removed, one stage after the other.
 
@@ -57,7 +58,6 @@ def internalize(
         out: A new folder, or that of the same run.
         settings: What determines the run.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
-        tell: Takes lines of progress.
 
     Returns:
         The run's facts, as in its manifest.
@@ -111,7 +111,6 @@ def internalize(
             "settings": config["settings"],
         },
         resume_seconds=resume_seconds,
-        tell=tell,
     )
     facts: dict[str, Any] = {
         "examples": {"train": len(train), "valid": len(valid)},
@@ -123,7 +122,7 @@ def internalize(
         "most_steps": schedule.most_steps,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
-    tell(_opening(facts, settings))
+    _logger.info(_opening(facts, settings))
     resumed_at, seconds = train_stages(net, tokenizer, spec)
     record = provenance(seconds, **facts, resumed_at_step=resumed_at)
     finish(out, manifest, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from influence.train.stepwise.schedule import Linear, Place, Schedule, draw_remo
 from influence.train.stepwise.sequences import Int64, Sequences
 from influence.train.stepwise.settings import Settings
 from influence.train.stepwise.stages import stage_folder, write_stage
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,7 +209,7 @@ class StageTrainer(StepTrainer):
         at_most = "" if isinstance(schedule.pace, Linear) else "at most "
         parts.append(f"{self.clock.tokens_per_second:,.0f} tokens/s")
         parts.append(f"{at_most}{self.clock.left(spec.steps - step)} left")
-        spec.tell(" · ".join(parts))
+        _logger.info(" · ".join(parts))
 
     def resume_state(self) -> dict[str, Any]:
         """The place in the schedule, and the examples trained on."""
