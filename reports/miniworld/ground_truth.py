@@ -17,7 +17,7 @@ from influence.analysis.documents import columns_of, matching_metadata
 from influence.data.miniworld.settings import PROCEDURE_FORMS
 from influence.store.scores import Scores, lowest
 from influence.types import Query
-from reports.miniworld.methods import Row
+from reports.kit.rankings import Row
 
 RECALL_AT = (1, 10)
 #: Whose completion a query has, by its mark.

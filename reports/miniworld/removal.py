@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from influence.errors import InputError
-from influence.store.scores import Scores, lowest
+from influence.store.scores import Scores
 from influence.types import Query
+from reports.kit.rankings import Row, first_columns, group_scores
 from reports.miniworld.ground_truth import Truth, gold_of_facts, gold_of_procedure
-from reports.miniworld.methods import Row
 
 #: Facts that the model stated itself, the best reasoning task, and true statements of facts whatever it would say.
 GROUPS = ("factual", "reasoning", "told")
@@ -54,25 +53,6 @@ def describe_group(queries: Sequence[Query]) -> str:
     if queries[0].task == TOLD:
         return "true statements"
     return "right ones" if all(query.correct for query in queries) else "all"
-
-
-def group_scores(row_of: Row, queries: Sequence[Query]) -> npt.NDArray[np.float64]:
-    """Sum over the queries of `(score − mean) / sd`, `[D]`; a query whose scores are all equal adds nothing."""
-    total_D: npt.NDArray[np.float64] | None = None
-    for query in queries:
-        row_D = np.asarray(row_of(query.id), np.float64)
-        sd = row_D.std()
-        own_D = (row_D - row_D.mean()) / sd if sd > 0 else np.zeros_like(row_D)
-        total_D = own_D if total_D is None else total_D + own_D
-    if total_D is None:
-        raise InputError("There are no queries to leave documents out for.")
-    return total_D
-
-
-def first_columns(score_D: npt.NDArray[np.floating], k: int) -> list[int]:
-    """Columns of the `k` highest scores, the highest first; of equal ones the earlier document."""
-    columns: list[int] = (len(score_D) - 1 - lowest(-score_D[::-1], k)).tolist()
-    return columns
 
 
 def columns_to_drop(

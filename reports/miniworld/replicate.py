@@ -27,10 +27,10 @@ from influence.report.pages import write_report
 from influence.store.artefact import write_json
 from influence.store.factors import open_factors
 from influence.store.scores import Scores, open_scores
+from reports.kit.rankings import Row, methods
 from reports.kit.steps import Step, whole
 from reports.miniworld import retrain, world
 from reports.miniworld.ground_truth import gold_table, relation_table, truth_of
-from reports.miniworld.methods import Row, methods
 from reports.miniworld.metrics import corpus_shares, query_measures
 from reports.miniworld.query_selection import accuracy, query_set
 from reports.miniworld.removal import (

@@ -22,6 +22,7 @@ from influence.types import Document, Query
 from influence.types import Step as Result
 from reports.kit.claims import verdict
 from reports.kit.intervals import COVERAGE, Interval, mean_of, over_seeds, pair_means, spread_of
+from reports.kit.rankings import first_columns, group_scores
 from reports.kit.steps import Step, Times, expected_seconds, run_steps
 from reports.miniworld.findings import findings_table
 from reports.miniworld.ground_truth import gold_table, recall, relation_table, truth_of
@@ -30,8 +31,6 @@ from reports.miniworld.query_selection import accuracy, best_tasks, query_set
 from reports.miniworld.removal import (
     columns_to_drop,
     describe_group,
-    first_columns,
-    group_scores,
     removal_group,
 )
 from reports.miniworld.results import findings_page
