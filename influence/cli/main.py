@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "show": ("influence.cli.runs", "show", "Say what a run is and what made it."),
         "top": ("influence.cli.score", "top", "Print or export the top documents of a query."),
         "tokens": ("influence.cli.score", "tokens", "Decompose the scores of top documents into tokens."),
+        "select": ("influence.cli.select", "select", "Write the documents that scores choose, to train on."),
         "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as tables."),
         "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
         "verify": ("influence.cli.runs", "verify", "Compare the files of a result with their checksums."),

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,10 @@ class Corpus:
         self._told = False
 
     def __iter__(self) -> Iterator[Document]:
+        return (document for document, _ in self.records())
+
+    def records(self) -> Iterator[tuple[Document, Mapping[str, Any]]]:
+        """Documents, each with the fields of its record as they were read."""
         origin = self._source.origin
         seen = SeenIds()
         named = {self._fields.id, self._fields.source} - {"id", "source"}
@@ -88,7 +92,7 @@ class Corpus:
                 continue
             if twice := seen.add(document.id):
                 self._refuse_duplicates(twice)
-            yield document
+            yield document, row.fields
         if twice := seen.settle():
             self._refuse_duplicates(twice)
         if named and seen:

@@ -70,8 +70,8 @@ def to_document(row: Row, names: Fields, unkept: Counter[str]) -> Document:
             continue
         if example is None or name not in EXAMPLE_FIELDS:
             try:
-                metadata[name] = _plain(value)
-            except _Unkept:
+                metadata[name] = plain_value(value)
+            except ValueError:
                 unkept[name] += 1
     return Document(row_id(row, names), text, "unknown" if source is None else source, metadata, example)
 
@@ -106,14 +106,14 @@ def row_id(row: Row, names: Fields) -> str:
     return str(value)
 
 
-class _Unkept(ValueError):
-    """A value that JSON cannot hold, such as bytes."""
+def plain_value(value: Any, depth: int = 0) -> Any:
+    """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings.
 
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """The value as JSON can hold it; dates become ISO 8601 strings, decimals strings."""
+    Raises:
+        ValueError: JSON cannot hold it, as bytes, or it is nested more than 100 deep.
+    """
     if depth > _DEEPEST:
-        raise _Unkept
+        raise ValueError("JSON cannot hold this")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, datetime.date | datetime.time):
@@ -121,10 +121,10 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, decimal.Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {str(key): plain_value(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
-    raise _Unkept
+        return [plain_value(item, depth + 1) for item in value]
+    raise ValueError("JSON cannot hold this")
 
 
 #: Hashes held as Python numbers, until they are sorted into arrays.
