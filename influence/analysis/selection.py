@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from influence.analysis.grouping import finite_row
+from influence.analysis.documents import finite_row
 from influence.data.corpus import Corpus
 from influence.data.records import plain_value
 from influence.errors import InputError, StoreError

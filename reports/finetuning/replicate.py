@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.analysis.columns import matching_metadata
+from influence.analysis.documents import matching_metadata
 from influence.config import FitConfig
 from influence.data.corpus import read_corpus
 from influence.data.examples import read_examples
