@@ -11,8 +11,8 @@ from influence.data.tasks.makers.last_letter import last_letter
 from influence.data.tasks.task import Example
 from influence.distill.evaluate import Answer, write_answers
 from influence.distill.filter import filter_traces
-from influence.distill.run import Recipe
 from influence.distill.sample import Plan, sample
+from influence.distill.settings import Recipe
 from influence.distill.systems import named_system
 from influence.store.artefact import claim, finish, write_json
 from influence.store.formats.distillation import (

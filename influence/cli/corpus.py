@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import click
 
 from influence.cli.command import Group
+from influence.cli.options import options_from
+from influence.data.miniworld.settings import Settings, parse_shares
 from influence.progress import Progress
 from influence.types import Document
 
@@ -26,26 +29,17 @@ def corpus() -> None:
 @click.option("--documents", "n_documents", type=int, required=True, help="How many documents to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the documents; the facts stay.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for documents.jsonl.")
-@click.option("--facts", type=int, help="How many facts; by default as many as the documents can state.")
+@options_from(Settings, name="settings", only=("facts", "procedures", "asides"))
 @click.option("--shares", help="Share of each source, such as wiki=0.6,code=0.4; they sum to 1.")
-@click.option("--procedures", type=float, help="Share of documents that show a procedure; by default 0.39.")
 @click.option("--forms", help="Shares of prose, maths, code and stackexchange among these; they sum to 1.")
-@click.option(
-    "--asides/--no-asides",
-    default=True,
-    show_default=True,
-    help="Whether documents hold sentences about nothing in particular; a seventh shorter without.",
-)
 @click.option("--queries", type=click.Path(path_type=Path), help="Folder for query sets that fit the corpus.")
 def miniworld(
     n_documents: int,
     seed: int,
     out: Path,
-    facts: int | None,
+    settings: Settings,
     shares: str | None,
-    procedures: float | None,
     forms: str | None,
-    asides: bool,
     queries: Path | None,
 ) -> None:
     """Write a corpus in which it is known which document states what.
@@ -59,23 +53,18 @@ def miniworld(
     from influence.data.corpus import read_corpus
     from influence.data.miniworld import (
         SOURCES,
-        Settings,
         all_questions,
         generate,
         make_plan,
         query_sets,
         write_corpus,
     )
-    from influence.data.miniworld.settings import SHARES, parse_shares
     from influence.data.queries import write_queries
 
-    settings = Settings(
-        facts=facts,
-        shares=parse_shares(shares, "sources") if shares is not None else SHARES,
-        procedures=procedures,
-        forms=parse_shares(forms, "forms") if forms is not None else None,
-        asides=asides,
-    )
+    if shares is not None:
+        settings = dataclasses.replace(settings, shares=parse_shares(shares, "sources"))
+    if forms is not None:
+        settings = dataclasses.replace(settings, forms=parse_shares(forms, "forms"))
     counts: Counter[str] = Counter()
     documents = generate(n_documents, seed, settings)
     path = write_corpus(_counted(documents, counts, n_documents), out)

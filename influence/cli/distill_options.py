@@ -12,7 +12,7 @@ import click
 from influence.cli.command import given
 from influence.cli.options import device_options, options_from
 from influence.config import field_help
-from influence.distill.tune_settings import TuneSettings
+from influence.distill.settings import TuneSettings
 from influence.generate.request import Sampling
 
 if TYPE_CHECKING:

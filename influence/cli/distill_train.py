@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +19,14 @@ from influence.cli.distill_options import (
     task_options,
     tune_options,
 )
-from influence.cli.options import out_option
-from influence.distill.tune_settings import TuneSettings
+from influence.cli.options import options_from, out_option
+from influence.distill.settings import Recipe, TuneSettings
 
 if TYPE_CHECKING:
     from influence.distill.prompt_texts import Wordings
     from influence.distill.systems import System
 
-_ANSWER_TOKENS = click.option(
-    "--answer-tokens",
-    default=64,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Most tokens of an answer that is given at once.",
-)
+_ANSWER_TOKENS = options_from(Recipe, name="recipe", only=("answer_tokens",))
 _WORDINGS = click.option(
     "--wordings",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -56,32 +51,18 @@ def _taken_wordings(folder: Path | None, system: System) -> Wordings:
 )
 @system_options
 @task_options
-@click.option("--limit", type=click.IntRange(1), help="Inputs to learn from.  [default: all]")
-@click.option("--test-limit", type=click.IntRange(1), help="Inputs to test on.  [default: all]")
+@options_from(Recipe, name="recipe", without=("plan", "tune"))
 @model_options
 @click.option("--weights", help="Of a server's model: the folder or hub name to tune.")
-@click.option(
-    "--minimum-share",
-    default=0.0,
-    show_default=True,
-    help="majority: least share of an input's samples that the winner must have.",
-)
 @tune_options
-@_ANSWER_TOKENS
 @_WORDINGS
-@click.option(
-    "--controls/--no-controls",
-    default=True,
-    show_default=True,
-    help="Also train and measure: no filter, System 1 distilled into itself, the right answers.",
-)
 @out_option()
 def run(
     out: Path,
     model: str,
     weights: str | None,
-    answer_tokens: int,
     wordings: Path | None,
+    recipe: Recipe,
     tune: TuneSettings,
     **settings: Any,
 ) -> None:
@@ -89,17 +70,17 @@ def run(
 
     OUT has samples/, pairs/, model/, controls/, test/, answers/, tables/, results.json, and report.html.
     """
-    from influence.distill.run import Recipe, distil
+    from influence.distill.run import distil
     from influence.report.distillation import write_results
 
     if model.startswith("openai:") and weights is None:
         raise click.UsageError("A server's model cannot be tuned. Name the same model's folder by --weights.")
-    tune = complete_tune(tune, settings["seed"], answer_tokens)
+    tune = complete_tune(tune, settings["seed"], recipe.answer_tokens)
     system, plan = taken_system(settings)
     task = taken_task(settings)
     settings["model"] = model
     generator = taken_generator(settings)
-    recipe = Recipe(plan=plan, tune=tune, answer_tokens=answer_tokens, **settings)
+    recipe = dataclasses.replace(recipe, plan=plan, tune=tune)
     distil(
         task,
         system,
@@ -136,13 +117,13 @@ def run(
 @click.option("--seed", default=0, show_default=True, help="Seeds order and samples.")
 @out_option()
 def tune(
-    pairs: Path, samples: Path, model: str, out: Path, seed: int, answer_tokens: int, tune: TuneSettings
+    pairs: Path, samples: Path, model: str, out: Path, seed: int, recipe: Recipe, tune: TuneSettings
 ) -> None:
     """Tune a model on PAIRS, as `influence distill filter` leaves them, to answer at once."""
     from influence.distill.lessons import read_lessons
     from influence.distill.tune import internalise
 
-    chosen = complete_tune(tune, seed, answer_tokens)
+    chosen = complete_tune(tune, seed, recipe.answer_tokens)
     lessons = read_lessons(pairs, samples)
     record = internalise(model, lessons, out, chosen)
     click.echo(f"{record['examples']:,} pairs, {chosen.way}, {record['seconds']:,.0f} s")
@@ -193,7 +174,7 @@ def evaluate(
     tuned: Path,
     system_2: Path,
     control: tuple[str, ...],
-    answer_tokens: int,
+    recipe: Recipe,
     wordings: Path | None,
     out: Path,
     **settings: Any,
@@ -228,7 +209,7 @@ def evaluate(
         "model": generator.name,
         "models": {name: str(folder) for name, folder in models.items()},
         "system_2": sampled,
-        "answer_tokens": answer_tokens,
+        "answer_tokens": recipe.answer_tokens,
     }
     manifest = claim(out, "evaluation of a distillation", config)
     evaluate_models(
@@ -239,7 +220,7 @@ def evaluate(
         task.kind,
         Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED_WORDINGS),
         out,
-        answer_tokens,
+        recipe.answer_tokens,
     )
     write_tables(out, _way_of(tuned))
     finish(out, manifest, provenance(time.monotonic() - started))

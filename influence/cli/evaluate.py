@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import click
 
 from influence.cli.command import Command
 from influence.cli.internalize import TASK
-from influence.cli.options import device_options
+from influence.cli.options import device_options, options_from
+from influence.train.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,30 +30,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Run without chain of thought whose speed is 1.  [default: speed in examples a second only]",
 )
-@click.option(
-    "--split",
-    type=click.Choice(["train", "valid", "test"]),
-    default="test",
-    show_default=True,
-    help="Split to evaluate on.",
-)
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.  [default: all]")
-@click.option(
-    "--timed",
-    default=100,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Examples that are timed one at a time; 0 measures no speed.",
-)
-@click.option(
-    "--batch-size",
-    default=64,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Examples decoded together, for accuracy.",
-)
+@options_from(EvaluationSettings, name="settings", without=("dtype", "device"))
 @device_options
-def evaluate(stages: tuple[Path, ...], task: Path, no_cot: Path | None, **settings: Any) -> None:
+def evaluate(
+    stages: tuple[Path, ...], task: Path, no_cot: Path | None, settings: EvaluationSettings, **place: Any
+) -> None:
     """Measure STAGES of internalisation, folders such as RUN/stage-008, or runs with all their stages.
 
     Accuracy is the exact match of the greedily decoded answer; speed is examples a second of generation, one at a
@@ -63,11 +46,10 @@ def evaluate(stages: tuple[Path, ...], task: Path, no_cot: Path | None, **settin
     from influence.analysis.internalization import pooled_rows, read_evaluation, stage_rows
     from influence.data.tasks.folder import read_task
     from influence.report.internalization import write_results
-    from influence.train.evaluate import Settings
     from influence.train.evaluate import evaluate as run
 
     logging.disable_progress_bar()  # one for each stage that is loaded
-    runs = run(stages, read_task(task), no_cot=no_cot, settings=Settings(**settings))
+    runs = run(stages, read_task(task), no_cot=no_cot, settings=dataclasses.replace(settings, **place))
     evaluations = [read_evaluation(folder) for folder in runs]
     rows = stage_rows(evaluations)
     click.echo(_table(rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from influence.distill.filter import filter_traces
 from influence.distill.lessons import Lesson, gold_lessons, read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.sample import Plan, sample
+from influence.distill.settings import Recipe, TuneSettings
 from influence.distill.systems import Direct, System, Target
 from influence.distill.tune import internalise
-from influence.distill.tune_settings import TuneSettings
 from influence.errors import InputError
 from influence.generate.request import Generator, Sampling
 from influence.provenance import provenance
@@ -84,29 +84,6 @@ def _filtered(name: str, samples: Path, out: Path, filter_: str | None, target: 
 
 #: Name of a model in the tables -> of its folder.
 FOLDERS = {DISTILLED: "model", NO_FILTER: "no-filter", SELF: "system-1", GOLD: "gold"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What determines a distillation besides task, system and model.
-
-    Attributes:
-        plan: How System 2 is sampled, on the inputs to learn from and on those to test.
-        tune: How the model is tuned; the controls the same way, those without a trace on answers alone.
-        limit: Most inputs to learn from.
-        test_limit: Most inputs to test on.
-        answer_tokens: Most tokens of an answer that is given at once.
-        minimum_share: Of a majority.
-        controls: Train and measure the three controls too.
-    """
-
-    plan: Plan = field(default_factory=Plan)
-    tune: TuneSettings = field(default_factory=TuneSettings)
-    limit: int | None = None
-    test_limit: int | None = None
-    answer_tokens: int = 64
-    minimum_share: float = 0.0
-    controls: bool = True
 
 
 def distil(

@@ -24,13 +24,14 @@ from influence.data.examples import PromptCompletion
 from influence.data.tasks.task import Example, Task
 from influence.data.tokens import tokenise
 from influence.distill.lessons import Lesson, check, digest
-from influence.distill.tune_settings import TuneSettings
+from influence.distill.settings import TuneSettings
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
 from influence.store.artefact import add_files, claim, release, write_json
 from influence.store.formats.training import METRICS
 from influence.train.context import ContextSettings, distil_context
 from influence.train.core.resume import TENSORBOARD, must_not_exist
+from influence.train.settings import SftSettings
 from influence.train.sft import sft
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import Settings
@@ -93,12 +94,14 @@ def _answer_only(
         base,
         examples,
         out,
-        epochs=settings.epochs,
-        lr=settings.lr,
-        batch_tokens=settings.batch_size * (longest + 2),  # BOS, EOS
-        seed=settings.seed,
-        dtype=settings.dtype,
-        lora_rank=settings.lora_rank,
+        SftSettings(
+            epochs=settings.epochs,
+            lr=settings.lr,
+            batch_tokens=settings.batch_size * (longest + 2),  # BOS, EOS
+            seed=settings.seed,
+            dtype=settings.dtype,
+            lora_rank=settings.lora_rank,
+        ),
     )
 
 

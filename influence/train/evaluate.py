@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.data.tasks.task import Example, Split, Task
+from influence.data.tasks.task import Example, Task
 from influence.errors import InputError, StoreError
 from influence.models.decode import decode_at_positions
-from influence.models.load import DType, LanguageModel, load_model
+from influence.models.load import LanguageModel, load_model
 from influence.progress import Progress
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, forget_file
@@ -39,38 +39,21 @@ from influence.store.formats.training import (
 from influence.store.lines import Lines
 from influence.train.answering import Asked, Marked, Question, ask, mark
 from influence.train.kd.models import load_coupled
+from influence.train.settings import EvaluationSettings
 from influence.train.stepwise.stages import Stage, find_stages
 
-#: Examples that are timed one by one.
-TIMED = 100
 #: Right and wrong generations kept for the page, of each.
 SAMPLES = 6
 
-_BATCH = 64
 _WARM_UP = 2
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to evaluate.
-
-    Args:
-        split: Which examples.
-        limit: Only the first so many of them.
-        timed: How many of them, evenly spread, are timed at batch size 1.
-        batch_size: Examples decoded together for accuracy; changes nothing but the time it takes.
-    """
-
-    split: Split = "test"
-    limit: int | None = None
-    timed: int = TIMED
-    batch_size: int = _BATCH
-    dtype: DType = "float32"
-    device: str | None = None
-
-
 def evaluate(
-    folders: Sequence[Path], task: Task, *, no_cot: Path | None = None, settings: Settings | None = None
+    folders: Sequence[Path],
+    task: Task,
+    *,
+    no_cot: Path | None = None,
+    settings: EvaluationSettings = EvaluationSettings(),
 ) -> list[Path]:
     """Evaluate stages, and the no-CoT model if there is one; what is done is not done again.
 
@@ -85,7 +68,6 @@ def evaluate(
         InputError: a folder is no stage, `no_cot` writes a chain, the split is missing or no example fits the model.
         StoreError: a run was evaluated on other examples or in another precision.
     """
-    settings = settings or Settings()
     stages = find_stages(folders)
     baseline = _baseline(no_cot) if no_cot is not None else None
     if baseline is not None and baseline.folder.resolve() not in {s.folder.resolve() for s in stages}:
@@ -115,7 +97,9 @@ def _baseline(path: Path) -> Stage:
     return stage
 
 
-def claim_folder(run: Path, task: Task, examples: Sequence[Example], settings: Settings) -> dict[str, Any]:
+def claim_folder(
+    run: Path, task: Task, examples: Sequence[Example], settings: EvaluationSettings
+) -> dict[str, Any]:
     """The manifest of a run's evaluation on these examples."""
     lines = "\n".join(example.line() for example in examples)
     config = {
@@ -137,7 +121,7 @@ def claim_folder(run: Path, task: Task, examples: Sequence[Example], settings: S
 
 
 def _evaluate_stage(
-    stage: Stage, task: Task, examples: Sequence[Example], timer: _Timer, settings: Settings
+    stage: Stage, task: Task, examples: Sequence[Example], timer: _Timer, settings: EvaluationSettings
 ) -> None:
     """Write `<stage>.json`, unless it is there already; the speed alone anew if it was measured against another."""
     path = stage.run / FOLDER / f"{stage.folder.name}.json"
@@ -176,7 +160,7 @@ def _is_of(stored: EvaluationRecord, stage: Stage) -> bool:
     return stored.digest == stage.digest and stored.fingerprint in (None, stage.fingerprint)
 
 
-def _load(stage: Stage, settings: Settings) -> LanguageModel:
+def _load(stage: Stage, settings: EvaluationSettings) -> LanguageModel:
     """The model of a stage; that of ICoT-KD is two models that generate as one."""
     load = load_coupled if stage.about.mode == COUPLED else load_model
     return load(stage.folder, dtype=settings.dtype, device=settings.device)
@@ -241,7 +225,7 @@ class _Timer:
     """Times stages one example at a time, by turns with the no-CoT model, so that a busy machine slows down both."""
 
     def __init__(
-        self, baseline: Stage | None, task: Task, examples: Sequence[Example], settings: Settings
+        self, baseline: Stage | None, task: Task, examples: Sequence[Example], settings: EvaluationSettings
     ) -> None:
         self._baseline, self._task, self._examples, self._settings = baseline, task, examples, settings
         self._loaded: tuple[LanguageModel, Asked] | None = None

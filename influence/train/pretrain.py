@@ -22,8 +22,9 @@ from influence.provenance import provenance
 from influence.store.artefact import claim
 from influence.train.core.batches import order_by_tokens
 from influence.train.core.resume import must_not_exist, publish, same_text
-from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
+from influence.train.core.text import Row, digest, lengths_of, mean_loss, train_rows
 from influence.train.core.trainer import RESUME_SECONDS
+from influence.train.settings import PretrainSettings
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
@@ -92,14 +93,10 @@ SIZES = {
 def pretrain(
     corpus: Corpus,
     out: Path,
+    settings: PretrainSettings = PretrainSettings(),
     *,
-    size: str = "small",
-    epochs: int | None = None,
     held_out: Corpus | None = None,
     tokenizer: PreTrainedTokenizerFast | None = None,
-    seed: int = 0,
-    dtype: Dtype = "bf16",
-    keep: int = 0,
     resume_seconds: float = RESUME_SECONDS,
 ) -> dict[str, Any]:
     """Train a byte-level BPE tokenizer and a Llama-like model (tied embeddings, no biases) on a corpus.
@@ -111,13 +108,9 @@ def pretrain(
     Args:
         corpus: Every document is trained on; none is held out, so that each one can be scored.
         out: A folder that does not exist yet.
-        size: A name in `SIZES`.
-        epochs: Passes over the corpus; the size's own number by default.
+        settings: What determines the run besides the corpus.
         held_out: Documents the model never sees, for the held-out loss.
         tokenizer: Use this one instead of training one, so that two corpora become the same kind of tokens.
-        seed: Seeds the weights and the order of the batches.
-        dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
-        keep: Models to keep on the way, at equal distances, the last at the end: `OUT/checkpoint-STEP`.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
 
     Returns:
@@ -131,13 +124,14 @@ def pretrain(
     import torch
     import transformers
 
-    shape = _shape(size, epochs)
+    shape = _shape(settings.size, settings.epochs)
     must_not_exist(out)
     started = time.time()
     part = out.with_name(out.name + ".part")
-    settings = {"size": size, **dataclasses.asdict(shape), "seed": seed, "dtype": dtype}
-    settings |= {"keep": keep} if keep else {}
-    claim(part, "pretraining", {**settings, "corpus": corpus.describe()})
+    seed, keep = settings.seed, settings.keep
+    config = {"size": settings.size, **dataclasses.asdict(shape), "seed": seed, "dtype": settings.dtype}
+    config |= {"keep": keep} if keep else {}
+    claim(part, "pretraining", {**config, "corpus": corpus.describe()})
     tokenizer = tokenizer or _tokenizer(corpus, part / "tokenizer", shape)
     rows = tokenize_rows(corpus, tokenizer, shape.max_length)
     same_text(part / "text.json", digest(rows.windows))
@@ -155,7 +149,7 @@ def pretrain(
         part,
         pad=pad,
         lr=shape.lr,
-        dtype=dtype,
+        dtype=settings.dtype,
         seed=seed,
         resume_seconds=resume_seconds,
         keep=keep,
@@ -168,7 +162,7 @@ def pretrain(
     }
     record = provenance(
         time.time() - started,
-        settings=settings,
+        settings=config,
         corpus=corpus.describe(),
         held_out=held_out.describe() if held_out is not None else None,
         documents=rows.documents,
@@ -276,8 +270,6 @@ def tokenize_rows(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, max_length
 def _shape(size: str, epochs: int | None) -> Size:
     if size not in SIZES:
         raise InputError(f"There is no size {size!r}.", fix=f"Choose one of {', '.join(SIZES)}.")
-    if epochs is not None and epochs < 1:
-        raise InputError("The number of epochs is at least 1.", have=str(epochs))
     return SIZES[size] if epochs is None else dataclasses.replace(SIZES[size], epochs=epochs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from influence.store.artefact import claim
 from influence.train.core.adapt import adapt
 from influence.train.core.batches import order_by_tokens
 from influence.train.core.resume import must_not_exist, publish, same_text
-from influence.train.core.text import Dtype, Row, digest, lengths_of, mean_loss, train_rows
+from influence.train.core.text import Row, digest, lengths_of, mean_loss, train_rows
 from influence.train.core.trainer import RESUME_SECONDS
+from influence.train.settings import SftSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,14 +34,8 @@ def sft(
     base: LanguageModel,
     examples: Sequence[PromptCompletion],
     out: Path,
+    settings: SftSettings = SftSettings(),
     *,
-    epochs: int = 3,
-    lr: float = 5e-4,
-    batch_tokens: int = 2048,
-    seed: int = 0,
-    dtype: Dtype = "bf16",
-    lora_rank: int | None = None,
-    keep: int = 0,
     resume_seconds: float = RESUME_SECONDS,
 ) -> dict[str, Any]:
     """Fine-tune a copy of `base` on prompt–completion pairs; the tokens of the prompt are no labels.
@@ -52,13 +48,7 @@ def sft(
         base: The model to start from, in float32. Training changes it in place.
         examples: What to learn; each ends with EOS, where the tokenizer has one.
         out: A folder that does not exist yet.
-        epochs: Passes over the examples.
-        lr: Peak learning rate.
-        batch_tokens: Padded tokens of a batch.
-        seed: Seeds the order of the batches.
-        dtype: "bf16" computes in bfloat16 by autocast and keeps weights and optimizer in float32.
-        lora_rank: Train low-rank adapters only, which are added to the weights at the end; None trains all weights.
-        keep: Models to keep on the way, at equal distances, the last at the end: `OUT/checkpoint-STEP`.
+        settings: What determines the run besides model and examples.
         resume_seconds: Seconds between two states to resume from; irrelevant to the result.
 
     Returns:
@@ -72,23 +62,22 @@ def sft(
     import transformers
 
     must_not_exist(out)
-    if epochs < 1:
-        raise InputError("The number of epochs is at least 1.", have=str(epochs))
     started = time.time()
     model, tokenizer = base.model, base.tokenizer
     fingerprint = base.fingerprint  # of the weights before training
     rows = example_rows(examples, tokenizer, getattr(model.config, "max_position_embeddings", None))
     part = out.with_name(out.name + ".part")
-    settings = {"epochs": epochs, "lr": lr, "batch_tokens": batch_tokens, "seed": seed, "dtype": dtype}
-    if lora_rank is not None:
-        settings["lora_rank"] = lora_rank
-    settings |= {"keep": keep} if keep else {}
-    claim(part, "fine-tuning", {**settings, "base": fingerprint})
+    later = {
+        "lora_rank": None,
+        "keep": 0,
+    }  # are left out at these values, as in runs of versions without them
+    config = {name: value for name, value in asdict(settings).items() if later.get(name, ...) != value}
+    claim(part, "fine-tuning", {**config, "base": fingerprint})
     same_text(part / "text.json", digest(rows))
 
-    transformers.set_seed(seed)
-    model = adapt(model, lora_rank, gradient_checkpointing=False)
-    order = order_by_tokens(lengths_of(rows), batch_tokens, epochs, seed)
+    transformers.set_seed(settings.seed)
+    model = adapt(model, settings.lora_rank, gradient_checkpointing=False)
+    order = order_by_tokens(lengths_of(rows), settings.batch_tokens, settings.epochs, settings.seed)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     resumed_at = train_rows(
         model,
@@ -96,18 +85,18 @@ def sft(
         order,
         part,
         pad=pad or 0,
-        lr=lr,
-        dtype=dtype,
-        seed=seed,
+        lr=settings.lr,
+        dtype=settings.dtype,
+        seed=settings.seed,
         resume_seconds=resume_seconds,
-        keep=keep,
+        keep=settings.keep,
     )
     model.eval()
 
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:_LOSS_EXAMPLES]
+    chosen = np.random.default_rng(settings.seed).permutation(len(rows))[:_LOSS_EXAMPLES]
     record = provenance(
         time.time() - started,
-        settings=settings,
+        settings=config,
         base={"name": base.name, "fingerprint": fingerprint},
         examples=len(rows),
         tokens_per_epoch=sum(len(row.tokens) for row in rows),

@@ -27,6 +27,7 @@ from influence.models.load import LanguageModel, load_model
 from influence.store.artefact import write_json
 from influence.store.factors import open_factors
 from influence.store.scores import Scores, open_scores
+from influence.train.settings import SftSettings
 from influence.train.sft import sft
 from reports.finetuning import planting
 from reports.finetuning.scales import Scale
@@ -100,9 +101,7 @@ class FinetuningReplicate:
             load_model(BASE),
             read_examples(examples),
             out,
-            epochs=self.scale.epochs,
-            lr=self.scale.lr,
-            seed=self.seed,
+            SftSettings(epochs=self.scale.epochs, lr=self.scale.lr, seed=self.seed),
         )
 
     def _ask_undisturbed(self) -> None:

@@ -15,9 +15,9 @@ from influence.data.tasks.task import Task
 from influence.errors import StoreError
 from influence.store.artefact import differences, read_manifest
 from influence.store.formats.training import FOLDER
-from influence.train.evaluate import Settings as Evaluating
 from influence.train.evaluate import evaluate
 from influence.train.kd.run import icot_kd
+from influence.train.settings import EvaluationSettings
 from influence.train.stepwise.new_model import SHAPES
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import KdSettings, Settings
@@ -138,7 +138,7 @@ class TaskReplicate:
             [self.folder / name],
             self._task,
             no_cot=self.folder / "no-cot" if timed else None,
-            settings=Evaluating(
+            settings=EvaluationSettings(
                 limit=self._scale.examples,
                 timed=self._scale.timed if timed else 0,
                 batch_size=self._scale.batch_size,

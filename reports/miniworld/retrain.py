@@ -21,6 +21,7 @@ from influence.models.decode import greedy
 from influence.models.load import LanguageModel, load_model
 from influence.models.losses import token_nll
 from influence.train.pretrain import pretrain
+from influence.train.settings import PretrainSettings, SftSettings
 from influence.train.sft import sft
 from influence.types import Query
 from reports.miniworld.scales import Scale
@@ -35,7 +36,8 @@ def train_base(
     corpus: Corpus, out: Path, scale: Scale, seed: int, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> None:
     """Pretrain with the recipe of a scale, with a tokenizer of its own unless one is given."""
-    pretrain(corpus, out, size=scale.size, epochs=scale.epochs, tokenizer=tokenizer, seed=seed)
+    settings = PretrainSettings(size=scale.size, epochs=scale.epochs, seed=seed)
+    pretrain(corpus, out, settings, tokenizer=tokenizer)
 
 
 def train_tuned(base: Path, tuning: Path, out: Path, scale: Scale, seed: int) -> None:
@@ -44,9 +46,7 @@ def train_tuned(base: Path, tuning: Path, out: Path, scale: Scale, seed: int) ->
         load_model(base),
         read_examples(tuning),
         out,
-        epochs=scale.tuning_epochs,
-        lr=scale.tuning_lr,
-        seed=seed,
+        SftSettings(epochs=scale.tuning_epochs, lr=scale.tuning_lr, seed=seed),
     )
 
 

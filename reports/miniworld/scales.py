@@ -7,6 +7,7 @@ from typing import Any
 
 from influence.data.miniworld import Settings
 from influence.errors import InputError
+from influence.train.settings import SizeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Scale:
 
     documents: int
     world: Settings = field(default_factory=Settings)
-    size: str
+    size: SizeName
     epochs: int
     tuning_problems: int
     tuning_questions: int | None = None

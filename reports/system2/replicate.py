@@ -19,11 +19,11 @@ from influence.analysis.distillation import read_answers
 from influence.distill.evaluate import ask_at_once, write_answers
 from influence.distill.lessons import read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
-from influence.distill.run import Recipe, distil
+from influence.distill.run import distil
 from influence.distill.sample import Plan
+from influence.distill.settings import Recipe, TuneSettings
 from influence.distill.systems import named_system
 from influence.distill.tune import internalise
-from influence.distill.tune_settings import TuneSettings
 from influence.generate.local import LocalGenerator
 from influence.generate.request import KeptReplies, Sampling
 from influence.models.load import LanguageModel, load_model
@@ -31,6 +31,7 @@ from influence.report.distillation import write_results
 from influence.store.formats.distillation import AS_LONG, CONTEXT, STEPWISE
 from influence.store.formats.training import STAGE_FILE
 from influence.train.answering import load_generator
+from influence.train.settings import SftSettings
 from influence.train.sft import sft
 from influence.train.stepwise.new_model import Shape
 from reports.kit.steps import Step, whole
@@ -127,11 +128,7 @@ class System2Replicate:
             LanguageModel(net, words, "from scratch"),
             text,
             self._base(tasks[0]),
-            epochs=1,
-            lr=base.lr,
-            batch_tokens=base.batch_tokens,
-            seed=self.seed,
-            dtype="fp32",
+            SftSettings(epochs=1, lr=base.lr, batch_tokens=base.batch_tokens, seed=self.seed, dtype="fp32"),
         )
 
     def _distil(self, task: TaskScale) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from influence.distill.tune_settings import TuneSettings
+from influence.distill.settings import TuneSettings
 from influence.train.stepwise.new_model import Shape
 from reports.system2.text import Name
 

@@ -21,11 +21,12 @@ from tiny import tiny_model
 from influence.data.corpus import read_corpus
 from influence.data.examples import PromptCompletion
 from influence.distill.lessons import Lesson
+from influence.distill.settings import TuneSettings
 from influence.distill.tune import internalise
-from influence.distill.tune_settings import TuneSettings
 from influence.models.load import load_model
 from influence.train.kd.run import icot_kd
 from influence.train.pretrain import SIZES, pretrain
+from influence.train.settings import PretrainSettings, SftSettings
 from influence.train.sft import sft
 from influence.train.stepwise.run import internalize
 from influence.train.stepwise.settings import KdSettings, Mode, Settings
@@ -81,13 +82,13 @@ def test_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"Ada likes {['red', 'green', 'blue', 'pink'][n % 4]} {n}{n}." for n in range(40)]
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    pretrain(read_corpus(path), tmp_path / "model", size="tiny", dtype="fp32")
+    pretrain(read_corpus(path), tmp_path / "model", PretrainSettings(size="tiny", dtype="fp32"))
     compare_weights("pretrain", tmp_path / "model")
 
 
 def test_fine_tuning(base: Path, tmp_path: Path) -> None:
     examples = [PromptCompletion(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
-    sft(load_model(base), examples, tmp_path / "model", lr=1e-2, batch_tokens=64, dtype="fp32")
+    sft(load_model(base), examples, tmp_path / "model", SftSettings(lr=1e-2, batch_tokens=64, dtype="fp32"))
     compare_weights("sft", tmp_path / "model")
 
 

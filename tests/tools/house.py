@@ -1,7 +1,7 @@
 """Print the size and shape of the code as one row: `python tests/tools/house.py`.
 
 Modules, code lines, mean lines of a module, modules on the longest chain of imports, functions of a cyclomatic
-complexity above 10 (share, and the highest), share of import lines, and options that `--help` shows over all commands.
+complexity above 10 (share, and the highest), share of import lines, and options on the first screens of all commands.
 """
 
 from __future__ import annotations
@@ -101,15 +101,11 @@ def commands(
 
 
 def visible_options() -> dict[str, int]:
-    """How many options `--help` shows, by command; `--help` itself is not counted."""
+    """How many options the first screen of `--help` shows, by command."""
     cli = importlib.import_module("influence.cli.main").cli
-    shown: dict[str, int] = {}
-    for name, command in commands(cli, "influence"):
-        options = [
-            p for p in command.params if isinstance(p, click.Option) and not p.hidden and p.name != "help"
-        ]
-        shown[name] = len(options)
-    return shown
+    return {
+        name: len(getattr(command, "shown_names", list)()) for name, command in commands(cli, "influence")
+    }
 
 
 def measures() -> dict[str, Any]:

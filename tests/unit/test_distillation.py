@@ -28,11 +28,11 @@ from influence.data.tasks.task import Example
 from influence.distill.evaluate import Answer, of_traces
 from influence.distill.lessons import Lesson, before_answer, read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
-from influence.distill.run import Recipe, distil
+from influence.distill.run import distil
 from influence.distill.sample import Plan
+from influence.distill.settings import Recipe, TuneSettings
 from influence.distill.systems import named_system
 from influence.distill.traces import Made, Run, Trace
-from influence.distill.tune_settings import TuneSettings
 from influence.errors import InputError, StoreError
 from influence.store.formats.distillation import AS_LONG, CONTEXT, MODELS, STEPWISE
 

@@ -11,8 +11,8 @@ import torch
 from tiny import tiny_model
 
 from influence.distill.lessons import Lesson
+from influence.distill.settings import TuneSettings
 from influence.distill.tune import internalise
-from influence.distill.tune_settings import TuneSettings
 from influence.errors import InputError
 from influence.generate.request import Request, Sampling
 from influence.models.load import load_model

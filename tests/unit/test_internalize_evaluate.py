@@ -17,13 +17,14 @@ from influence.models.decode import Marks
 from influence.store.artefact import write_json
 from influence.train import evaluate as module
 from influence.train.answering import Asked, answer_ids
-from influence.train.evaluate import Settings, evaluate
+from influence.train.evaluate import evaluate
+from influence.train.settings import EvaluationSettings
 from influence.train.stepwise.new_model import task_tokenizer
 
 #: The models below say 4 5 6 whatever they are asked.
 ANSWERS = ["4 5 6", "4 5 7", "4 5 6", "1 5 6", "4 5"]
 CHAIN = "1 2 3"
-SETTINGS = Settings(timed=2, device="cpu")
+SETTINGS = EvaluationSettings(timed=2, device="cpu")
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_batches_and_limit(tmp_path: Path, task: Task) -> None:
     for batch_size in (1, 3):
         run = tmp_path / str(batch_size)
         write_stage(run, 1)
-        evaluate([run], task, settings=Settings(timed=0, batch_size=batch_size, limit=4))
+        evaluate([run], task, settings=EvaluationSettings(timed=0, batch_size=batch_size, limit=4))
         (stage,) = read_evaluation(run).stages
         assert stage.right_N.tolist() == [True, False, True, False]
         assert stage_rows([read_evaluation(run)])["examples_per_second"].isna().all()
@@ -106,7 +107,7 @@ def test_a_killed_evaluation_goes_on(tmp_path: Path, task: Task, monkeypatch: py
     """What was generated is not generated again; a line that the kill cut off is."""
     run = tmp_path / "run"
     stage = write_stage(run, 1)
-    settings = Settings(timed=0, batch_size=2)
+    settings = EvaluationSettings(timed=0, batch_size=2)
     asked: list[int] = []
     decode = module.decode_at_positions
 
@@ -170,7 +171,7 @@ def test_other_arguments_are_refused(tmp_path: Path, task: Task) -> None:
     write_stage(run, 0)
     evaluate([run], task, settings=SETTINGS)
     with pytest.raises(StoreError, match="other arguments") as caught:
-        evaluate([run], task, settings=Settings(limit=2, timed=2, device="cpu"))
+        evaluate([run], task, settings=EvaluationSettings(limit=2, timed=2, device="cpu"))
     assert "examples: 5 there, 2 now" in str(caught.value)
 
 

@@ -24,6 +24,7 @@ from influence.train import pretrain as module
 from influence.train.core.batches import order_by_tokens
 from influence.train.core.text import Row, TextTrainer, lengths_of, mean_loss
 from influence.train.pretrain import SIZES, pretrain, tokenize_rows, train_tokenizer
+from influence.train.settings import PretrainSettings
 
 NAMES = ["Ada", "Bo", "Cy", "Di", "Ed"]
 COLOURS = ["red", "green", "blue", "pink", "grey"]
@@ -147,7 +148,7 @@ def test_padding_changes_no_loss() -> None:
 @pytest.mark.usefixtures("small_sizes")
 def test_a_run_learns_and_can_be_loaded(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "model"
-    record = pretrain(corpus, out, size="tiny", held_out=corpus, dtype="fp32", epochs=20)
+    record = pretrain(corpus, out, PretrainSettings(size="tiny", dtype="fp32", epochs=20), held_out=corpus)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
     rows = tokenize_rows(corpus, tokenizer, 32)
     assert record == json.loads((out / "training.json").read_text(encoding="utf-8"))
@@ -167,7 +168,7 @@ def test_a_run_learns_and_can_be_loaded(corpus: Corpus, tmp_path: Path) -> None:
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
     assert list((out / "tensorboard").iterdir())
     with pytest.raises(InputError, match="already exists"):
-        pretrain(corpus, out, size="tiny")
+        pretrain(corpus, out, PretrainSettings(size="tiny"))
 
 
 def killed_run(corpus: Corpus, out: Path, at: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
@@ -181,7 +182,7 @@ def killed_run(corpus: Corpus, out: Path, at: int, monkeypatch: pytest.MonkeyPat
 
         patch.setattr(TextTrainer, "get_batch_samples", until)
         with pytest.raises(KeyboardInterrupt):
-            pretrain(corpus, out, size="tiny", resume_seconds=0, **options)
+            pretrain(corpus, out, PretrainSettings(size="tiny", **options), resume_seconds=0)
     assert not out.exists()
 
 
@@ -190,7 +191,7 @@ def killed_run(corpus: Corpus, out: Path, at: int, monkeypatch: pytest.MonkeyPat
 def test_a_killed_run_ends_with_the_same_weights(
     corpus: Corpus, cut_off: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pretrain(corpus, tmp_path / "whole", size="tiny", dtype="fp32", keep=3)
+    whole = pretrain(corpus, tmp_path / "whole", PretrainSettings(size="tiny", dtype="fp32", keep=3))
     killed_run(corpus, tmp_path / "killed", whole["steps"] - 3, monkeypatch, dtype="fp32", keep=3)
     states = sorted(
         (tmp_path / "killed.part").glob("resume/*/trainer_state.json"),
@@ -199,7 +200,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert len(states) == 2
     if cut_off:  # killed while the newest checkpoint was written
         states[-1].write_text('{"global_')
-    record = pretrain(corpus, tmp_path / "killed", size="tiny", dtype="fp32", keep=3)
+    record = pretrain(corpus, tmp_path / "killed", PretrainSettings(size="tiny", dtype="fp32", keep=3))
     assert 0 < record["resumed_at_step"] < whole["steps"]
     first, second = (
         AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "killed")
@@ -225,19 +226,19 @@ def test_another_run_is_not_continued(
 ) -> None:
     killed_run(corpus, tmp_path / "m", 5, monkeypatch)
     with pytest.raises(StoreError, match="other arguments") as refusal:
-        pretrain(corpus, tmp_path / "m", size="tiny", seed=1)
+        pretrain(corpus, tmp_path / "m", PretrainSettings(size="tiny", seed=1))
     assert "seed" in str(refusal.value.have)
     path = Path(corpus.describe()["path"])
     path.write_text(path.read_text(encoding="utf-8") + '{"text": "one more"}\n', encoding="utf-8")
     with pytest.raises(StoreError, match="The text changed"):
-        pretrain(corpus, tmp_path / "m", size="tiny")
+        pretrain(corpus, tmp_path / "m", PretrainSettings(size="tiny"))
 
 
 def test_options_that_make_no_sense(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no size 'huge'"):
-        pretrain(corpus, tmp_path / "m", size="huge")
-    with pytest.raises(InputError, match="at least 1"):
-        pretrain(corpus, tmp_path / "m", epochs=0)
+        pretrain(corpus, tmp_path / "m", PretrainSettings(size="huge"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="setting epochs is out of its range"):
+        pretrain(corpus, tmp_path / "m", PretrainSettings(epochs=0))
     assert list(tmp_path.iterdir()) == [tmp_path / "corpus.jsonl"]
 
 
@@ -260,7 +261,12 @@ def test_the_command_offers_every_size() -> None:
 @pytest.mark.usefixtures("small_sizes")
 def test_a_given_tokenizer_is_used_and_none_trained(corpus: Corpus, tmp_path: Path) -> None:
     other = train_tokenizer(iter(["pqr stu vwx"] * 50), 280, 32)
-    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, tokenizer=other, dtype="fp32")
+    pretrain(
+        corpus,
+        tmp_path / "model",
+        PretrainSettings(size="tiny", epochs=1, dtype="fp32"),
+        tokenizer=other,
+    )
     kept = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert kept.get_vocab() == other.get_vocab()
 
@@ -269,6 +275,6 @@ def test_a_given_tokenizer_is_used_and_none_trained(corpus: Corpus, tmp_path: Pa
 def test_training_leaves_stdout_alone(
     corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str], messages: pytest.LogCaptureFixture
 ) -> None:
-    pretrain(corpus, tmp_path / "model", size="tiny", epochs=1, dtype="fp32")
+    pretrain(corpus, tmp_path / "model", PretrainSettings(size="tiny", epochs=1, dtype="fp32"))
     assert capfd.readouterr().out == ""
     assert "loss" in messages.messages[-1]

@@ -16,6 +16,7 @@ from influence.errors import InputError
 from influence.models.load import LanguageModel, load_model
 from influence.train.core.batches import IGNORED_LABEL
 from influence.train.core.text import TextTrainer, mean_loss, pad_rows
+from influence.train.settings import SftSettings
 from influence.train.sft import example_rows, sft
 
 EXAMPLES = [PromptCompletion(f"say {word}", f" {word} {word}") for word in ("one", "two", "six")] * 4
@@ -48,7 +49,10 @@ def test_only_the_completion_is_a_label(base: Path) -> None:
 def test_it_learns_the_completions_and_starts_from_the_base(base: Path, tmp_path: Path) -> None:
     before = loss(load_model(base), EXAMPLES[0])
     record = sft(
-        load_model(base), EXAMPLES, tmp_path / "tuned", epochs=10, lr=1e-2, batch_tokens=64, dtype="fp32"
+        load_model(base),
+        EXAMPLES,
+        tmp_path / "tuned",
+        SftSettings(epochs=10, lr=1e-2, batch_tokens=64, dtype="fp32"),
     )
     assert loss(load_model(tmp_path / "tuned"), EXAMPLES[0]) < before / 3
     assert record["base"]["fingerprint"] == load_model(base).fingerprint
@@ -58,8 +62,8 @@ def test_it_learns_the_completions_and_starts_from_the_base(base: Path, tmp_path
 def test_a_killed_run_ends_as_an_undisturbed_one(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings: dict[str, Any] = {"epochs": 10, "lr": 1e-2, "batch_tokens": 64, "dtype": "fp32"}
-    sft(load_model(base), EXAMPLES, tmp_path / "whole", **settings)
+    settings = SftSettings(epochs=10, lr=1e-2, batch_tokens=64, dtype="fp32")
+    sft(load_model(base), EXAMPLES, tmp_path / "whole", settings)
     with monkeypatch.context() as patch:
         whole_step = TextTrainer.get_batch_samples
 
@@ -70,8 +74,8 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
 
         patch.setattr(TextTrainer, "get_batch_samples", dies)
         with pytest.raises(KeyboardInterrupt):
-            sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings, resume_seconds=0)
-    record = sft(load_model(base), EXAMPLES, tmp_path / "killed", **settings)
+            sft(load_model(base), EXAMPLES, tmp_path / "killed", settings, resume_seconds=0)
+    record = sft(load_model(base), EXAMPLES, tmp_path / "killed", settings)
     assert record["resumed_at_step"] == 14
     whole, killed = load_model(tmp_path / "whole"), load_model(tmp_path / "killed")
     for one, other in zip(whole.model.parameters(), killed.model.parameters(), strict=True):

@@ -10,7 +10,7 @@ import pytest
 
 from influence.data.tasks.makers.multiplication import Multiplication
 from influence.data.tasks.task import Example, Task
-from influence.distill.tune_settings import TuneSettings
+from influence.distill.settings import TuneSettings
 from influence.store.formats.distillation import (
     AS_LONG,
     DISTILLED,

@@ -31,10 +31,10 @@ class Settings:
     """What can be chosen about a corpus.
 
     Attributes:
-        facts: How many facts the world has, a fifth of them for each count of documents (0, 1, 2, 5, 20); None: as
-            many as the documents can state.
+        facts: Facts of the world, a fifth of them for each count of documents (0, 1, 2, 5, 20). None: as many as the
+            documents can state.
         shares: Share of each source; sources that are not named have none. They sum to 1.
-        procedures: Share of all documents that show a procedure; None: what the sources hold by nature (0.39).
+        procedures: Share of all documents that show a procedure. None: 0.39, what the sources hold by nature.
         forms: Shares of prose, maths, code and stackexchange among the documents that show a procedure; they sum
             to 1. None: what the sources hold by nature.
         ranges: The numbers of the problems.

@@ -8,17 +8,18 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from influence.errors import ComputeError, InputError
+from influence.errors import ComputeError
 from influence.train.core.adapt import save_plain
 from influence.train.core.batches import IGNORED_LABEL, Batch, Order, labels_of, moved
 from influence.train.core.resume import KEPT
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
+from influence.train.settings import Dtype
 
 if TYPE_CHECKING:
     import transformers
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-Dtype = Literal["bf16", "fp32"]
 Tokens = npt.NDArray[np.int32]
 
 _LOSS_BATCH = 16
@@ -139,12 +139,7 @@ def train_rows(
 
     Args:
         keep: Models to keep on the way, at equal distances, the last at the end.
-
-    Raises:
-        InputError: `keep` is negative.
     """
-    if keep < 0:
-        raise InputError("The number of kept checkpoints is not negative.", have=str(keep))
     steps = order.steps_per_epoch
     spec = TextSpec(
         folder=folder,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from influence.errors import InputError
+from influence.train.settings import at_least_1, check_ranges
 from influence.train.stepwise.schedule import (
     Linear,
     Recovery,
@@ -115,7 +115,7 @@ class Settings:
                 (
                     "remove all beyond",
                     self.remove_all_beyond,
-                    _at_least_1(self.remove_all_beyond),
+                    at_least_1(self.remove_all_beyond),
                     "at least 1",
                 ),
                 ("explicit epochs", self.explicit_epochs, 0 <= self.explicit_epochs < math.inf, "at least 0"),
@@ -126,8 +126,8 @@ class Settings:
                 ("dropout", self.dropout, 0 <= self.dropout < 1, "from 0 to less than 1"),
                 ("stage every", self.stage_every, self.stage_every >= 1, "at least 1"),
                 ("check examples", self.check_examples, self.check_examples >= 1, "at least 1"),
-                ("check every", self.check_every, _at_least_1(self.check_every), "at least 1"),
-                ("max tokens", self.max_tokens, _at_least_1(self.max_tokens), "at least 1"),
+                ("check every", self.check_every, at_least_1(self.check_every), "at least 1"),
+                ("max tokens", self.max_tokens, at_least_1(self.max_tokens), "at least 1"),
             ]
         )
         if self.by_step and self.keep_positions:
@@ -136,25 +136,6 @@ class Settings:
                 have="steps differ in length, and a generator cannot know how long those are it does not write",
                 fix="Leave one of the two out.",
             )
-
-
-def check_ranges(rules: Iterable[tuple[str, float | None, bool, str]]) -> None:
-    """Refuse a setting out of its range: of each its name, its value, whether that is good, and what is.
-
-    Raises:
-        InputError: A value is not good.
-    """
-    for name, value, good, range_ in rules:
-        if not good:
-            raise InputError(
-                f"The setting {name} is out of its range.",
-                have=f"{value:g}" if value is not None else "nothing",
-                fix=f"Give a value {range_}.",
-            )
-
-
-def _at_least_1(count: int | None) -> bool:
-    return count is None or count >= 1
 
 
 def make_schedule(settings: Settings, total: int, steps_per_epoch: int) -> Schedule:

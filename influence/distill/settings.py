@@ -1,12 +1,14 @@
-"""How a model is to internalise what System 2 answered."""
+"""Settings of a distillation, and of the tuning in it: how a model internalises what System 2 answered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from influence.distill.sample import Plan
 from influence.errors import InputError
-from influence.train.stepwise.settings import Side, check_ranges
+from influence.train.settings import at_least_1, check_ranges
+from influence.train.stepwise.settings import Side
 
 Way = Literal["answer-only", "stepwise", "context"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -61,5 +63,37 @@ class TuneSettings:
                 ("delta", self.delta, self.delta > 0, "more than 0"),
                 ("max tokens", self.max_tokens, self.max_tokens >= 1, "at least 1"),
                 ("temperature", self.temperature, self.temperature > 0, "more than 0"),
+            ]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What determines a distillation besides task, system and model.
+
+    Attributes:
+        plan: How System 2 is sampled, on the inputs to learn from and on those to test.
+        tune: How the model is tuned; the controls the same way, those without a trace on answers alone.
+        limit: Inputs to learn from. None: all.
+        test_limit: Inputs to test on. None: all.
+        answer_tokens: Most tokens of an answer that is given at once.
+        minimum_share: majority: least share of an input's samples that the winner must have.
+        controls: Also train and measure: no filter, System 1 distilled into itself, the right answers.
+    """
+
+    plan: Plan = field(default_factory=Plan)
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    limit: int | None = None
+    test_limit: int | None = None
+    answer_tokens: int = 64
+    minimum_share: float = 0.0
+    controls: bool = True
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            [
+                ("limit", self.limit, at_least_1(self.limit), "at least 1"),
+                ("test limit", self.test_limit, at_least_1(self.test_limit), "at least 1"),
+                ("answer tokens", self.answer_tokens, self.answer_tokens >= 1, "at least 1"),
             ]
         )
