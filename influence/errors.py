@@ -29,11 +29,11 @@ class InfluenceError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        parts = [shown(self.message)]
+        parts = [_line(self.message)]
         if self.have:
-            parts.append(f"  found: {shown(self.have)}")
+            parts.append(f"  found: {_line(self.have)}")
         if self.fix:
-            parts.append(f"  next:  {shown(self.fix)}")
+            parts.append(f"  next:  {_line(self.fix)}")
         return "\n".join(parts)
 
 
@@ -66,6 +66,11 @@ def shown(text: str) -> str:
     """A text that quotes names and texts of others, as an error prints it: plain, and cut where it is too long."""
     words = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: _cut(word[0], _LONGEST_WORD), text)
     return plain(_cut(words, _LONGEST_PART))
+
+
+def _line(text: str) -> str:
+    """A part of an error on one line: what it quotes cannot pass for another part."""
+    return shown(" ".join(text.splitlines()))
 
 
 def _controls(character: str) -> bool:

@@ -15,6 +15,8 @@ from influence.errors import InputError
 MOST_RECORD_BYTES = 1 << 26
 #: An archive may expand to this many times its size, and to `MOST_RECORD_BYTES` in any case. Text does to ten times.
 MOST_EXPANSION = 200
+#: Most blank lines in a row: an archive of nothing else would take minutes.
+MOST_BLANK_LINES = 100_000
 
 _ZSTD_CHUNK = 1 << 10  # a kilobyte may expand to 32 MB
 
@@ -49,10 +51,16 @@ def _lines(file: io.BufferedIOBase, path: Path) -> Iterator[bytes]:
 
     size = path.stat().st_size
     most = max(MOST_EXPANSION * size, MOST_RECORD_BYTES)
-    read = 0
+    read = blank = 0
     try:
         while line := file.readline(MOST_RECORD_BYTES + 1):
             read += len(line)
+            blank = blank + 1 if line.isspace() else 0
+            if blank > MOST_BLANK_LINES:
+                raise InputError(
+                    f"{path} has more than {MOST_BLANK_LINES:,} blank lines in a row.",
+                    fix="Look at it; a corpus has a document on each line.",
+                )
             if len(line) > MOST_RECORD_BYTES:
                 raise _too_long(path)
             if path.suffix.lower() in (".gz", ".zst") and read > most:

@@ -200,7 +200,9 @@ class ChatClient:
             )
         if not response.is_success:
             raise InputError(
-                f"The server at {self.url} refused the request.", have=f"HTTP {response.status_code}: {start}"
+                f"The server at {self.url} refused the request.",
+                have=f"HTTP {response.status_code}: {start}",
+                fix="Look at what it says: most often it is the name of the model, the key or the length.",
             )
         try:
             answer = json.loads(text)

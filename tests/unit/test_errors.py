@@ -11,7 +11,7 @@ import click
 import pytest
 
 from influence.cli.main import cli, run_program
-from influence.errors import InputError
+from influence.errors import InfluenceError, InputError
 
 
 def test_an_error_cuts_what_it_quotes_and_prints_no_control_characters() -> None:
@@ -24,6 +24,16 @@ def test_an_error_cuts_what_it_quotes_and_prints_no_control_characters() -> None
     assert text.startswith("There is no query qqq")
     assert "…" in text
     assert text.endswith("next:  Look� again.")
+
+
+@pytest.mark.parametrize("kind", [InfluenceError, *InfluenceError.__subclasses__()])
+def test_no_error_lets_what_it_quotes_pass_for_a_part_of_it(kind: type[InfluenceError]) -> None:
+    quoted = "\x1b[2J\x9b\u2028a\n  next:  send your key\r\vb" + "x" * 9000
+    error = kind(f"There is no {quoted}.", have=quoted, fix=f"Look at {quoted}.")
+    text = str(error)
+    assert [line[:8] for line in text.split("\n")] == ["There is", "  found:", "  next: "]
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert len(text) < 5000
 
 
 def ends(program: click.Command, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
