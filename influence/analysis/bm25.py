@@ -4,8 +4,9 @@ Okapi BM25 in Lucene's form, k1 = 1.5, b = 0.75 (Robertson & Zaragoza 2009):
 
     score(q, d) = Σ_{w in q} ln(1 + (D − n_w + ½) / (n_w + ½)) · tf / (tf + k1 (1 − b + b |d| / mean |d|))
 
-Words are runs of letters, digits and underscores, lower-cased (`\\w+`): no stop words, no stemming. A word that
-the query repeats counts each time. Grosse et al. (arXiv 2308.03296) prefilter with it: the top 10,000 of a query.
+Words are runs of letters, digits and underscores, lower-cased (`\\w+`): no stop words, no stemming. Text of scripts
+without blanks, such as Chinese, Japanese and Thai, is cut into pairs of neighbouring letters. A word that the query
+repeats counts each time. Grosse et al. (arXiv 2308.03296) prefilter with it: the top 10,000 of a query.
 
 Texts are streamed and only words of the queries are kept, 8 bytes for each in each document that has it; the library
 bm25s, which the tests compare with, holds every word of every document.
@@ -13,6 +14,7 @@ bm25s, which the tests compare with, holds every word of every document.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +25,12 @@ import pandas as pd
 
 from influence.analysis.agreement import overlap
 from influence.analysis.documents import columns_of, document_texts, finite_row, ranks, with_labels
+from influence.analysis.normalise import UNSPACED
 from influence.errors import InputError
 from influence.store.scores import Scores, lowest
 from influence.types import Reading
 
+_logger = logging.getLogger(__name__)
 _RESAMPLES = 10_000
 
 
@@ -88,7 +92,8 @@ def recall_table(ranks: pd.DataFrame, ks: Sequence[int] = (10, 100, 500), seed: 
 
 K1 = 1.5
 B = 0.75
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(rf"[{UNSPACED}]+|[^\W{UNSPACED}]+")
+_UNSPACED_WORD = re.compile(rf"[{UNSPACED}]")
 _BLOCK = 4096
 
 
@@ -165,7 +170,13 @@ def bm25_scores(document_texts: Iterable[str], query_texts: Iterable[str]) -> np
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+    words: list[str] = []
+    for word in _WORD.findall(text.lower()):
+        if len(word) > 1 and _UNSPACED_WORD.match(word):
+            words += [word[place : place + 2] for place in range(len(word) - 1)]
+        else:
+            words.append(word)
+    return words
 
 
 def _blocks(texts: Iterable[str]) -> Iterable[list[str]]:
@@ -223,9 +234,11 @@ def beside_bm25(
         [query.prompt + query.completion for query in scores.queries],
     )
     columns_by_id = columns_of(scores, {name for query in scores.queries for name in query.gold})
-    documents, overlaps, gold = [], [], []
+    documents, overlaps, gold, strangers = [], [], [], []
     for number, query in enumerate(scores.queries):
         row_of = {by: finite_row(scores, query.id, by) for by in READINGS} | {"bm25": index.row(number)}
+        if not row_of["bm25"].any():
+            strangers.append(query.id)
         deepest = min(max(k, *ks), total)
         list_of = {name: total - 1 - lowest(-row_D[::-1], deepest) for name, row_D in row_of.items()}
         columns = np.unique(np.concatenate([listed[:k] for listed in list_of.values()]))
@@ -239,6 +252,13 @@ def beside_bm25(
         held = np.array([c for name in query.gold for c in columns_by_id.get(name, ())], np.int64)
         if len(held):
             gold.append((query.id, *(best_rank(row_of[name], held) for name in (*READINGS, "bm25"))))
+    if strangers:
+        _logger.warning(
+            "Of %s queries no word stands in any document (%s%s): BM25 ranks all documents alike for them.",
+            f"{len(strangers):,}",
+            ", ".join(strangers[:3]),
+            ", …" if len(strangers) > 3 else "",
+        )
     table = with_labels(pd.concat(documents, ignore_index=True), scores)
     return (
         table[list(BM25_COLUMNS)],

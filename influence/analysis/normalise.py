@@ -49,17 +49,24 @@ _UNITS = {
     }.items()
     for name in names.split()
 }
+#: Letters of scripts that put no blanks between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters. Each is
+#: a token, so that an answer is found within a sentence.
+UNSPACED = (
+    "\u0e00-\u0e4f\u0e5a-\u0ecf\u0eda-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
 _RAW = re.compile(
     r"(?P<break>\n[^\S\n]*\n)"
     r"|(?P<bullet>(?:\A|(?<=\n))[^\S\n]*[-+*•–—][^\S\n]+)"
-    r"|(?<!\w)(?P<number>\d{1,3}(?:[,'’_\u00a0\u2009\u202f]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*|(?<!\.)\.\d+)"
-    r"(?P<tail>[^\W_]\w*)?"
-    r"|(?P<word>[^\W_](?:[^\W_]|[\u0300-\u036f\u00ad])*)"
+    rf"|(?P<letter>[{UNSPACED}][\u3099\u309a]?)"
+    rf"|(?<![^\W{UNSPACED}])(?P<number>\d{{1,3}}(?:[,'’_\u00a0\u2009\u202f]\d{{3}})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*|(?<!\.)\.\d+)"
+    rf"(?P<tail>[^\W_{UNSPACED}][^\W{UNSPACED}]*)?"
+    rf"|(?P<word>[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[\u0300-\u036f\u00ad])*)"
     r"|(?P<operator>\\times|\\cdot|\\div|={1,3}>?|->|\*+|[+\-−–—‐‑×·⋅∙•/÷∕→%])"
 )
 #: Key of an empty line: no keyword reaches across one.
 BREAK = "¶"
-_ATOM = re.compile(r"\d+|[^\W\d_]+")
+_ATOM = re.compile(rf"\d+|[{UNSPACED}]|[^\W\d_{UNSPACED}]+")
 #: What parts an operator from a number before it: in `(5, -4)` nothing is subtracted.
 _APART = re.compile(r"[,;:.!?]")
 _MARKS = re.compile("[\u0300-\u036f\u00ad]")
@@ -73,7 +80,7 @@ def tokens(text: str) -> list[Token]:
 def _raw(text: str) -> Iterator[Token]:
     for match in _RAW.finditer(text):
         kind, start, end = match.lastgroup, match.start(), match.end()
-        if kind == "word":
+        if kind in ("word", "letter"):
             yield Token(_fold(match[0]), start, end)
         elif kind == "operator":
             yield Token(match[0], start, end)
@@ -92,7 +99,10 @@ def _fold(word: str) -> str:
 
 
 def atoms(text: str) -> set[str]:
-    """Runs of letters and runs of digits of a text, folded: a fast, coarse look at what tokens it can have."""
+    """Runs of letters and of digits of a text, folded: a fast, coarse look at what tokens it can have.
+
+    Letters of scripts without blanks stand alone.
+    """
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
     return set(_ATOM.findall(text.casefold()))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import make_document, make_query, write_scores
 
-from influence.analysis.bm25 import bm25_scores
+from influence.analysis.bm25 import beside_bm25, bm25_scores
 from influence.errors import InputError
 
 DOCUMENTS = [
@@ -68,3 +72,27 @@ def test_equals_bm25s_over_many_blocks() -> None:
     index.index([text.split() for text in texts], show_progress=False)
     theirs = [index.get_scores(query.split()) for query in queries]
     np.testing.assert_allclose(bm25_scores(texts, queries), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_text_without_blanks_is_cut_into_pairs_of_letters() -> None:
+    texts = ["首都是北京市。", "他喜欢苹果和香蕉。", "The capital is Beijing.", "กรุงเทพเป็นเมืองหลวง"]
+    scores = bm25_scores(texts, ["北京在哪里?", "กรุงเทพ", "北"])
+    assert (scores > 0).tolist() == [
+        [True, False, False, False],
+        [False, False, False, True],
+        [False] * 4,
+    ]
+
+
+def test_queries_that_share_no_word_with_any_document_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scores = write_scores(
+        tmp_path,
+        np.ones((2, 3)),
+        queries=[replace(make_query(0), id="far", prompt="xyzzy", completion=" qux"), make_query(1)],
+        documents=[replace(make_document(n), text=make_query(1).prompt) for n in range(3)],
+    )
+    logging.getLogger("influence").propagate = True
+    beside_bm25(scores)
+    assert "Of 1 queries no word stands in any document (far)" in caplog.text

@@ -34,6 +34,7 @@ def keys(text: str) -> list[str]:
         ("no one is the one", ["no", "one", "is", "the", "one"]),
         ("two minus one equals one", ["#2", "-", "#1", "=", "#1"]),
         ("14 4.5 .5 4th 1990s 1.2.3 07 x7", ["#14", "#4.5", "#0.5", "4th", "1990s", "1.2.3", "07", "x7"]),
+        ("他在北京。答案是42岁", [*"他在北京答案是", "#42", "岁"]),
         ("12 km, 12-kilometre, 12km", ["#12", "km"] * 3),
         ("64 − 74 = –10", ["#64", "-", "#74", "=", "#-10"]),
         ("20 / (-10) = -2", ["#20", "/", "#-10", "=", "#-2"]),
@@ -188,3 +189,25 @@ def test_every_statement_of_a_fact_in_the_miniworld_and_nothing_else() -> None:
     assert found == {(query.id, document) for query in queries for document in query.gold}
     told = (ROOT / "docs/keyword-judge.md").read_text(encoding="utf-8")
     assert f"all {len(found)} statements" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "keyword", "stands"),
+    [
+        ("首都是北京市。", "北京", True),
+        ("首都是南京市。", "北京", False),
+        ("答案是42。", "42", True),
+        ("2024年に東京で生まれた。", "東京", True),
+        ("2024年に東京で生まれた。", "2024", True),
+        ("ガラスの城", "ガラス", True),
+        ("カラスの城", "ガラス", False),
+        ("เมืองหลวงคือกรุงเทพมหานคร", "กรุงเทพ", True),
+        ("เมืองหลวงคือเชียงใหม่", "กรุงเทพ", False),
+        ("서울은 수도이다", "서울은", True),
+    ],
+)
+def test_answers_are_found_where_no_blanks_part_words(text: str, keyword: str, stands: bool) -> None:
+    span = find(text, [keyword])
+    assert (span is not None) == stands
+    if span is not None:
+        assert text[span.start : span.end] == keyword
