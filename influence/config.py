@@ -206,12 +206,14 @@ class ScoreConfig:
         query_error: Keep each query at the least rank that loses at most this share of its squared norm, as documents
             see it, from 0.005 on in eight bits: less memory, and scores whose R with the exact ones is measured and
             recorded. None keeps queries exact.
+        self_influence: Also compute gᵀ (H + damping)⁻¹ g of each document: large for mislabelled and outlying ones.
     """
 
     damping: float = 0.1
     max_length: int = 512
     windows: bool = False
     query_error: float | None = None
+    self_influence: bool = False
 
     def __post_init__(self) -> None:
         _positive("max_length", self.max_length)

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     metavar="I/N",
     help="Score only piece I of N of the corpus, I from 1: its documents in a row. influence merge joins the pieces.",
 )
-@options_from(ScoreConfig)
+@options_from(ScoreConfig, flags={"self_influence": "--self"})
 @loss_option
 @chat_template_option
 @dry_run_option
@@ -187,10 +187,10 @@ def merge(pieces: tuple[Path, ...], out: Path) -> None:
 @click.option("--k", default=20, show_default=True, type=click.IntRange(1), help="Documents to print.")
 @click.option(
     "--by",
-    type=click.Choice(["normed", "dot", "per_nat"]),
+    type=click.Choice(["normed", "dot", "per_nat", "self"]),
     default="normed",
     show_default=True,
-    help="Reading to rank by.",
+    help="Reading to rank by; self: influence of documents on themselves, without a query.",
 )
 @click.option("--bottom", is_flag=True, help="The documents that lower log p(completion | prompt) most.")
 @click.option(
@@ -208,12 +208,15 @@ def top(run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Pa
     if parquet:
         click.echo(f"All scores: {scores.to_parquet(parquet)}")
         return
-    if query is None:
+    if by == "self":
+        table = scores.top_self(k, bottom)
+    elif query is None:
         names = ", ".join(q.id for q in scores.queries[:8])
         raise InputError(
             "Name a query, or --parquet FILE to export all.", have=f"queries of {run}: {names}, …"
         )
-    table = scores.top(query, k=k, by=by, bottom=bottom)
+    else:
+        table = scores.top(query, k=k, by=by, bottom=bottom)
     table["snippet"] = table["snippet"].str.slice(0, 60)
     click.echo(plain(table.to_string(index=False, float_format=lambda value: f"{value:.4g}")))
 

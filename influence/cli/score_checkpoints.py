@@ -107,7 +107,7 @@ def _wanted(context: click.Context) -> bool:
     )
     _refuse(
         context,
-        ("dry_run", "query_error", "reuse", "shard", "fsdp", "no_chat_template"),
+        ("dry_run", "query_error", "self", "reuse", "shard", "fsdp", "no_chat_template"),
         "is for one --model, not for --checkpoints",
     )
     if (values["queries"] is None) == (values["task"] is None):

@@ -57,6 +57,13 @@ class Inverse:
         for rows, rotated_BOI in rotated_gradient_stacks(s_BTO, a_BTI, self.q_S, self.q_A):
             yield rows, rotated_BOI.mul_(self.inverse_OI)
 
+    def squared_norms(self, s_BTO: Tensor, a_BTI: Tensor) -> Tensor:
+        """`gᵀ (H + damping)⁻¹ g` of gradients `G = Σ_t s aᵀ`, `[B]`, in this layer; at least 0."""
+        total_B = s_BTO.new_zeros(len(s_BTO))
+        for rows, rotated_BOI in rotated_gradient_stacks(s_BTO, a_BTI, self.q_S, self.q_A):
+            total_B[rows] = rotated_BOI.square_().mul_(self.inverse_OI).sum((1, 2))
+        return total_B
+
     def precondition(self, s_BTO: Tensor, a_BTI: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """The same of `P`."""
         for rows, p_BOI in self.rotated(s_BTO, a_BTI):

@@ -50,6 +50,10 @@ def checked_layers(
     return layers, query_layers
 
 
+#: A setting that runs without it do not name: they are as they were before there was one.
+_SELF = "self_influence"
+
+
 def run_identity(
     model: LanguageModel,
     query_model: LanguageModel,
@@ -60,7 +64,11 @@ def run_identity(
 ) -> dict[str, Any]:
     """What determines the scores of a document; those of a run depend on the corpus too."""
     return {
-        **{name: value for name, value in asdict(config).items() if value is not None},
+        **{
+            name: value
+            for name, value in asdict(config).items()
+            if value is not None and (value or name != _SELF)
+        },
         "layers": [layer.name for layer in layers],
         "model": model.fingerprint,
         "query_model": query_model.fingerprint,

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from influence.config import ScoreConfig
+from influence.curvature.ekfac import Inverse
+from influence.curvature.low_rank import squared_norms
 from influence.engine.batching import BLOCK_TOKENS, Budget, Columns, batches, blocks
 from influence.engine.compress import compress_queries
 from influence.engine.identity import checked_layers, run_identity
@@ -28,7 +30,7 @@ from influence.engine.query import precondition_queries, query_gradients
 from influence.engine.reuse import Reused, reusable
 from influence.engine.run import Run
 from influence.engine.tokenised import Corpus
-from influence.errors import ComputeError, StoreError
+from influence.errors import ComputeError, InputError, StoreError
 from influence.files import whole_file
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
@@ -38,7 +40,7 @@ from influence.store.factors import Factors
 from influence.store.journal import intact
 from influence.store.pieces import KIND as PIECE
 from influence.store.pieces import Shard, open_piece
-from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, SELF, Scores, allocate_scores, open_scores, write_query_records
 from influence.types import Query, VocabularyTokens
 
 #: On a CPU: batches small enough for its caches, whose documents share one reading of the large `P_q`.
@@ -120,16 +122,41 @@ def score(
         known = reusable(table, reuse, run.manifest["config"]) if reuse else None
         if known:
             facts |= {"reused": len(known.here), "reused_from": str(known.scores.folder)}
-        Scan(folder, model, layers, table, products, budget, known, world).run()
+        inverses = _inverses(layers, factors, config, products.nll) if config.self_influence else None
+        Scan(folder, model, layers, table, products, budget, known, world, inverses).run()
         facts |= {"query_model_name": query_model.name, "completions_by": completions_by}
         facts["hessian_folder"] = str(factors.folder) if factors else None
         run.finish(model, budget, **facts)
     return open_scores(folder) if rows is None else open_piece(folder).scores
 
 
+def _inverses(
+    layers: Sequence[TrackedLayer], factors: Factors | None, config: ScoreConfig, like: Tensor
+) -> list[Inverse | None]:
+    """`(H + damping)⁻¹` of each layer; None of the identity.
+
+    Raises:
+        InputError: a layer is a weight over the vocabulary, whose gradient of one document is not formed.
+    """
+    wide = [layer.name for layer in layers if layer.vocabulary is not None]
+    if wide:
+        raise InputError(
+            "--self is not computed for weights over the vocabulary.",
+            have=", ".join(wide),
+            fix="Take a Hessian without the output head and the embedding.",
+        )
+    if factors is None:
+        return [None] * len(layers)
+    return [Inverse.of(factors.layer(layer.name), config.damping, like) for layer in layers]
+
+
 @dataclass(frozen=True)
 class Scan:
-    """One pass over the documents of a folder for all queries."""
+    """One pass over the documents of a folder for all queries.
+
+    Attributes:
+        inverses: Of each layer, where the influence of documents on themselves is computed as well.
+    """
 
     folder: Path
     model: LanguageModel
@@ -139,6 +166,7 @@ class Scan:
     budget: Budget
     known: Reused | None = None
     world: World = ALONE
+    inverses: Sequence[Inverse | None] | None = None
 
     def run(self) -> None:
         """Score all blocks that are not stored yet, dealt out among the processes, then join them."""
@@ -183,7 +211,9 @@ class Scan:
         """`dot [B, Q]` and `‖G_d‖ [B]` of documents that go through the model in batches, and on to `P_q` together."""
         size = sum(map(len, plan))
         dot_BQ = self.queries.nll.new_zeros(size, len(self.queries.nll))
-        squared_norm_B = self.queries.nll.new_zeros(size)
+        like = self.queries.nll
+        squared_norm_B, self_B = like.new_zeros(2, size)
+        here = slice(0)
         waiting: list[list[TokenPair]] = [[] for _ in self.layers]
         waiting_words: list[list[VocabularyTokens]] = [[] for _ in self.layers]
 
@@ -192,6 +222,10 @@ class Scan:
             if len(waiting[layer]) == len(plan):
                 self.queries.layers[layer].add(waiting[layer], workspace, dot_BQ, squared_norm_B)
                 waiting[layer].clear()
+            if self.inverses is not None:
+                inverse = self.inverses[layer]
+                tokens = s_BTO.to(like.dtype), a_BTI.to(like.dtype)
+                self_B[here] += squared_norms(*tokens) if inverse is None else inverse.squared_norms(*tokens)
 
         def reduce_vocabulary(layer: int, tokens: VocabularyTokens) -> None:
             waiting_words[layer].append(tokens)
@@ -202,29 +236,35 @@ class Scan:
                 waiting_words[layer].clear()
 
         for part in plan:
+            here = slice(here.stop, here.stop + len(part))
             batch = document_batch(self.table, part, self.model.device)
             what = describe_documents(self.table.take("id", part))
             backward(self.model, self.layers, batch, reduce, vocabulary=reduce_vocabulary, what=what)
-        finite_B = torch.isfinite(dot_BQ).all(1) & torch.isfinite(squared_norm_B)
+        finite_B = torch.isfinite(dot_BQ).all(1) & torch.isfinite(squared_norm_B) & torch.isfinite(self_B)
         if not finite_B.all():
             column = np.concatenate(plan)[int((~finite_B).nonzero()[0])]
             raise ComputeError(
                 f"The scores of document {self.table.take('id', [column])[0]} are not finite.",
                 fix="Raise --damping, or use --dtype float64: the numbers are too large for the precision.",
             )
-        return {"dot": dot_BQ.cpu().numpy(), "gradient_norm": squared_norm_B.sqrt().cpu().numpy()}
+        rows = {"dot": dot_BQ.cpu().numpy(), "gradient_norm": squared_norm_B.sqrt().cpu().numpy()}
+        return rows if self.inverses is None else {**rows, SELF: self_B.cpu().numpy()}
 
     def _join(self, plan: list[Columns]) -> None:
         """One file of the blocks, columns back in document order."""
         nll_Q = self.queries.nll.cpu().numpy()
         with whole_file(self.folder / ARRAYS) as part:
-            joined = allocate_scores(part, len(nll_Q), len(self.table), nll_Q.dtype)
+            joined = allocate_scores(
+                part, len(nll_Q), len(self.table), nll_Q.dtype, self.inverses is not None
+            )
+            of_documents = [name for name in ("gradient_norm", SELF) if name in joined]
             joined["query_nll"][:] = nll_Q
             if self.known:
                 here, there = self.known.here, self.known.there
                 for row, values in enumerate(self.known.scores.dot):
                     joined["dot"][row, here] = values[there]
-                joined["gradient_norm"][here] = self.known.scores.gradient_norm[there]
+                for name in of_documents:
+                    joined[name][here] = self.known.scores.array(name)[there]
             for number, columns in enumerate(plan):
                 block = map_arrays(self._block(number))
                 if len(block["dot"]) != len(nll_Q) or not np.array_equal(block["column"], columns):
@@ -233,5 +273,6 @@ class Scan:
                         fix="Delete it and run the command again.",
                     )
                 joined["dot"][:, columns] = block["dot"]
-                joined["gradient_norm"][columns] = block["gradient_norm"]
+                for name in of_documents:
+                    joined[name][columns] = block[name]
             flush_arrays(joined)

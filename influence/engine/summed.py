@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from influence.store.arrays import flush_arrays
 from influence.store.artefact import claim, differences, finish
 from influence.store.documents import join_documents
 from influence.store.formats.training import METRICS, read_metrics
-from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, SELF, Scores, allocate_scores, open_scores, write_query_records
 
 #: What summed stores share; each has a model, a Hessian and a precision of its own.
 _SHARED = ("damping", "max_length", "windows", "layers", "tokenizer", "corpus", "queries")
@@ -58,7 +58,7 @@ def sum_scores(
         {"name": name, "config": scores.manifest["config"], **({} if weight == 1.0 else {"weight": weight})}
         for (name, scores), weight in zip(parts, weights, strict=True)
     ]
-    manifest = claim(folder, "scores", {**last.manifest["config"], "sum": members})
+    manifest = claim(folder, "scores", {**_without_self(last.manifest["config"]), "sum": members})
     if manifest["status"] == "complete":
         return open_scores(folder)
     write_query_records(folder, last.queries)
@@ -78,6 +78,11 @@ def sum_scores(
     summed = [{"name": name, **record} for (name, _), record in zip(parts, made, strict=True)]
     finish(folder, manifest, provenance(sum(record["seconds"] for record in made), **facts, summed=summed))
     return open_scores(folder)
+
+
+def _without_self(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a member without what its sum has not: quadratic forms of different Hessians."""
+    return {name: value for name, value in config.items() if name != SELF}
 
 
 def read_weights(how: str, checkpoints: Sequence[tuple[str, str]]) -> list[float]:

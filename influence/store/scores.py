@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARRAYS = "scores.safetensors"
+#: The array of documents on themselves, and the setting that asks for it.
+SELF = "self_influence"
 QUERIES = "queries.json"
 
 
@@ -40,15 +42,21 @@ def write_query_records(folder: Path, queries: Sequence[Query]) -> None:
 
 
 def allocate_scores(
-    part: Path, queries: int, documents: int, dtype: npt.DTypeLike
+    part: Path, queries: int, documents: int, dtype: npt.DTypeLike, self_influence: bool = False
 ) -> dict[str, npt.NDArray[Any]]:
-    """A file of `dot`, `gradient_norm` and `query_nll`, zeros that are mapped to be filled; float64 or else float32."""
+    """A file of `dot`, `gradient_norm` and `query_nll`, zeros that are mapped to be filled; float64 or else float32.
+
+    Args:
+        self_influence: It has the influence of documents on themselves too.
+    """
     kind = "F64" if np.dtype(dtype) == np.float64 else "F32"
     shapes = {
         "dot": ((queries, documents), kind),
         "gradient_norm": ((documents,), kind),
         "query_nll": ((queries,), kind),
     }
+    if self_influence:
+        shapes[SELF] = ((documents,), kind)
     allocate_arrays(part, shapes)
     return map_arrays(part, "r+")
 
@@ -107,6 +115,7 @@ class Scores:
             "dot": (queries, documents),
             "gradient_norm": (documents,),
             "query_nll": (queries,),
+            **({SELF: (documents,)} if self.has_self_influence else {}),
         }
         for name, shape in expected.items():
             if name not in arrays or arrays[name].shape != shape or arrays[name].dtype.kind != "f":
@@ -142,6 +151,29 @@ class Scores:
     def query_nll(self) -> npt.NDArray[np.floating]:
         """`I_q = −log p(completion | prompt)` in nats, `[Q]`."""
         return self._arrays["query_nll"]
+
+    @property
+    def has_self_influence(self) -> bool:
+        """Whether the run computed the influence of documents on themselves."""
+        return bool(self.manifest["config"].get(SELF))
+
+    @property
+    def self_influence(self) -> npt.NDArray[np.floating]:
+        """`gᵀ (H + damping)⁻¹ g` of each document, `[D]`, at least 0: large where a document is unlike all others.
+
+        Raises:
+            InputError: the run did not compute it.
+        """
+        if not self.has_self_influence:
+            raise InputError(
+                f"{self.folder} has no influence of documents on themselves.",
+                fix="Score again with influence score --self, into another folder.",
+            )
+        return self._arrays[SELF]
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """One stored array by its name in the file."""
+        return self._arrays[name]
 
     @property
     def per_nat(self) -> npt.NDArray[np.floating]:
@@ -210,8 +242,31 @@ class Scores:
             }
         )
 
+    def top_self(self, k: int = 20, bottom: bool = False) -> pd.DataFrame:
+        """The `k` documents with the largest (`bottom`: smallest) influence on themselves.
+
+        Columns: rank (from 1), document, source, self_influence, gradient_norm, snippet.
+        """
+        import pandas as pd
+
+        row_D = np.asarray(self.self_influence)
+        columns = lowest(row_D, k) if bottom else len(row_D) - 1 - lowest(-row_D[::-1], k)
+        return pd.DataFrame(
+            {
+                "rank": np.arange(1, len(columns) + 1),
+                "document": self.documents.take("id", columns),
+                "source": self.documents.take("source", columns),
+                SELF: row_D[columns],
+                "gradient_norm": self.gradient_norm[columns],
+                "snippet": [self.documents.snippet(int(column)) for column in columns],
+            }
+        )
+
     def to_parquet(self, path: str | Path) -> Path:
-        """Export all scores: a row per query and document (query, document, source, three readings)."""
+        """Export all scores: a row per query and document (query, document, source, three readings).
+
+        Where it was computed, the document's influence on itself stands beside them.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -227,6 +282,7 @@ class Scores:
                     "dot": np.asarray(self.row(query.id, "dot")),
                     "per_nat": self.row(query.id, "per_nat"),
                     "normed": self.row(query.id, "normed"),
+                    **({SELF: np.asarray(self.self_influence)} if self.has_self_influence else {}),
                 }
             )
             for query in self.queries

@@ -23,10 +23,13 @@ from influence.data.query_tokens import encode_query
 from influence.engine.batching import Budget, pad
 from influence.engine.decompose import token_scores
 from influence.engine.fit import fit_hessian
+from influence.engine.parallel.merge import merge
 from influence.engine.query import PreconditionedQueries, precondition_queries, query_gradients
 from influence.engine.score import score
+from influence.errors import InputError
 from influence.models.selection import find_layers
 from influence.store.factors import Factors, load_tensors, open_factors, save_tensors
+from influence.store.pieces import Shard
 from influence.store.scores import Scores
 from influence.types import Document, Query
 
@@ -82,6 +85,43 @@ def test_scores_norms_and_information_from_dense_gradients(dense: World, factors
     np.testing.assert_allclose(scores.query_nll, nll, rtol=1e-12)
     assert (np.asarray(scores.dot) > 0).any()
     assert (np.asarray(scores.dot) < 0).any()
+
+
+def test_self_influence_from_dense_gradients(dense: World, factors: Factors, run: Run) -> None:
+    expected_D = 0
+    for layer in dense.layers:
+        fitted, g_DP = factors.layer(layer.name), dense.gradients[layer.name].flatten(1)
+        p_DP = solve(ekfac_matrix(fitted), 0.1 * float(fitted.lam.mean()), g_DP)
+        expected_D = expected_D + (p_DP * g_DP).sum(1)
+    scores = run(self_influence=True)
+    np.testing.assert_allclose(scores.self_influence, expected_D.numpy(), rtol=1e-7)
+    np.testing.assert_array_equal(scores.dot, run().dot)
+    identity = run(None, self_influence=True)
+    np.testing.assert_allclose(identity.self_influence, np.square(identity.gradient_norm), rtol=1e-10)
+    first = scores.top_self(3)
+    assert first["self_influence"].tolist() == sorted(np.asarray(scores.self_influence))[:-4:-1]
+    assert scores.top_self(1, bottom=True)["self_influence"][0] == np.min(scores.self_influence)
+    with pytest.raises(InputError, match="has no influence of documents on themselves"):
+        _ = run().self_influence
+
+
+def test_pieces_and_reuse_keep_self_influence(
+    dense: World, factors: Factors, run: Run, tmp_path: Path
+) -> None:
+    whole = run(self_influence=True)
+    config = ScoreConfig(max_length=MAX_LENGTH, self_influence=True)
+    for piece in (1, 2):
+        score(
+            dense.model, factors, QUERIES, dense.corpus, tmp_path / f"piece-{piece}",
+            shard=Shard(piece, 2), config=config,
+        )  # fmt: skip
+    merged = merge([tmp_path / "piece-1", tmp_path / "piece-2"], tmp_path / "merged")
+    np.testing.assert_allclose(merged.self_influence, whole.self_influence, rtol=1e-12)
+    again = score(
+        dense.model, factors, QUERIES, MemoryCorpus(dense.corpus.documents[:5]), tmp_path / "reused",
+        reuse=whole, config=config,
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.self_influence, np.asarray(whole.self_influence)[:5])
 
 
 @pytest.mark.parametrize("damping_", [0.1, 10.0])

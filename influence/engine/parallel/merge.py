@@ -15,7 +15,7 @@ from influence.store.arrays import flush_arrays
 from influence.store.artefact import claim, differences, finish, write_json
 from influence.store.documents import REPORT, join_documents
 from influence.store.pieces import Piece, open_piece
-from influence.store.scores import ARRAYS, Scores, allocate_scores, open_scores, write_query_records
+from influence.store.scores import ARRAYS, SELF, Scores, allocate_scores, open_scores, write_query_records
 
 
 def merge(pieces: Sequence[str | Path], out: str | Path) -> Scores:
@@ -93,7 +93,9 @@ def _join_arrays(folder: Path, pieces: Sequence[Scores]) -> None:
     first = pieces[0]
     documents = sum(len(piece.documents) for piece in pieces)
     with whole_file(folder / ARRAYS) as part:
-        joined = allocate_scores(part, len(first.queries), documents, first.dot.dtype)
+        joined = allocate_scores(
+            part, len(first.queries), documents, first.dot.dtype, first.has_self_influence
+        )
         joined["query_nll"][:] = first.query_nll
         start = 0
         for piece in pieces:
@@ -107,6 +109,8 @@ def _join_arrays(folder: Path, pieces: Sequence[Scores]) -> None:
             for row, values in enumerate(piece.dot):
                 joined["dot"][row, columns] = values
             joined["gradient_norm"][columns] = piece.gradient_norm
+            if piece.has_self_influence:
+                joined[SELF][columns] = piece.self_influence
             start = columns.stop
         flush_arrays(joined)
 
