@@ -16,8 +16,23 @@ Answer = Callable[[dict[str, Any]], str]
 FAULTS = ("429", "500", "slow", "cut", "hang up", "malformed", "no usage", "null")
 
 
+#: Completions that are whole and yet not a plain text: what they change of an ordinary one.
+SHAPES: dict[str, dict[str, Any]] = {
+    "no text": {"message": {"content": None}, "finish_reason": "stop"},
+    "parts": {"message": {"content": [{"type": "text", "text": "x"}]}},
+    "filtered": {"finish_reason": "content_filter", "message": {"content": ""}},
+    "declined": {"message": {"content": None, "refusal": "I will not."}},
+    "thought": {"message": {"reasoning_content": "I think 99.", "content": "18"}},
+    "thought anew": {"message": {"reasoning": "I think 99.", "content": "18"}},
+    "only thought": {"message": {"content": None, "reasoning": "I think"}, "finish_reason": "length"},
+    "cut off": {"message": {"content": None}, "finish_reason": "length"},
+}
+
+
 class OpenAIServer:
-    """Serves `answer` as the model `tiny`; `fault(number)` names what goes wrong with the n-th request, from 0.
+    """Serves `answer` as the model `tiny`.
+
+    `fault(number)` names what goes wrong with the n-th request, from 0; `fault_of(body)` what does with its body.
 
     Attributes:
         bodies: Of all requests, those that failed too.
@@ -28,6 +43,7 @@ class OpenAIServer:
 
     def __init__(self, answer: Answer, fault: Callable[[int], str] = lambda number: "") -> None:
         self.answer, self.fault = answer, fault
+        self.fault_of: Callable[[dict[str, Any]], str] = lambda body: ""
         self.slow, self.retry_after, self.latency = 1.0, "0", 0.0
         self.bodies: list[dict[str, Any]] = []
         self.served: list[dict[str, Any]] = []
@@ -44,7 +60,7 @@ class OpenAIServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer._lock:
-                    fault = outer.fault(len(outer.bodies))
+                    fault = outer.fault(len(outer.bodies)) or outer.fault_of(body)
                     outer.bodies.append(body)
                     outer.times.append(time.monotonic())
                 time.sleep(outer.latency)
@@ -54,7 +70,7 @@ class OpenAIServer:
                 whole = completion(body, outer.answer(body))
                 good = json.dumps(whole).encode()
                 match fault:
-                    case "429" | "500" | "503" | "400":
+                    case "429" | "500" | "503" | "400" | "413" | "401":
                         self.send(int(fault), b'{"error": "told so"}', Retry_After=outer.retry_after)
                     case "slow":
                         time.sleep(outer.slow)
@@ -74,6 +90,11 @@ class OpenAIServer:
                         self.send(200, json.dumps({"choices": whole["choices"]}).encode())
                     case "null":
                         self.send(200, b"null")
+                    case fault if fault in SHAPES:
+                        choice = whole["choices"][0]
+                        choice["message"] |= SHAPES[fault].get("message", {})
+                        choice |= {k: v for k, v in SHAPES[fault].items() if k != "message"}
+                        self.send(200, json.dumps(whole).encode())
                     case _:
                         with outer._lock:
                             outer.served.append(body)
@@ -106,16 +127,17 @@ def prompt_of(body: dict[str, Any]) -> str:
 def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
     """A reply in the protocol; a word is a token, and one more ends the text."""
     words = text.split(" ")
-    finished = len(words) < body["max_tokens"]
+    most = body.get("max_tokens") or body["max_completion_tokens"]
+    finished = len(words) < most
     return {
         "choices": [
             {
-                "message": {"role": "assistant", "content": " ".join(words[: body["max_tokens"]])},
+                "message": {"role": "assistant", "content": " ".join(words[:most])},
                 "finish_reason": "stop" if finished else "length",
             }
         ],
         "usage": {
             "prompt_tokens": len(prompt_of(body).split()),
-            "completion_tokens": len(words) + 1 if finished else body["max_tokens"],
+            "completion_tokens": len(words) + 1 if finished else most,
         },
     }

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 from influence.analysis.normalise import tokens
 from influence.analysis.spelled import Token
 from influence.errors import ComputeError, InputError
-from influence.generate.client import ChatClient, content
+from influence.generate.client import ChatClient, Failed
 from influence.generate.request import KeptReplies
+from influence.generate.server import content
 
 #: Any function from prompts to replies, one each, in order.
 Generate = Callable[[list[str]], list[str]]
@@ -154,10 +155,23 @@ class OpenAIJudge(ChatClient):
 
     @property
     def name(self) -> str:
-        """The model and the length its replies may have; the server's address is not part of it."""
-        return f"openai:{self.model_name}:{self.max_tokens}"
+        """The model, the extra fields and the length its replies may have; the server's address is not part of it."""
+        return f"{self.identity}:{self.max_tokens}"
 
     def replies(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """(number of the prompt, reply), as they come."""
+        """(number of the prompt, reply), as they come; a prompt that the server refuses has an empty one.
+
+        Raises:
+            ComputeError: a prompt had no reply in any try; all others are yielded first.
+        """
         settings = {"temperature": 0, "max_tokens": self.max_tokens}
-        return self.chat(prompts, [settings] * len(prompts), content)
+        silent: Failed | None = None
+        for number, reply in self.chat(prompts, [settings] * len(prompts), content):
+            if not isinstance(reply, Failed):
+                yield number, reply
+            elif reply.failure == "no reply":
+                silent = reply
+            else:
+                yield number, ""
+        if silent is not None:
+            raise self.gone(silent.reason)

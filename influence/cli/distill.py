@@ -102,6 +102,9 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     )
     if summary.cut_off:
         click.echo(f"{summary.cut_off:,} replies were cut off at the most tokens of a reply.")
+    if summary.failed:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.failed.items())
+        click.echo(f"{sum(summary.failed.values()):,} requests failed and count as no answer: {kinds}.")
     if summary.cost is not None:
         click.echo(f"Cost: {summary.cost:,.2f}")
     click.echo(f"Samples: {out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ _SYSTEM = ("system", "prompts", "filter", "samples")
 _SAMPLING = ("temperature", "top_p", "max_tokens")
 _STEPWISE = ("delta", "adaptive", "side", "keep_positions")
 _TASK = ("task", "data", "field", "kind", "seed")
-_MODEL = ("model", "batch_size", "concurrency", "per_minute", "device", "dtype")
+_MODEL = ("model", "batch_size", "concurrency", "per_minute", "extra_body", "device", "dtype")
 
 
 def task_options(command: Command) -> Command:
@@ -66,6 +67,16 @@ def task_options(command: Command) -> Command:
     return command
 
 
+def _object(context: click.Context, option: click.Parameter, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise click.BadParameter(f"{text!r} is not a JSON object.")
+    return value
+
+
 def model_options(command: Command) -> Command:
     """Which model, and how it is asked."""
     options: list[Command] = [
@@ -90,6 +101,14 @@ def model_options(command: Command) -> Command:
             help="Server: requests at a time.",
         ),
         click.option("--per-minute", type=float, help="Server: most requests a minute.  [default: no limit]"),
+        click.option(
+            "--extra-body",
+            metavar="JSON",
+            default="{}",
+            callback=_object,
+            help='Server: fields added to each request, as {"reasoning_effort": "low", "temperature": null}; null '
+            "leaves one of ours out.",
+        ),
         device_options,
     ]
     for option in reversed(options):
@@ -153,13 +172,18 @@ def taken_task(settings: dict[str, Any]) -> Task:
 
 def taken_generator(settings: dict[str, Any]) -> Generator:
     """Take the arguments of `model_options` out of what a command got, and open the model."""
-    model, batch_size, concurrency, per_minute, device, dtype = (settings.pop(name) for name in _MODEL)
+    model, batch_size, concurrency, per_minute, extra_body, device, dtype = map(settings.pop, _MODEL)
     kind, _, rest = model.partition(":")
     if kind == "openai":
-        from influence.generate.client import ChatClient, ServerGenerator
+        from influence.generate.client import ChatClient
+        from influence.generate.server import ServerGenerator
 
         url, _, name = rest.partition("#")
-        return ServerGenerator(ChatClient(url, name, concurrency=concurrency, per_minute=per_minute))
+        return ServerGenerator(
+            ChatClient(url, name, concurrency=concurrency, per_minute=per_minute, extra_body=extra_body)
+        )
+    if extra_body:
+        raise click.UsageError("--extra-body has an effect only on a server: --model openai:URL#MODEL.")
     from transformers.utils import logging
 
     from influence.generate.local import LocalGenerator

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from influence.data.tasks.declared import without_thoughts
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import Example, gold_of
 from influence.distill.filter import written
@@ -109,7 +110,7 @@ def _lesson(prompt: str, completion: str, trace: Trace, run: Run) -> Lesson:
     """
     texts = [call.text.strip() for call in run.calls]
     last = run.calls[-1]
-    if run.text.strip() != texts[-1]:
+    if run.text.strip() != without_thoughts(texts[-1]):
         whole = "\n\n".join(texts)
         return Lesson(trace.item.id, prompt, completion, whole, f"{whole}\n\n{prompt}")
     opening = before_answer(last.text, completion)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -238,19 +239,27 @@ def drive(
             mine = replies[start : start + count]
             start += count
             run.made += [made(call, reply) for call, reply in zip(run.waiting, mine, strict=True)]
-            run.advance([reply.text for reply in mine])
+            if any(reply.failure for reply in mine):
+                run.waiting, run.text = [], ""  # this sample has no answer; the others go on
+            else:
+                run.advance([reply.text for reply in mine])
     return [(run.text or "", tuple(run.made)) for run in runs]
 
 
 def made(call: Call, reply: Reply) -> Made:
     """A call with its reply, for the trace."""
-    return Made(call.step, call.prompt, reply.text, reply.tokens, reply.prompt_tokens, reply.finished)
+    return Made(
+        call.step, call.prompt, reply.text, reply.tokens, reply.prompt_tokens, reply.finished, reply.failure
+    )
 
 
 def _refuse_silence(step: str, replies: Sequence[Reply]) -> None:
     if replies and not any(reply.text.strip() for reply in replies):
+        failures = Counter(reply.failure or "empty" for reply in replies)
         raise InputError(
             f"The model wrote nothing: all {len(replies):,} replies of the step {step} are empty.",
+            have=", ".join(f"{count:,} {kind}" for kind, count in failures.items())
+            + next((f"; {reply.reason}" for reply in replies if reply.reason), ""),
             fix="Try a prompt by hand: the model may lack its chat template, or end its text at once after this "
             "prompt. Edit the prompts (--prompts) or use another model. What was generated is kept.",
         )

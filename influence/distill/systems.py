@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from influence.data.tasks.choices import read_scores as read_pair_scores
-from influence.data.tasks.declared import final_text
+from influence.data.tasks.declared import final_text, without_thoughts
 from influence.data.tasks.task import Example
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.errors import InputError
@@ -89,9 +89,9 @@ class System(ABC):
         return Call(step.name, self.prompts.fill(step.prompt, item, **handed))
 
     def ask(self, step: Step, item: Example, **handed: str) -> Procedure:
-        """A step of one call: `text = yield from self.ask(...)`."""
+        """A step of one call: `text = yield from self.ask(...)`; what the model thought before it is not handed on."""
         (text,) = yield [self.call(step, item, **handed)]
-        return text.strip()
+        return without_thoughts(text)
 
 
 class Direct(System):

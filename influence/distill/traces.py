@@ -13,6 +13,7 @@ from influence.data.tasks.makers.judging import swapped, turned_back
 from influence.data.tasks.task import Example, answer_of
 from influence.errors import InputError
 from influence.filters import Order, orders, reordered
+from influence.generate.request import Failure
 from influence.store.formats.distillation import AGAIN, TRACES_FILE
 from influence.store.formats.records import read_records, write_records
 
@@ -22,7 +23,10 @@ SWAP: Order = (1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One call of a model: `step` of the system, prompt, the text it wrote, and how many tokens each has."""
+    """One call of a model: `step` of the system, prompt, the text it wrote, and how many tokens each has.
+
+    `failure` says why there is no text, where the request failed.
+    """
 
     step: str
     prompt: str
@@ -30,6 +34,7 @@ class Made:
     tokens: int
     prompt_tokens: int
     finished: bool
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,67 +1,42 @@
-"""Chat completions of any OpenAI-compatible server (vLLM, llama.cpp, a hosted one), and a generator behind it.
+"""Requests to any server that speaks the OpenAI protocol (vLLM, llama.cpp, a hosted one).
 
 Several requests run at a time. What fails for a passing reason (429, 5xx, a timeout, a cut connection, a body that is
-not JSON) is tried again with growing pauses, as long as the server asks for where it does.
-
-The server is not trusted. No redirect is followed, so the API key reaches the address it was given for and no other;
-one try has a total time, and a reply a largest size.
+not JSON) is tried again with growing pauses, as long as the server asks for where it does. A request that fails in
+every try, or that the server refuses, is reported as `Failed`, and the others go on; a server that answers nobody any
+more ends the run.
 """
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
-import os
 import random
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TypeVar
 
-import httpx2
-
-from influence.errors import ComputeError, InputError
-from influence.generate.request import Reply, Request
+from influence.errors import ComputeError, InfluenceError, InputError
+from influence.generate.connection import Busy, Connection, Json, Pace, Refusal, TryAgain
+from influence.generate.request import Failure
 
 T = TypeVar("T")
-Json = Mapping[str, Any]
 
-_PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
 _LONGEST_PAUSE = 60.0
-_LARGEST_REPLY = 16 * 2**20  # bytes: a reply of 100,000 tokens with all its fields is below 1 MB
+#: So many different prompts that fail in a row are the server's fault, not theirs.
+_MOST_FAILED = 8
+#: Fields of a request that are not the user's to set.
+_OURS = ("model", "messages", "n", "stream")
 
 
-class TryAgain(Exception):
-    """A failure that may pass; `pause` is how many seconds the server asks to wait."""
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request without a usable reply, and what the server or the last try said."""
 
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-class _Pace:
-    """Lets callers through at even intervals."""
-
-    def __init__(self, per_minute: float | None, sleep: Callable[[float], None]) -> None:
-        self._interval = 60 / per_minute if per_minute else 0.0
-        self._sleep = sleep
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Until it is this caller's turn."""
-        if not self._interval:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._interval
-        if turn > now:
-            self._sleep(turn - now)
+    failure: Failure
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -76,10 +51,13 @@ class ChatClient:
         attempts: Tries of one request.
         timeout: Seconds one try may take from its start to the last byte of the reply.
         per_minute: Most requests a minute, retries included; no limit by default.
+        extra_body: Fields added to each request, such as `reasoning_effort`; they replace ours, and None leaves one
+            out.
 
     Raises (on use):
-        InputError: the URL is no http(s) address, the model must be chosen, or the server refuses the request for good.
-        ComputeError: a request failed in every attempt; the replies that came are yielded first.
+        InputError: the URL is no http(s) address, the model must be chosen, the server refuses the key or the address,
+            or it refused or answered in no usable way the first eight prompts.
+        ComputeError: the server is gone; the replies that came are yielded first.
     """
 
     url: str
@@ -89,31 +67,30 @@ class ChatClient:
     attempts: int = 6
     timeout: float = 120.0
     per_minute: float | None = None
+    extra_body: Json = field(default_factory=dict)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
-    _pace: _Pace = field(init=False, repr=False, compare=False)
+    _connection: Connection = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
-            url = httpx2.URL(self.url)
-        except httpx2.InvalidURL:
-            url = httpx2.URL("")
-        if url.scheme not in ("http", "https") or not url.host:
-            raise InputError(
-                f"{self.url!r} is not the address of a server.", fix="It starts with http:// or https://."
-            )
         for name in ("concurrency", "attempts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is 1 at least.", have=str(getattr(self, name)))
         if self.per_minute is not None and not self.per_minute > 0:
             raise InputError("The requests a minute are more than 0.", have=str(self.per_minute))
-        object.__setattr__(self, "_pace", _Pace(self.per_minute, self.sleep))
+        if taken := [name for name in _OURS if name in self.extra_body]:
+            raise InputError(f"The field {taken[0]!r} of a request is set here.", fix="Leave it out.")
+        pace = Pace(self.per_minute, self.sleep)
+        object.__setattr__(self, "_connection", Connection(self.url, self.api_key, self.timeout, pace))
 
     @cached_property
     def model_name(self) -> str:
         """The model given, or the only one the server has."""
         if self.model:
             return self.model
-        listing = self._persist("/models", None, dict)
+        try:
+            listing = self._persist("/models", None, dict)
+        except TryAgain as error:
+            raise self.gone(str(error)) from error
         models = [
             str(entry["id"]) for entry in listing.get("data", []) if isinstance(entry, dict) and "id" in entry
         ]
@@ -125,17 +102,24 @@ class ChatClient:
             )
         return models[0]
 
+    @property
+    def identity(self) -> str:
+        """What determines a reply besides prompt and sampling: the model and the extra fields, not the address."""
+        if not self.extra_body:
+            return f"openai:{self.model_name}"
+        fields = json.dumps(self.extra_body, sort_keys=True)
+        return f"openai:{self.model_name}+{hashlib.sha256(fields.encode()).hexdigest()[:8]}"
+
     def chat(
         self, prompts: Sequence[str], settings: Sequence[Json], read: Callable[[Json], T]
-    ) -> Iterator[tuple[int, T]]:
-        """(number of the prompt, what `read` makes of the server's answer), as they come.
+    ) -> Iterator[tuple[int, T | Failed]]:
+        """(number of the prompt, what `read` makes of the server's answer), as they come; or why there is none.
 
         Args:
             prompts: Each is the message of a user.
             settings: Fields of the request, such as `temperature`, one mapping a prompt.
             read: Raises `TryAgain` where the answer is not whole.
         """
-        failed: BaseException | None = None
         model = self.model_name
         with ThreadPoolExecutor(self.concurrency) as pool:
             jobs = {
@@ -143,165 +127,108 @@ class ChatClient:
                 for number, (prompt, more) in enumerate(zip(prompts, settings, strict=True))
             }
             try:
-                for job in as_completed(jobs):
-                    if job.cancelled():
-                        continue
-                    error = job.exception()
-                    if error is None:
-                        yield jobs[job], job.result()
-                    elif failed is None:
-                        failed = error
-                        for waiting in jobs:  # shutdown(cancel_futures=True) would leave as_completed waiting
-                            waiting.cancel()
+                yield from self._settle(jobs, prompts)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        if failed is not None:
-            raise failed
 
-    def _ask(self, settings: Json, prompt: str, read: Callable[[Json], T]) -> T:
-        body = {**settings, "messages": [{"role": "user", "content": prompt}]}
-        return self._persist("/chat/completions", body, read)
+    def _settle(
+        self, jobs: Mapping[Future[T | Failed], int], prompts: Sequence[str]
+    ) -> Iterator[tuple[int, T | Failed]]:
+        """What each request came to, until one of them shows that the others need not be tried.
+
+        A request without reply waits for the next good reply of another: before that, the server may be down.
+        """
+        stop: BaseException | None = None
+        answered = False
+        unsettled: dict[int, T | Failed] = {}
+        unusable: set[str] = set()
+        for job in as_completed(jobs):
+            if job.cancelled():
+                continue
+            if error := job.exception():
+                stop = stop or error
+            elif not isinstance(reply := job.result(), Failed):
+                answered = True
+                yield from unsettled.items()
+                unsettled.clear()
+                yield jobs[job], reply
+            elif reply.failure == "no reply":
+                unsettled[jobs[job]] = reply
+                if len({prompts[number] for number in unsettled}) >= _MOST_FAILED:
+                    stop = stop or self.gone(reply.reason)
+            else:
+                yield jobs[job], reply
+                unusable.add(prompts[jobs[job]])
+                if not answered and len(unusable) >= _MOST_FAILED:
+                    stop = stop or self._useless(reply)
+            if stop is not None:
+                for waiting in jobs:  # shutdown(cancel_futures=True) would leave as_completed waiting
+                    waiting.cancel()
+        if stop is not None:
+            raise stop
+        yield from unsettled.items()
+
+    def gone(self, reason: str) -> InfluenceError:
+        """The error of a server that failed in every try."""
+        return ComputeError(
+            f"The server at {self.url} failed {self.attempts} times in a row.",
+            have=reason,
+            fix="Run the same command again when the server is back: replies so far are kept.",
+        )
+
+    def _useless(self, failed: Failed) -> InfluenceError:
+        return InputError(
+            f"The server at {self.url} gave no usable reply to the first {_MOST_FAILED} prompts.",
+            have=f"{failed.failure}: {failed.reason}",
+            fix=_advice(failed.reason),
+        )
+
+    def _ask(self, settings: Json, prompt: str, read: Callable[[Json], T]) -> T | Failed:
+        fields = {**settings, **self.extra_body, "messages": [{"role": "user", "content": prompt}]}
+        body = {name: value for name, value in fields.items() if value is not None}
+        try:
+            return self._persist("/chat/completions", body, read)
+        except Refusal as error:
+            return Failed("refused", str(error))
+        except TryAgain as error:
+            if isinstance(error, Busy) or (error.failure == "no reply" and not self._is_there()):
+                raise self.gone(str(error)) from error
+            return Failed(error.failure, str(error))
+
+    def _is_there(self) -> bool:
+        """Whether the server still answers anything at all."""
+        try:
+            self._connection.request("/models", None)
+        except TryAgain as error:
+            return error.failure != "no reply"
+        except (InputError, Refusal):
+            pass
+        return True
 
     def _persist(self, path: str, body: Json | None, read: Callable[[Json], T]) -> T:
+        """Try until it works.
+
+        Raises:
+            TryAgain: It did not in any try.
+        """
         for attempt in range(1, self.attempts + 1):
             try:
-                return read(self._request(path, body))
+                return read(self._connection.request(path, body))
             except TryAgain as error:
                 if attempt == self.attempts:
-                    raise ComputeError(
-                        f"The server at {self.url} failed {attempt} times in a row.",
-                        have=str(error),
-                        fix="Run the same command again when the server is back: replies so far are kept.",
-                    ) from error
+                    raise
                 pause = max(error.pause, min(_LONGEST_PAUSE, 0.5 * 2**attempt) * random.uniform(0.5, 1.0))
                 self.sleep(min(pause, _LONGEST_PAUSE))
         raise AssertionError("attempts is at least 1")
 
-    def _request(self, path: str, body: Json | None) -> dict[str, Any]:
-        self._pace.wait()
-        try:
-            with ThreadPoolExecutor(1) as thread:  # a notebook's own thread runs an event loop already
-                response, text = thread.submit(asyncio.run, self._exchange(path, body)).result()
-        except TimeoutError as error:
-            raise TryAgain(f"no whole reply within {self.timeout:g} seconds") from error
-        except httpx2.HTTPError as error:  # no connection, a cut one, a reply that is not HTTP
-            raise TryAgain(f"{type(error).__name__}: {error}") from error
-        start = text[:400].decode("utf-8", "replace")
-        if response.is_redirect:
-            raise InputError(
-                f"The server at {self.url} sends requests elsewhere, and redirects are not followed: "
-                "the API key would go to another address.",
-                have=f"HTTP {response.status_code} to {response.headers.get('Location', '')[:200]!r}",
-                fix="If you trust that address, name it in the place of this one.",
-            )
-        if response.status_code in _PASSING:
-            raise TryAgain(
-                f"HTTP {response.status_code}: {start[:200]}", _seconds(response.headers.get("Retry-After"))
-            )
-        if not response.is_success:
-            raise InputError(
-                f"The server at {self.url} refused the request.",
-                have=f"HTTP {response.status_code}: {start}",
-                fix="Look at what it says: most often it is the name of the model, the key or the length.",
-            )
-        try:
-            answer = json.loads(text)
-        except (ValueError, RecursionError) as error:  # RecursionError: nested thousands of levels deep
-            raise TryAgain(f"The reply is not JSON: {error}") from error
-        if not isinstance(answer, dict):
-            raise TryAgain("The reply is not a JSON object.")
-        return answer
 
-    async def _exchange(self, path: str, body: Json | None) -> tuple[httpx2.Response, bytes]:
-        key = self.api_key or os.environ.get("OPENAI_API_KEY")
-        # A compressed reply could unpack to any size: none is asked for, and none would be unpacked.
-        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        method, url = "GET" if body is None else "POST", self.url.rstrip("/") + path
-        async with (
-            asyncio.timeout(self.timeout),
-            httpx2.AsyncClient(verify=_certificates(), timeout=None, follow_redirects=False) as client,
-            client.stream(method, url, json=body, headers=headers) as response,
-        ):
-            text = bytearray()
-            async for part in response.aiter_raw():
-                text += part
-                if len(text) > _LARGEST_REPLY:
-                    raise TryAgain(f"the reply is larger than {_LARGEST_REPLY:,} bytes")
-            return response, bytes(text)
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()
-
-
-def _seconds(retry_after: str | None) -> float:
-    try:
-        return max(0.0, float(retry_after or 0))
-    except ValueError:  # a date: our own pauses will do
-        return 0.0
-
-
-def content(answer: Json) -> str:
-    """The text of a chat completion.
-
-    Raises:
-        TryAgain: there is none.
-    """
-    try:
-        text = answer["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise TryAgain("The reply holds no message.") from error
-    if not isinstance(text, str):
-        raise TryAgain("The reply holds no text.")
-    return text
-
-
-@dataclass(frozen=True)
-class ServerGenerator:
-    """Chat completions of one model of a server, several at a time.
-
-    The seed of a request is sent along; whether the same seed gives the same reply is the server's affair. Kept replies
-    do not change.
-
-    Raises (on use):
-        InputError: the server refuses a request for good, such as one that is too long for its model.
-        ComputeError: a request failed in every attempt, or the server does not say how many tokens a reply has.
-    """
-
-    client: ChatClient
-
-    @property
-    def name(self) -> str:
-        """The model; the server's address is not part of it."""
-        return f"openai:{self.client.model_name}"
-
-    def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
-        """(number of the request, reply), as they come."""
-        return self.client.chat(
-            [request.prompt for request in requests], [_settings(request) for request in requests], _reply
+def _advice(reason: str) -> str:
+    """What to do next about what a server refuses."""
+    fields = [name for name in ("max_tokens", "temperature", "top_p", "seed", "stop") if name in reason]
+    if "max_completion_tokens" in reason:
+        return 'Add --extra-body \'{"max_tokens": null, "max_completion_tokens": 4000}\'.'
+    if fields:
+        return (
+            f"If the server does not know the field, leave it out: --extra-body '{{\"{fields[0]}\": null}}'."
         )
-
-
-def _settings(request: Request) -> Json:
-    sampling = request.sampling
-    drawn = {} if sampling.greedy else {"top_p": sampling.top_p, "seed": request.seed % 2**31}
-    stop = {"stop": list(sampling.stop)} if sampling.stop else {}
-    return {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens, **drawn, **stop}
-
-
-def _reply(answer: Json) -> Reply:
-    return Reply(
-        content(answer).encode("utf-8", "replace").decode(),  # half a surrogate pair fits into no file
-        tokens=_count(answer, "completion_tokens"),
-        prompt_tokens=_count(answer, "prompt_tokens"),
-        finished=answer["choices"][0].get("finish_reason") != "length",
-    )
-
-
-def _count(answer: Json, name: str) -> int:
-    usage = answer.get("usage")
-    count = usage.get(name) if isinstance(usage, dict) else None
-    if not isinstance(count, int) or not 0 <= count < 2**31:
-        raise TryAgain(f"The reply does not say how many tokens it has (usage.{name}).")
-    return count
+    return "Try one request by hand. Other settings or prompts are asked anew; what failed is kept as failed."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from influence.errors import InputError, StoreError
 from influence.progress import Progress
@@ -70,6 +71,11 @@ def _digest(parts: list[Any]) -> bytes:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
 
+#: Why a request has no reply to use: refused by the server or the model; null where a reply has no text; unreadable
+#: where it is no completion or counts no tokens; no reply where every try ended without one.
+Failure = Literal["refused", "null", "unreadable", "no reply"]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a model wrote.
@@ -79,12 +85,16 @@ class Reply:
         tokens: Generated, the one that ends the reply included.
         prompt_tokens: Tokens of the prompt, those of a chat template included.
         finished: False where the reply was cut off at `max_tokens`.
+        failure: Why there is no reply to use; None where there is one.
+        reason: What the server said to that.
     """
 
     text: str
     tokens: int
     prompt_tokens: int
     finished: bool = True
+    failure: Failure | None = None
+    reason: str = ""
 
 
 class Generator(Protocol):
@@ -111,21 +121,24 @@ class Price:
 
 
 def account(replies: Iterable[Reply], price: Price | None = None) -> dict[str, Any]:
-    """Sums over replies, each of which was paid for once: `replies`, `prompt_tokens`, `tokens`, `cut_off`, `empty`.
+    """Sums over replies, each of which was paid for once: `replies`, `prompt_tokens`, `tokens`, `cut_off`, `empty`,
+    and `failed`, a number for each kind of failure.
 
     With a price also `cost`. What a server computed for a reply that never arrived is not known here.
     """
     sums = {"replies": 0, "prompt_tokens": 0, "tokens": 0, "cut_off": 0, "empty": 0}
+    failed: Counter[str] = Counter()
     for reply in replies:
         sums["replies"] += 1
         sums["prompt_tokens"] += reply.prompt_tokens
         sums["tokens"] += reply.tokens
         sums["cut_off"] += not reply.finished
-        sums["empty"] += not reply.text.strip()
+        sums["empty"] += not reply.text.strip() and reply.failure is None
+        failed.update([reply.failure] if reply.failure else [])
     if price is None:
-        return dict(sums)
+        return {**sums, "failed": dict(failed)}
     cost = (sums["prompt_tokens"] * price.prompt + sums["tokens"] * price.generated) / 1e6
-    return {**sums, "cost": round(cost, 6)}
+    return {**sums, "failed": dict(failed), "cost": round(cost, 6)}
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from influence.distill.filter import filter_traces
 from influence.distill.prompt_texts import Prompts
 from influence.distill.sample import Plan, sample
 from influence.distill.systems import named_system
-from influence.generate.client import ChatClient, ServerGenerator
+from influence.generate.client import ChatClient
 from influence.generate.request import Sampling
+from influence.generate.server import ServerGenerator
 from influence.models.decode import Draw, continuations
 from influence.models.load import LanguageModel, load_model
 from reports.system2.scales import SCALES

@@ -13,8 +13,9 @@ from raw_server import GOOD, Respond, Server, send
 
 from influence.analysis.judges import OpenAIJudge
 from influence.errors import ComputeError, InputError
-from influence.generate.client import ChatClient, ServerGenerator, content
+from influence.generate.client import ChatClient, Failed
 from influence.generate.request import Request, Sampling
+from influence.generate.server import ServerGenerator, content
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Respond], Serve
         server.stop()
 
 
-def ask(client: ChatClient) -> list[str]:
-    return [text for _, text in client.chat(["hello"], [{"max_tokens": 3}], content)]
+def ask(client: ChatClient) -> list[str | Failed]:
+    return [reply for _, reply in client.chat(["hello"], [{"max_tokens": 3}], content)]
 
 
 @pytest.mark.parametrize("model", ["", "tiny"])  # the listing of models, and the question itself
@@ -100,23 +101,31 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         (lambda handler: send(handler, 200, b'{"a": ' + b"9" * 10**5 + b"}"), "not JSON"),
         (lambda handler: send(handler, 200, b"\xff\xfe\x00"), "not JSON"),
         (lambda handler: send(handler, 200, gzip.compress(GOOD), Content_Encoding="gzip"), "not JSON"),
-        (lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n"), "ProtocolError"),
     ],
 )
-def test_an_absurd_reply_is_an_error(
+def test_an_absurd_reply_is_unreadable(
     serve: Callable[[Respond], Server], respond: Respond, reason: str
 ) -> None:
     server = serve(respond)
-    with pytest.raises(ComputeError, match=reason):
+    (failed,) = ask(ChatClient(server.url, "tiny", attempts=2, sleep=lambda seconds: None))
+    assert isinstance(failed, Failed)
+    assert failed.failure == "unreadable"
+    assert reason in failed.reason
+
+
+def test_what_speaks_no_http_is_gone(serve: Callable[[Respond], Server]) -> None:
+    server = serve(lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n"))
+    with pytest.raises(ComputeError, match="ProtocolError"):
         ask(ChatClient(server.url, "tiny", attempts=2, sleep=lambda seconds: None))
 
 
-def test_an_absurd_count_of_tokens_is_an_error(serve: Callable[[Respond], Server]) -> None:
+def test_an_absurd_count_of_tokens_is_unreadable(serve: Callable[[Respond], Server]) -> None:
     body = GOOD.replace(b'"completion_tokens": 1', b'"completion_tokens": 1' + b"0" * 99)
     server = serve(lambda handler: send(handler, 200, body))
     client = ChatClient(server.url, "tiny", attempts=1)
-    with pytest.raises(ComputeError, match="how many tokens"):
-        list(ServerGenerator(client).replies([Request("hello", Sampling())]))
+    ((_, reply),) = ServerGenerator(client).replies([Request("hello", Sampling())])
+    assert reply.failure == "unreadable"
+    assert "how many tokens" in reply.reason
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "http://", "https:///v1", "http://[::1", "HTTP", "http:/x"])
@@ -128,7 +137,7 @@ def test_only_addresses_of_a_server(url: str) -> None:
 def test_a_notebook_may_ask_while_its_event_loop_runs(serve: Callable[[Respond], Server]) -> None:
     server = serve(lambda handler: send(handler, 200))
 
-    async def cell() -> list[str]:
+    async def cell() -> list[str | Failed]:
         return ask(ChatClient(server.url))
 
     assert asyncio.run(cell()) == ["stolen"]

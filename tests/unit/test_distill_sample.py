@@ -307,6 +307,22 @@ def test_criteria_and_scores_in_messy_text() -> None:
     assert merge([None]) == merge([]) == ""
 
 
+def test_a_sample_whose_request_fails_has_no_answer_and_the_others_count(tmp_path: Path) -> None:
+    class Picky(Model):
+        def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+            for number, reply in super().replies(requests):
+                refused = "red sun" in requests[number].prompt or requests[number].sample == 0
+                yield number, Reply("", 0, 0, failure="refused", reason="told so") if refused else reply
+
+    sums = sample(ITEMS, named_system("rar2"), Picky(rephraser), tmp_path / "s", kind="letters", plan=ASK)
+    assert sums.failed == {"refused": 6}  # a refused rephrasing is not answered
+    first, second, _ = read_traces(tmp_path / "s")
+    assert [run.text == "" for run in first.runs] == [True, False, False, False]
+    assert [call.failure for run in second.runs for call in run.calls] == ["refused"] * 4
+    filter_traces(tmp_path / "s", tmp_path / "p")
+    assert [pair["id"] for pair in lines(tmp_path / "p/pairs.jsonl")] == ["0"]
+
+
 # -- what cannot be done is said
 
 

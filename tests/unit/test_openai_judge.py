@@ -152,7 +152,13 @@ def test_a_lasting_failure_keeps_the_other_replies_and_resumes(server: Server, t
     assert sum(server.tries.values()) - before == 1
 
 
-@pytest.mark.parametrize("status", ["400", "401", "404"])
+def test_a_prompt_that_is_refused_has_an_empty_reply(server: Server) -> None:
+    server.fault = lambda prompt, attempt: "400" if prompt == "x" else ""
+    assert dict(judge_of(server)[0].replies(["x", "y"])) == {0: "", 1: "Y"}
+    assert server.tries == {"x": 1, "y": 1}
+
+
+@pytest.mark.parametrize("status", ["401", "404"])
 def test_a_refusal_is_not_tried_again(server: Server, status: str) -> None:
     server.fault = lambda prompt, attempt: status
     with pytest.raises(InputError, match="told so"):

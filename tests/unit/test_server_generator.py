@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from openai_server import FAULTS, OpenAIServer, prompt_of
 
+from influence.data.tasks.declared import without_thoughts
 from influence.errors import ComputeError, InputError, StoreError
-from influence.generate.client import ChatClient, ServerGenerator
+from influence.generate.client import ChatClient
 from influence.generate.request import KeptReplies, Price, Reply, Request, Sampling, account
+from influence.generate.server import ServerGenerator
 
 DRAWN = Sampling(max_tokens=6, temperature=0.7, top_p=0.9)
 REQUESTS = [Request(f"prompt {n}", DRAWN, sample) for n in range(12) for sample in range(2)]
@@ -124,16 +126,99 @@ def test_a_server_that_is_not_there() -> None:
         list(ServerGenerator(client).replies(REQUESTS[:1]))
 
 
-def test_a_server_that_counts_no_tokens(server: OpenAIServer) -> None:
-    server.fault = lambda number: "no usage"
-    with pytest.raises(ComputeError, match="how many tokens"):
-        ask(generator_of(server, attempts=2))
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("no usage", r"first 8 prompts(.|\n)*how many tokens"),
+        ("400", r"first 8 prompts(.|\n)*told so"),
+        ("no text", "first 8 prompts"),
+        ("401", r"refuses all requests(.|\n)*OPENAI_API_KEY"),
+    ],
+)
+def test_a_server_that_gives_nothing_usable_ends_the_run_soon(
+    server: OpenAIServer, fault: str, says: str
+) -> None:
+    server.fault = lambda number: fault
+    with pytest.raises(InputError, match=says):
+        ask(generator_of(server, attempts=2, concurrency=2))
+    assert len(server.bodies) <= 2 * (16 + 2)
 
 
-def test_a_refusal_says_what_the_server_says(server: OpenAIServer) -> None:
-    server.fault = lambda number: "400"
-    with pytest.raises(InputError, match="told so"):
-        ask(generator_of(server))
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        ("400", "refused"),
+        ("413", "refused"),
+        ("filtered", "refused"),
+        ("declined", "refused"),
+        ("no text", "null"),
+        ("parts", "unreadable"),
+        ("malformed", "unreadable"),
+        ("no usage", "unreadable"),
+        ("500", "no reply"),
+        ("hang up", "no reply"),
+    ],
+)
+def test_one_prompt_that_fails_is_kept_as_failed_and_the_others_go_on(
+    server: OpenAIServer, tmp_path: Path, fault: str, failure: str
+) -> None:
+    server.fault_of = lambda body: fault if prompt_of(body) == "prompt 3" else ""
+    kept = KeptReplies(tmp_path / "replies.jsonl")
+    replies = kept.replies(generator_of(server, attempts=2), REQUESTS)
+    assert [reply.failure for reply in replies] == [
+        failure if request.prompt == "prompt 3" else None for request in REQUESTS
+    ]
+    assert account(replies)["failed"] == {failure: 2}
+    asked = len(server.bodies)
+    assert kept.replies(generator_of(server), REQUESTS) == replies
+    assert len(server.bodies) == asked
+
+
+def test_the_last_request_of_all_may_fail_alone(server: OpenAIServer) -> None:
+    server.fault_of = lambda body: "500"
+    assert ask(generator_of(server, attempts=2), REQUESTS[:1])[0].failure == "no reply"
+
+
+def test_too_many_requests_are_no_fault_of_a_prompt(server: OpenAIServer) -> None:
+    server.fault_of = lambda body: "429"
+    with pytest.raises(ComputeError, match="Run the same command again"):
+        ask(generator_of(server, attempts=2), REQUESTS[:1])
+
+
+@pytest.mark.parametrize(
+    ("fault", "text", "finished"),
+    [
+        ("thought", "<think>\nI think 99.\n</think>\n\n18", False),
+        ("thought anew", "<think>\nI think 99.\n</think>\n\n18", False),
+        ("only thought", "<think>\nI think", False),
+        ("cut off", "", False),
+    ],
+)
+def test_thoughts_that_come_apart(server: OpenAIServer, fault: str, text: str, finished: bool) -> None:
+    server.fault_of = lambda body: fault
+    (reply,) = ask(generator_of(server), REQUESTS[:1])
+    assert (reply.text, reply.finished, reply.failure) == (text, finished, None)
+    assert without_thoughts(reply.text) == ("18" if "18" in text else "")
+
+
+def test_fields_of_todays_servers(server: OpenAIServer) -> None:
+    extra = {
+        "max_tokens": None,
+        "max_completion_tokens": 3,
+        "temperature": None,
+        "reasoning_effort": "low",
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    generator = generator_of(server, extra_body=extra)
+    ask(generator, REQUESTS[:1])
+    (body,) = server.bodies
+    assert not {"max_tokens", "temperature"} & body.keys()
+    assert {name: body[name] for name in extra if extra[name] is not None} == {
+        name: value for name, value in extra.items() if value is not None
+    }
+    assert generator.name != generator_of(server).name  # other replies than without
+    with pytest.raises(InputError, match="'n'"):
+        generator_of(server, extra_body={"n": 2})
 
 
 @pytest.mark.parametrize("settings", [{"concurrency": 0}, {"attempts": 0}, {"per_minute": 0.0}])
@@ -157,7 +242,7 @@ def test_kept_replies_of_another_kind(tmp_path: Path, server: OpenAIServer) -> N
 
 def test_accounts() -> None:
     replies = [Reply("a b", 3, 10), Reply("", 1, 20), Reply("c", 6, 30, finished=False)]
-    sums = {"replies": 3, "prompt_tokens": 60, "tokens": 10, "cut_off": 1, "empty": 1}
+    sums = {"replies": 3, "prompt_tokens": 60, "tokens": 10, "cut_off": 1, "empty": 1, "failed": {}}
     assert account(replies) == sums
     assert account(replies, Price(0.5, 2.0)) == {**sums, "cost": pytest.approx((60 * 0.5 + 10 * 2) / 1e6)}
     with pytest.raises(InputError, match="0 or more"):

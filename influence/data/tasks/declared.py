@@ -70,12 +70,17 @@ class Declarations:
         return first_sentence(self.lines[-1]) if self.lines else None
 
 
-def final_text(text: str) -> str:
-    """What a reply says once its thinking has ended, shortened where it is very long; nothing if it never ended."""
+def without_thoughts(text: str) -> str:
+    """What a reply says once its thinking has ended; nothing if it never ended."""
     after = _THOUGHT_END.split(text)[-1]
     if unfinished := _THOUGHT_START.search(after):
         after = after[: unfinished.start()]
-    after = after.strip()
+    return after.strip()
+
+
+def final_text(text: str) -> str:
+    """What a reply says without its thoughts and questions of its own, shortened where it is very long."""
+    after = without_thoughts(text)
     if len(after) > MOST_CHARACTERS:
         half = MOST_CHARACTERS // 2
         after = f"{after[:half]}\n{after[-half:]}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import field
+
 from influence.store.formats.records import Record
 
 #: What manifests call the folders of samples, of pairs and of a whole distillation.
@@ -62,6 +64,7 @@ class SampleSums(Record):
         samples: Runs of the system.
         tokens_per_input: Mean tokens generated for an input, intermediate ones and all samples included.
         replies, prompt_tokens, tokens, cut_off, empty: Sums over the replies, each paid for once.
+        failed: Kind of failure -> requests without a reply to use.
         cost: Where a price was given.
     """
 
@@ -73,6 +76,7 @@ class SampleSums(Record):
     tokens: int
     cut_off: int
     empty: int
+    failed: dict[str, int] = field(default_factory=dict)
     cost: float | None = None
 
 
