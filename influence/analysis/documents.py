@@ -6,7 +6,7 @@ Positive scores: adding the document is predicted to raise log p(completion | pr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from influence.errors import ComputeError, InputError
 from influence.progress import Progress
 from influence.store.documents import FILE
-from influence.store.scores import Scores
+from influence.store.scores import Scores, lowest
 from influence.types import Reading
 
 COLUMNS = (
@@ -281,3 +281,29 @@ def finite_row(scores: Scores, query: str, by: Reading) -> npt.NDArray[np.floati
             else "Score again with the model in float32.",
         )
     return row_D
+
+
+def standardised_sum(rows: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.float64]:
+    """Sum over queries of `(score − mean) / sd`, `[D]`: one ranking for several queries, each of which counts the same.
+
+    A document that matters much to one query of many is not lost among ranks. A row whose scores are all equal adds
+    nothing.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    total_D: npt.NDArray[np.float64] | None = None
+    for row_D in rows:
+        values_D = np.asarray(row_D, np.float64)
+        sd = values_D.std()
+        standard_D = (values_D - values_D.mean()) / sd if sd > 0 else np.zeros_like(values_D)
+        total_D = standard_D if total_D is None else total_D + standard_D
+    if total_D is None:
+        raise InputError("There are no queries to rank documents for.")
+    return total_D
+
+
+def first_columns(score_D: npt.NDArray[np.floating], k: int) -> list[int]:
+    """Columns of the `k` highest scores, the highest first; of equal ones the earlier document."""
+    columns: list[int] = (len(score_D) - 1 - lowest(-score_D[::-1], k)).tolist()
+    return columns

@@ -42,6 +42,12 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "tokens": ("influence.cli.score", "tokens", "Decompose the scores of top documents into tokens."),
         "select": ("influence.cli.select", "select", "Write the documents that scores choose, to train on."),
         "analyze": ("influence.cli.analyze", "analyze", "Run an analysis of a score store, as tables."),
+        "check": ("influence.cli.check", "check", "Compare scores with an exact solve, without retraining."),
+        "validate": (
+            "influence.cli.validate",
+            "validate",
+            "Retrain on parts of a corpus: did the scores predict it?",
+        ),
         "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
         "verify": ("influence.cli.runs", "verify", "Compare the files of a result with their checksums."),
     },
@@ -97,9 +103,7 @@ def cli(context: click.Context, quiet: bool) -> None:
     """Which training documents made this model say that?
 
     \b
-    influence fit-hessian
-    influence score --queries slopes
-    influence report
+    influence fit-hessian && influence score --queries slopes && influence report
 
     They take the ready model and corpus; --model and --corpus name your own. A score is positive when adding the
     document is predicted to RAISE log p(completion | prompt).

@@ -31,10 +31,14 @@ from influence.engine.products import DenseProducts, QueryProducts
 from influence.errors import InputError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
+from influence.models.losses import token_nll
 from influence.progress import Progress
 from influence.store.factors import Factors, load_tensors, save_tensors
 from influence.store.journal import intact
 from influence.types import LayerFactors, Query, VocabularyFactors, VocabularyTokens
+
+#: Queries that are only asked for their losses at a time.
+_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,19 @@ def _joined(x_BTN: Tensor, y_CUN: Tensor, places: Sequence[int]) -> Tensor:
     after_BUN = x_BTN.new_zeros(len(x_BTN), *y_CUN.shape[1:])
     after_BUN[list(places)] = y_CUN
     return torch.cat([x_BTN, after_BUN], 1)
+
+
+@torch.no_grad()
+def completion_losses(model: LanguageModel, queries: Sequence[Query], max_length: int) -> list[float]:
+    """`−log p(completion | prompt)` of each query, in nats, summed over the tokens of the completion."""
+    encoded = [encode_query(model.tokenizer, query, max_length) for query in queries]
+    losses: list[float] = []
+    for start in range(0, len(encoded), _BATCH):
+        part = encoded[start : start + _BATCH]
+        batch = pad([tokens for tokens, _ in part], model.device, [begin for _, begin in part])
+        logits_BTV = model.model(input_ids=batch.input_ids).logits
+        losses += token_nll(logits_BTV, batch.input_ids, batch.loss_BT).sum(dim=1).tolist()
+    return losses
 
 
 def precondition_queries(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from influence.report.format import count, duration
+from influence.store.formats.validation import CHECKS, EXACT, VALIDATION
 from influence.store.scores import Scores
 
 NOT_RECORDED = "not recorded"
@@ -198,6 +199,9 @@ _SANITY = (
     "a text raises itself",
 )
 
+#: The command of each table of `CHECKS`.
+_COMMANDS = {VALIDATION: "influence validate", EXACT: "influence check"}
+
 
 @dataclass(frozen=True)
 class Check:
@@ -230,37 +234,33 @@ def verdict(checked: list[Check]) -> str:
     return said + (" Run influence analyze sanity for the rest that a run can check itself." if unrun else "")
 
 
-def checks(scores: Scores, sanity: pd.DataFrame | None) -> list[Check]:
-    """The checks of a run; what nobody ran says so.
+def checks(scores: Scores, made: Mapping[str, pd.DataFrame]) -> list[Check]:
+    """The checks of a run; what nobody ran says so, with the command that does.
 
     Args:
-        sanity: The table `checks` (check, state, why) of `influence analyze sanity`, if it ran.
+        made: Tables `checks` (check, state, why) by the analysis that left them: sanity, and those of `CHECKS`.
     """
-    if sanity is None:
-        made = [Check(_sentence(name), "not run", "influence analyze sanity") for name in _SANITY]
-    else:
-        made = [
-            Check(
-                _sentence(str(row["check"])),
-                _STATES.get(str(row["state"]), "not run"),
-                _sentence(str(row["why"])),
-            )
-            for row in sanity.to_dict("records")
-        ]
-    fitted = fitted_documents(scores)
-    on = f"They were fitted on {fitted}; " if fitted else ""
-    return [
-        *made,
-        *_found(scores),
-        _scored_whole(scores),
-        _gradients(scores),
-        Check("The factors have converged", "not run", f"{on}a fit on fewer documents was not compared."),
-        Check(
-            "Scores agree with exact influence",
-            "not run",
-            "Nothing was retrained or solved exactly for this run.",
-        ),
+    sanity = made.get("sanity")
+    by_itself = (
+        [Check(_sentence(name), "not run", "influence analyze sanity") for name in _SANITY]
+        if sanity is None
+        else [_check(row) for row in sanity.to_dict("records")]
+    )
+    known = {
+        row["check"]: _check(row)
+        for name in (VALIDATION, EXACT)
+        if name in made
+        for row in made[name].to_dict("records")
+    }
+    others = [
+        known.get(name, Check(_sentence(name), "not run", _COMMANDS[table])) for name, table in CHECKS.items()
     ]
+    return [*by_itself, *_found(scores), _scored_whole(scores), _gradients(scores), *others]
+
+
+def _check(row: Mapping[Any, Any]) -> Check:
+    state = _STATES.get(str(row["state"]), "not run")
+    return Check(_sentence(str(row["check"])), state, _sentence(str(row["why"])))
 
 
 def _sentence(text: str) -> str:

@@ -25,6 +25,7 @@ from influence.report.run_card import Check, checks
 from influence.report.top_documents import Answers, answers, source_multipliers
 from influence.report.two_runs import pair
 from influence.store.formats.tables import read_tables
+from influence.store.formats.validation import EXACT, VALIDATION
 from influence.store.scores import Scores
 from influence.types import Reading
 
@@ -60,7 +61,11 @@ def views(scores: Scores, by: Reading) -> Views:
     related = read_tables(scores.folder, "relations", ("relations", "counts"))
     counts = related["counts"] if related is not None else None
     rows: Any = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
-    sanity = read_tables(scores.folder, "sanity", ("checks",))
+    checked = {
+        name: tables["checks"]
+        for name in ("sanity", VALIDATION, EXACT)
+        if (tables := read_tables(scores.folder, name, ("checks",))) is not None
+    }
     sections = (
         _correlation(scores, by, correlated, sure),
         _curves(scores, by),
@@ -78,8 +83,7 @@ def views(scores: Scores, by: Reading) -> Views:
         data["answers-queries"] = found.queries
     if counts is not None:
         data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
-    checked = checks(scores, sanity["checks"] if sanity is not None else None)
-    return Views(sections, correlated, sure, found, rows, checked, data)
+    return Views(sections, correlated, sure, found, rows, checks(scores, checked), data)
 
 
 def _correlation(scores: Scores, by: Reading, correlated: Correlations, sure: Significance | None) -> Section:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.analysis.documents import matching_metadata
+from influence.analysis.documents import first_columns, matching_metadata, standardised_sum
 from influence.config import FitConfig
 from influence.data.corpus import read_corpus
 from influence.data.examples import read_examples
@@ -31,7 +31,7 @@ from influence.train.settings import SftSettings
 from influence.train.sft import sft
 from reports.finetuning import planting
 from reports.finetuning.scales import Scale
-from reports.kit.rankings import METHODS, first_columns, group_scores, methods
+from reports.kit.rankings import METHODS, methods
 from reports.kit.steps import Step, whole
 
 BASE = Path(__file__).parents[2] / "models/miniworld/base"
@@ -180,7 +180,9 @@ class FinetuningReplicate:
             drawn = np.random.default_rng(self.seed).choice(len(scores.documents), count, replace=False)
             dropped = scores.documents.take("id", sorted(drawn.tolist())).tolist()
         else:
-            columns = first_columns(group_scores(rows[method], scores.queries), count)
+            columns = first_columns(
+                standardised_sum(rows[method](query.id) for query in scores.queries), count
+            )
             dropped = scores.documents.take("id", columns).tolist()
         work = self.path("removal") / method.replace(" ", "-").replace(",", "")
         work.mkdir(exist_ok=True)

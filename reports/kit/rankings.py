@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from influence.analysis.bm25 import Bm25
 from influence.analysis.documents import document_texts, finite_row
-from influence.errors import InputError
-from influence.store.scores import Scores, lowest
-from influence.types import Query
+from influence.store.scores import Scores
 
 #: Gives the scores `[D]` of the query with this id; more is higher in the ranking.
 Row = Callable[[str], npt.NDArray[np.floating]]
@@ -59,22 +57,3 @@ def bm25_rows(scores: Scores) -> Row:
         [query.prompt + query.completion for query in scores.queries],
     )
     return lambda query: index.row(scores.index(query))
-
-
-def group_scores(row_of: Row, queries: Sequence[Query]) -> npt.NDArray[np.float64]:
-    """Sum over the queries of `(score − mean) / sd`, `[D]`; a query whose scores are all equal adds nothing."""
-    total_D: npt.NDArray[np.float64] | None = None
-    for query in queries:
-        row_D = np.asarray(row_of(query.id), np.float64)
-        sd = row_D.std()
-        own_D = (row_D - row_D.mean()) / sd if sd > 0 else np.zeros_like(row_D)
-        total_D = own_D if total_D is None else total_D + own_D
-    if total_D is None:
-        raise InputError("There are no queries to leave documents out for.")
-    return total_D
-
-
-def first_columns(score_D: npt.NDArray[np.floating], k: int) -> list[int]:
-    """Columns of the `k` highest scores, the highest first; of equal ones the earlier document."""
-    columns: list[int] = (len(score_D) - 1 - lowest(-score_D[::-1], k)).tolist()
-    return columns

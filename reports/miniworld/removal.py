@@ -1,7 +1,6 @@
 """Which documents to leave out for a group of queries: the arbiter's list.
 
-Documents are ranked by the sum over the group's queries of their standardised scores, `(score − mean) / sd` over the
-corpus: every query counts the same, and a document that matters much to one query of many is not lost among ranks.
+Documents are ranked by the sum over the group's queries of their standardised scores.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from influence.analysis.documents import first_columns, standardised_sum
 from influence.errors import InputError
 from influence.store.scores import Scores
 from influence.types import Query
-from reports.kit.rankings import Row, first_columns, group_scores
+from reports.kit.rankings import Row
 from reports.miniworld.ground_truth import Truth, gold_of_facts, gold_of_procedure
 
 #: Facts that the model stated itself, the best reasoning task, and true statements of facts whatever it would say.
@@ -84,4 +84,4 @@ def columns_to_drop(
         return (gold_of_facts(scores, queries) if factual else gold_of_procedure(truth, queries))[:k]
     name = METHODS[method]
     assert name is not None
-    return first_columns(group_scores(rows[name], queries), k)
+    return first_columns(standardised_sum(rows[name](query.id) for query in queries), k)

@@ -6,20 +6,16 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from influence.data.corpus import Corpus
 from influence.data.examples import read_examples
-from influence.data.query_tokens import encode_query
 from influence.data.records import Fields
 from influence.data.rows import Row, shard_rows
 from influence.data.sources import Source
 from influence.data.tokens import tokenise
-from influence.engine.batching import pad
 from influence.engine.complete import is_right
+from influence.engine.query import completion_losses
 from influence.models.decode import greedy
 from influence.models.load import LanguageModel, load_model
-from influence.models.losses import token_nll
 from influence.train.pretrain import pretrain
 from influence.train.settings import PretrainSettings, SftSettings
 from influence.train.sft import sft
@@ -85,26 +81,12 @@ def asked(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -
         Records: query, nll (−log p(completion | prompt) of the query's own completion, in nats, summed over its
         tokens), right (whether the model's own greedy answer is right).
     """
-    losses = completion_losses(model, queries)
+    losses = completion_losses(model, queries, model.model.config.max_position_embeddings)
     said = _answers(model, queries, max_new_tokens)
     return [
         {"query": query.id, "nll": nll, "right": bool(is_right(query, text))}
         for query, nll, text in zip(queries, losses, said, strict=True)
     ]
-
-
-def completion_losses(model: LanguageModel, queries: Sequence[Query]) -> list[float]:
-    """`−log p(completion | prompt)` of each query, in nats, summed over the tokens of the completion."""
-    context = model.model.config.max_position_embeddings
-    encoded = [encode_query(model.tokenizer, query, context) for query in queries]
-    losses: list[float] = []
-    for start in range(0, len(encoded), _BATCH):
-        part = encoded[start : start + _BATCH]
-        batch = pad([tokens for tokens, _ in part], model.device, [begin for _, begin in part])
-        with torch.no_grad():
-            logits_BTV = model.model(input_ids=batch.input_ids).logits
-        losses += token_nll(logits_BTV, batch.input_ids, batch.loss_BT).sum(dim=1).tolist()
-    return losses
 
 
 def _answers(model: LanguageModel, queries: Sequence[Query], max_new_tokens: int) -> list[str]:

@@ -25,7 +25,7 @@ from influence.cli.main import cli
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES: dict[str, click.Command] = {
     study: importlib.import_module(f"reports.{study}.__main__").command
-    for study in ("miniworld", "internalization", "system2", "stages")
+    for study in ("miniworld", "internalization", "system2", "stages", "truth")
 }
 PAGES = sorted(
     [

@@ -14,15 +14,16 @@ import torch
 from stores import make_document, make_query, write_scores
 from tiny import tiny_model
 
+from influence.analysis.documents import first_columns, standardised_sum
 from influence.data.miniworld import generate
 from influence.data.queries import read_queries
+from influence.engine.query import completion_losses
 from influence.errors import ComputeError, InputError, StoreError
 from influence.store.scores import Scores
 from influence.types import Document, Query
 from influence.types import Step as Result
 from reports.kit.claims import verdict
 from reports.kit.intervals import COVERAGE, Interval, mean_of, over_seeds, pair_means, spread_of
-from reports.kit.rankings import first_columns, group_scores
 from reports.kit.steps import Step, Times, expected_seconds, run_steps
 from reports.miniworld.findings import findings_table
 from reports.miniworld.ground_truth import gold_table, recall, relation_table, truth_of
@@ -34,7 +35,7 @@ from reports.miniworld.removal import (
     removal_group,
 )
 from reports.miniworld.results import findings_page
-from reports.miniworld.retrain import completion_losses, without
+from reports.miniworld.retrain import without
 from reports.miniworld.scales import SCALES, Scale
 from reports.miniworld.study import STUDY
 from reports.miniworld.tables import (
@@ -454,13 +455,13 @@ def test_a_document_of_one_query_is_not_lost_among_many() -> None:
     for n, row_D in enumerate(rows.values()):
         row_D[n] += 30 * row_D.std()  # each query has one document of its own, in its own unit
     queries = [make_query(n) for n in range(12)]
-    best = first_columns(group_scores(lambda query: rows[query], queries), 12)
+    best = first_columns(standardised_sum(rows[query.id] for query in queries), 12)
     assert sorted(best) == list(range(12))
 
 
 def test_queries_without_variation_add_nothing() -> None:
     rows = {"slopes-00": np.ones(4), "slopes-01": np.array([0.0, 1.0, 0.0, 0.0])}
-    assert first_columns(group_scores(lambda query: rows[query], [make_query(0), make_query(1)]), 2) == [1, 0]
+    assert first_columns(standardised_sum(rows[make_query(n).id] for n in (0, 1)), 2) == [1, 0]
 
 
 def test_documents_to_leave_out(scores: Scores) -> None:
@@ -557,7 +558,7 @@ def test_removal_is_measured_against_the_undisturbed_model() -> None:
 def test_losses_of_completions_are_sums_over_their_tokens() -> None:
     model = tiny_model()
     queries = [make_query(n, prompt="one two", completion=" and " + "three " * n + "four") for n in range(4)]
-    for query, loss in zip(queries, completion_losses(model, queries), strict=True):
+    for query, loss in zip(queries, completion_losses(model, queries, 512), strict=True):
         ids = model.tokenizer(query.prompt + query.completion)["input_ids"]
         begin = len(model.tokenizer(query.prompt)["input_ids"])
         with torch.no_grad():
