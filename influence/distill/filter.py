@@ -17,6 +17,7 @@ from influence.distill.sample import PROMPTS
 from influence.distill.systems import Filter, Target
 from influence.distill.traces import Trace, read_in_order, read_traces
 from influence.errors import InputError
+from influence.files import sha256
 from influence.filters import agreement, majority, read_pick
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish, open_complete, write_json
@@ -31,7 +32,6 @@ from influence.store.formats.distillation import (
     PairRecord,
 )
 from influence.store.formats.records import write_records
-from influence.store.journal import sha256
 
 
 @dataclass(frozen=True, slots=True)

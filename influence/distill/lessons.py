@@ -15,10 +15,10 @@ from influence.distill.filter import written
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.traces import Run, Trace, read_traces
 from influence.errors import InputError, StoreError
+from influence.files import sha256
 from influence.store.artefact import open_complete
 from influence.store.formats.distillation import AGAIN, PAIRS, PAIRS_FILE, TRACES_FILE, PairRecord
 from influence.store.formats.records import read_records
-from influence.store.journal import sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from influence.engine.batching import Budget, usual_batch_tokens
 from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.tokenised import Corpus, Survey, survey, tokenised_documents
 from influence.errors import ModelError
+from influence.files import close_journal
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.probe import Independence, embedding_rows, independence
@@ -25,7 +26,7 @@ from influence.provenance import provenance
 from influence.store.artefact import claim, differences, finish
 from influence.store.documents import DocumentTable
 from influence.store.factors import load_tensors
-from influence.store.journal import close_journal, keep_journal
+from influence.store.journal import keep_journal
 
 
 class _Reading(Protocol):

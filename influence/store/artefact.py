@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from influence.errors import StoreError
-from influence.files import whole_file
+from influence.files import close_journal, whole_file
 from influence.store.formats.manifest import MANIFEST, decode_manifest, encode_manifest, fingerprint
 from influence.store.journal import (
     LOCK,
     VERIFIED_AT_OPEN,
-    close_journal,
     drop_lock,
     final_checksums,
     keep_journal,

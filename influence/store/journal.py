@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
 import json
 import os
 import socket
@@ -22,8 +21,8 @@ from typing import Any
 
 import filelock
 
-from influence import files
 from influence.errors import StoreError
+from influence.files import JOURNAL, open_journal, sha256
 
 LOCK = "run.lock"
 
@@ -87,21 +86,11 @@ def _taken(folder: Path) -> StoreError:
     )
 
 
-JOURNAL = "run.journal"
-
 #: Files up to this size are verified when an artefact is opened: half a second. `verify_files` reads all.
 VERIFIED_AT_OPEN = 1 << 30
 
 #: Folders of libraries' own files, which nothing here reads.
 _UNLISTED = ("tensorboard",)
-#: Folders this process writes into -> file descriptor of the journal there.
-_open: dict[Path, int] = {}
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def keep_journal(folder: Path, process: int = 0) -> None:
@@ -111,15 +100,11 @@ def keep_journal(folder: Path, process: int = 0) -> None:
         process: Its number among those that write there. The first begins, before the others, and takes over what
             journals of an earlier run it finds: so lines of this run come after them.
     """
-    folder = folder.resolve()
-    close_journal(folder)
     if process == 0:
         _take_over(folder)
     path = folder / (JOURNAL if process == 0 else f"run.{process}.journal")
     at_once = os.O_SYNC if process else 0  # the first, maybe on another machine, reads it while it grows
-    _open[folder] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | at_once, 0o666)
-    if _record not in files.observers:
-        files.observers.append(_record)
+    open_journal(folder, path, at_once)
 
 
 def _take_over(folder: Path) -> None:
@@ -136,32 +121,10 @@ def _journals(folder: Path) -> list[Path]:
     return [folder / JOURNAL, *sorted(folder.glob("run.*.journal"))]
 
 
-def close_journal(folder: Path) -> None:
-    """Write down no more."""
-    descriptor = _open.pop(folder.resolve(), None)
-    if descriptor is not None:
-        os.close(descriptor)
-
-
 def remove_journals(folder: Path) -> None:
     """Once all that stays is in the manifest."""
     for path in _journals(folder):
         path.unlink(missing_ok=True)
-
-
-def _record(part: Path, path: Path) -> None:
-    """Called with a file before it appears: then no file can be without its line."""
-    path = path.resolve()
-    folder = next((parent for parent in path.parents if parent in _open), None)
-    if folder is None:
-        return
-    # the first line break ends a line that a kill or a full disk cut off
-    name = Path(
-        *(name.removesuffix(".part") for name in path.relative_to(folder).parts)
-    )  # of folders being made
-    line = f"\n{sha256(part)}  {name.as_posix()}\n".encode()
-    if os.write(_open[folder], line) < len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / JOURNAL))
 
 
 def read_journal(folder: Path) -> dict[str, list[str]]:

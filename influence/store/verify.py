@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from influence.errors import StoreError
+from influence.files import JOURNAL
 from influence.store.artefact import open_complete, read_manifest
 from influence.store.formats.manifest import MANIFEST
-from influence.store.journal import JOURNAL, LOCK
+from influence.store.journal import LOCK
 
 
 @dataclass(frozen=True)

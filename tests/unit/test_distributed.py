@@ -18,11 +18,9 @@ from influence.engine.parallel.distributed import World, dealt_by_cost, processe
 from influence.engine.parallel.heartbeat import Watch
 from influence.engine.passes import backward
 from influence.errors import ComputeError, InputError
-from influence.files import whole_file
+from influence.files import JOURNAL, close_journal, whole_file
 from influence.models.selection import find_layers
 from influence.store.journal import (
-    JOURNAL,
-    close_journal,
     intact,
     keep_journal,
     read_journal,

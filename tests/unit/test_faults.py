@@ -29,10 +29,10 @@ from influence.engine.fit import fit_hessian
 from influence.engine.index.build import build_index
 from influence.engine.score import score
 from influence.errors import StoreError
+from influence.files import JOURNAL
 from influence.store.artefact import claim, finish
 from influence.store.factors import Factors, open_factors, save_tensors
 from influence.store.index import open_index
-from influence.store.journal import JOURNAL
 from influence.store.scores import open_scores
 from influence.train.core.resume import last_checkpoint
 from influence.types import Document

@@ -28,18 +28,18 @@ from influence.types import Document
 
 @contextmanager
 def largest(folder: Path) -> Iterator[list[int]]:
-    """Most bytes in a folder, looked at whenever a file of it is about to appear."""
-    found = [0]
+    """Most bytes in a folder, looked at whenever the checksum of a file is taken, before the file appears."""
+    most = [0]
+    sha256 = files.sha256
 
-    def look(_part: Path, _path: Path) -> None:
-        files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
-        found[0] = max(found[0], sum(path.stat().st_size for path in files))
+    def look(part: Path) -> str:
+        there = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+        most[0] = max(most[0], sum(path.stat().st_size for path in there))
+        return sha256(part)
 
-    files.observers.append(look)
-    try:
-        yield found
-    finally:
-        files.observers.remove(look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "sha256", look)
+        yield most
 
 
 #: Documents, width, MLP width, queries, dtype, settings of both.
