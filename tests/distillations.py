@@ -9,12 +9,11 @@ from pretended import Pretender
 
 from influence.data.tasks.makers.last_letter import last_letter
 from influence.data.tasks.task import Example
-from influence.distill.evaluate import Answer, write_answers
 from influence.distill.filter import filter_traces
 from influence.distill.sample import Plan, sample
 from influence.distill.settings import Recipe
 from influence.distill.systems import named_system
-from influence.store.artefact import claim, finish, write_json
+from influence.store.artefact import claim, finish
 from influence.store.formats.distillation import (
     DISTILLATION,
     DISTILLED,
@@ -22,9 +21,14 @@ from influence.store.formats.distillation import (
     NO_FILTER,
     ONE_SAMPLE,
     SELF,
+    SUMMARY_FILE,
     SYSTEM_1,
     SYSTEM_2,
+    Answer,
+    DistillationSummary,
+    write_answers,
 )
+from influence.store.formats.records import write_record
 
 #: Right answers of 40, tokens an input.
 MODELS = {
@@ -90,14 +94,14 @@ def write_distillation(
         "sampling": dataclasses.asdict(sampling),
         "tune": dataclasses.asdict(recipe.tune),
     }
-    summary = {
-        "config": config,
-        "filter": sums.as_dict(),
-        "no_control": {SELF: hostile} if hostile else {},
-        "inputs": {"train": 12, "test": 40},
-        "tokens_per_input": sampled.tokens_per_input,
-    }
-    write_json(folder / "distillation.json", summary)
+    summary = DistillationSummary(
+        config=config,
+        filter=sums,
+        no_control={SELF: hostile} if hostile else {},
+        inputs={"train": 12, "test": 40},
+        tokens_per_input=sampled.tokens_per_input,
+    )
+    write_record(folder / SUMMARY_FILE, summary)
     finish(folder, manifest, {"seconds": 1, "command": hostile or "influence distill"})
     return folder
 

@@ -6,36 +6,17 @@ intervals over inputs. All are 95 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from influence.analysis.grouping import mean_interval, wilson
 from influence.errors import StoreError
-from influence.store.formats.distillation import AS_TUNED, DISTILLED, MODELS, SYSTEM_1, SYSTEM_2
+from influence.store.formats.distillation import AS_TUNED, DISTILLED, MODELS, SYSTEM_1, SYSTEM_2, Verdict
 
 #: A distillation that closes less of the way from System 1 to System 2 has failed; one that closes so much has not.
 FAILED_BELOW, DONE_FROM = 0.5, 0.9
-
-Outcome = Literal["internalised", "partly", "failed", "nothing to gain"]
-
-
-def read_answers(folder: Path) -> pd.DataFrame:
-    """All answers of a distillation: columns model, wording, swapped, id, answer, right, tokens, text.
-
-    Raises:
-        StoreError: There are none.
-    """
-    files = sorted((folder / "answers").glob("*.parquet"))
-    if not files:
-        raise StoreError(f"{folder} holds no answers.", fix="Run influence distill evaluate.")
-    table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-    rank = {name: place for place, name in enumerate(MODELS)}
-    table["rank"] = table["model"].map(rank).fillna(len(rank))
-    return table.sort_values("rank", kind="stable").drop(columns="rank").reset_index(drop=True)
 
 
 def measures(answers: pd.DataFrame) -> pd.DataFrame:
@@ -156,23 +137,6 @@ def differences(answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether System 2 was internalised.
-
-    Attributes:
-        outcome: `failed` where less than half of the way from System 1 to System 2 is gone; `internalised` where nine
-            tenths of it are, or the distilled model is not measurably worse than System 2; `partly` between;
-            `nothing to gain` where System 2 is not measurably better than System 1.
-        closed: Share of that way; NaN where there is none.
-        text: For people, with what to do next.
-    """
-
-    outcome: Outcome
-    closed: float
-    text: str
-
-
 def verdict(answers: pd.DataFrame, way: str) -> Verdict:
     """The rule above, applied to accuracies as tuned.
 
@@ -187,16 +151,17 @@ def verdict(answers: pd.DataFrame, way: str) -> Verdict:
         )
     accuracy = table["accuracy"].to_dict()
     one, two, distilled = (float(accuracy[name]) for name in (SYSTEM_1, SYSTEM_2, DISTILLED))
-    closed = (distilled - one) / (two - one) if two > one else float("nan")
+    closed = (distilled - one) / (two - one) if two > one else None
     if not _better(answers, SYSTEM_2, SYSTEM_1):
         text = f"System 2 ({two:.1%}) is not measurably better than System 1 ({one:.1%}): there is nothing to gain."
-        return Verdict("nothing to gain", closed, text)
+        return Verdict(outcome="nothing to gain", closed=closed, text=text)
+    assert closed is not None
     numbers = f"System 1 {one:.1%}, System 2 {two:.1%}, distilled {distilled:.1%}: {closed:.0%} of the way."
     if closed >= DONE_FROM or (closed >= FAILED_BELOW and not _better(answers, SYSTEM_2, DISTILLED)):
-        return Verdict("internalised", closed, f"Internalised. {numbers}")
+        return Verdict(outcome="internalised", closed=closed, text=f"Internalised. {numbers}")
     if closed >= FAILED_BELOW:
-        return Verdict("partly", closed, f"Partly internalised. {numbers}")
-    return Verdict("failed", closed, f"Failed. {numbers} {_advice(way)}")
+        return Verdict(outcome="partly", closed=closed, text=f"Partly internalised. {numbers}")
+    return Verdict(outcome="failed", closed=closed, text=f"Failed. {numbers} {_advice(way)}")
 
 
 def _advice(way: str) -> str:

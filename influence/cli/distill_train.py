@@ -230,20 +230,20 @@ def evaluate(
 
 def _way_of(tuned: Path) -> str:
     """The internaliser that a tuned model remembers; of plain fine-tuning, which knows none, answers alone."""
-    import json
+    from influence.store.formats.training import TRAINING_FILE, read_training
 
-    path = tuned / "training.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    settings = read_training(tuned).settings if (tuned / TRAINING_FILE).is_file() else {}
     return str(settings.get("way", "answer-only"))
 
 
 def _say_tables(out: Path) -> None:
-    import json
+    from influence.store.formats.distillation import AGAIN, RESULTS_FILE, DistillationResults
+    from influence.store.formats.records import read_record
 
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    for row in results["tables"]["models"]:
+    results = read_record(out / RESULTS_FILE, DistillationResults, fix=AGAIN)
+    for row in results.tables["models"]:
         click.echo(
             f"{row['model']:<22} {row['accuracy']:.3f} ({row['accuracy_low']:.3f}–{row['accuracy_high']:.3f})  "
             f"{row['tokens']:8,.1f} tokens"
         )
-    click.echo(results["verdict"]["text"])
+    click.echo(results.verdict.text)

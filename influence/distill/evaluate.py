@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.makers.judging import swapped
@@ -15,40 +14,18 @@ from influence.distill.prompt_texts import Wordings
 from influence.distill.systems import Filter
 from influence.distill.traces import SWAP, Trace, read_in_order, read_traces
 from influence.errors import InputError
-from influence.files import whole_file
 from influence.generate.request import Generator, KeptReplies, Reply, Request, Sampling
 from influence.store.artefact import open_complete
-from influence.store.formats.distillation import AS_TUNED, ONE_SAMPLE, SAMPLES, SYSTEM_1, SYSTEM_2
+from influence.store.formats.distillation import (
+    AS_TUNED,
+    ONE_SAMPLE,
+    SAMPLES,
+    SYSTEM_1,
+    SYSTEM_2,
+    Answer,
+    write_answers,
+)
 from influence.train.answering import load_generator
-
-ANSWERS = "answers"
-#: Told of (replies so far, all).
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of one model to one test input.
-
-    Attributes:
-        model: System 1, System 2, distilled, or a control.
-        wording: How System 1 was asked; of System 2 always its own.
-        swapped: Of a pair to judge: the responses stood in the other order.
-        id: Of the input.
-        answer: What was read, in terms of the input's own order; None where nothing could be read.
-        right: None where nobody knows.
-        tokens: Generated for this input, intermediate and voted samples included.
-        text: What the answer was read from.
-    """
-
-    model: str
-    wording: str
-    swapped: bool
-    id: str
-    answer: str | None
-    right: bool | None
-    tokens: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,35 +151,6 @@ def evaluate_models(
         asked = load_generator(tuned[name]) if name in tuned else generator
         answers = ask_at_once(name, asked, items, kind, wordings, kept, max_tokens)
         write_answers(answers, out, name.lower().replace(" ", "-"))
-
-
-def write_answers(answers: Sequence[Answer], folder: Path, name: str) -> Path:
-    """Write the answers of a model as `answers/NAME.parquet`."""
-    import pyarrow
-    import pyarrow.parquet
-
-    path = folder / ANSWERS / f"{name}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pyarrow.Table.from_pylist([asdict(answer) for answer in answers], schema=_schema(pyarrow))
-    with whole_file(path) as part:
-        pyarrow.parquet.write_table(table, part)
-    return path
-
-
-def _schema(pyarrow: Any) -> Any:
-    text, truth = pyarrow.string(), pyarrow.bool_()
-    return pyarrow.schema(
-        [
-            ("model", text),
-            ("wording", text),
-            ("swapped", truth),
-            ("id", text),
-            ("answer", text),
-            ("right", truth),
-            ("tokens", pyarrow.int64()),
-            ("text", text),
-        ]
-    )
 
 
 def check_labels(items: Sequence[Example]) -> None:

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
+
+import msgspec
 
 from influence.data.tasks.declared import final_text
 from influence.data.tasks.extract import Kind
@@ -20,7 +22,7 @@ from influence.errors import InputError
 from influence.files import sha256
 from influence.filters import agreement, majority, read_pick
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish, open_complete, write_json
+from influence.store.artefact import claim, finish, open_complete
 from influence.store.formats.distillation import (
     OUTCOMES_FILE,
     PAIRS,
@@ -28,10 +30,13 @@ from influence.store.formats.distillation import (
     SAMPLES,
     SUMS_FILE,
     TRACES_FILE,
+    FilterSums,
     OutcomeRecord,
     PairRecord,
+    PairSums,
+    listed,
 )
-from influence.store.formats.records import write_records
+from influence.store.formats.records import write_record, write_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +65,12 @@ class Outcome:
         return self.target is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Sums over all items.
-
-    Attributes:
-        items: All of them.
-        kept: Items with a target.
-        dropped: The others.
-        ties: Items dropped because two answers had the most votes.
-        samples: Answers that the filter looked at.
-        abstentions: Samples without an answer.
-        reasons: Items by reason, most first; the reasons of kept items too.
-        dropped_for: Dropped items by reason, most first.
-        known: Kept items whose right answer is known.
-        target_accuracy: Share of these whose target is right; None where there are none.
-    """
-
-    items: int
-    kept: int
-    dropped: int
-    ties: int
-    samples: int
-    abstentions: int
-    reasons: dict[str, int]
-    dropped_for: dict[str, int]
-    known: int
-    target_accuracy: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    def line(self) -> str:
-        """One line for people."""
-        why = f" ({_listed(self.dropped_for)})" if self.dropped_for else ""
-        accuracy = "" if self.target_accuracy is None else f"; target accuracy {self.target_accuracy:.1%}"
-        return f"{self.kept:,} of {self.items:,} kept, {self.dropped:,} dropped{why}{accuracy}"
-
-
-def summary(outcomes: Sequence[Outcome]) -> Summary:
+def summary(outcomes: Sequence[Outcome]) -> FilterSums:
     """The sums of some outcomes, of none too."""
     kept = [outcome for outcome in outcomes if outcome.kept]
     known = [outcome.correct for outcome in kept if outcome.correct is not None]
     dropped_for = _by_reason(outcome for outcome in outcomes if not outcome.kept)
-    return Summary(
+    return FilterSums(
         items=len(outcomes),
         kept=len(kept),
         dropped=len(outcomes) - len(kept),
@@ -121,10 +87,6 @@ def summary(outcomes: Sequence[Outcome]) -> Summary:
 def _by_reason(outcomes: Iterable[Outcome]) -> dict[str, int]:
     counts = Counter(outcome.reason for outcome in outcomes)
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _listed(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
 #: What to do where a filter kept nothing, by the reason that most items were dropped for.
@@ -153,7 +115,7 @@ def refuse_empty(outcomes: Sequence[Outcome]) -> None:
     reason = "no answer" if silent else next(iter(sums.reasons))
     raise InputError(
         f"The filter kept none of {sums.items:,} items.",
-        have=f"{_listed(sums.reasons)}; {sums.abstentions:,} of {sums.samples:,} samples without an answer",
+        have=f"{listed(sums.reasons)}; {sums.abstentions:,} of {sums.samples:,} samples without an answer",
         fix=_ADVICE.get(reason, "Look at the samples, or use another filter.") + " What was sampled is kept.",
     )
 
@@ -175,7 +137,7 @@ def filter_traces(
     minimum_share: float = 0.0,
     target: Target | None = None,
     prompts: Prompts | None = None,
-) -> Summary:
+) -> FilterSums:
     """Filter the traces in `samples` without looking at right answers, and write the result into `out`.
 
     `pairs.jsonl` has `id`, `prompt` (what System 1 is asked), `completion` (the target) and `sample` (which one it
@@ -213,7 +175,7 @@ def filter_traces(
     if manifest["status"] == "complete":
         return sums
     write_records(out / OUTCOMES_FILE, (_record(one) for one in chosen))
-    write_json(out / SUMS_FILE, {"filter": filter_, "target": target_, **sums.as_dict()})
+    write_record(out / SUMS_FILE, PairSums(filter=filter_, target=target_, **msgspec.structs.asdict(sums)))
     refuse_empty([one.outcome for one in chosen])
     write_records(
         out / PAIRS_FILE,

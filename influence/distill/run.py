@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import Example, Task
@@ -34,6 +33,7 @@ from influence.store.formats.distillation import (
     SELF,
     SUMMARY_FILE,
     DistillationSummary,
+    FilterSums,
 )
 from influence.store.formats.records import read_record, write_record
 
@@ -170,8 +170,8 @@ class _Work:
     wordings: Wordings
     tokens_per_input: float = float("nan")
 
-    def teach(self, items: Sequence[Example]) -> dict[str, Any]:
-        """Sample, filter, tune; the filter's sums."""
+    def teach(self, items: Sequence[Example]) -> FilterSums:
+        """Sample, filter and tune; return the filter's sums."""
         _logger.info(f"System 2 ({self.system.name}) on {len(items):,} inputs")
         sampled = sample(
             items,
@@ -187,7 +187,7 @@ class _Work:
         )
         _logger.info(sums.line())
         self._tune(DISTILLED, read_lessons(self.out / "pairs", self.out / "samples"), self.out / "model")
-        return sums.as_dict()
+        return sums
 
     def controls(self, items: Sequence[Example]) -> dict[str, str]:
         """Train the controls; those that cannot be, and why."""

@@ -27,8 +27,8 @@ from influence.distill.lessons import Lesson, check, digest
 from influence.distill.settings import TuneSettings
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
-from influence.store.artefact import add_files, claim, release, write_json
-from influence.store.formats.training import METRICS
+from influence.store.artefact import add_files, claim, release
+from influence.store.formats.training import METRICS, TRAINING_FILE, write_training
 from influence.train.context import ContextSettings, distil_context
 from influence.train.core.resume import TENSORBOARD, must_not_exist
 from influence.train.settings import SftSettings
@@ -158,10 +158,10 @@ def _remove_traces(
     )
     last = find_stages([part / "run"])[-1].folder
     facts = provenance(record["seconds"], settings=asdict(settings), examples=len(lessons), run=record)
-    write_json(last / "training.json", facts)
+    write_training(last, facts)
     shutil.copyfile(part / "run" / METRICS, last / METRICS)
     shutil.copytree(part / "run" / TENSORBOARD, last / TENSORBOARD, dirs_exist_ok=True)
-    add_files(last, "training.json", METRICS)
+    add_files(last, TRAINING_FILE, METRICS)
     last.replace(out)
     release(part)
     shutil.rmtree(part)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from influence.analysis.distillation import (
-    Verdict,
     differences,
     judges,
     measures,
-    read_answers,
     sensitivity,
     verdict,
     wordings,
@@ -36,15 +33,19 @@ from influence.report.distillation_figures import (
 from influence.report.drawing import exporting
 from influence.report.format import count, fixed, interval, interval_of
 from influence.report.page import Place, Section, render, write_page
-from influence.store.artefact import open_complete, write_json
+from influence.store.artefact import open_complete
 from influence.store.formats.distillation import (
     DISTILLED,
+    RESULTS_FILE,
     SUMMARY_FILE,
     SYSTEM_1,
     SYSTEM_2,
+    DistillationResults,
     DistillationSummary,
+    Verdict,
+    read_answers,
 )
-from influence.store.formats.records import read_record
+from influence.store.formats.records import read_record, write_record
 
 KIND = "distillation"
 _WHAT = {
@@ -87,7 +88,7 @@ def write_tables(folder: Path, way: str) -> Verdict:
             table.to_csv(part, index=False)
     said = verdict(answers, way)
     records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_json(folder / "results.json", {"verdict": asdict(said), "tables": records})
+    write_record(folder / RESULTS_FILE, DistillationResults(verdict=said, tables=records))
     return said
 
 
@@ -143,7 +144,7 @@ def _values(folder: Path) -> dict[str, Any]:
         "settings": sorted(
             (key, "–" if value is None else str(value)) for key, value in config["tune"].items()
         ),
-        "dropped": [(reason, count(number)) for reason, number in summary.filter["dropped_for"].items()],
+        "dropped": [(reason, count(number)) for reason, number in summary.filter.dropped_for.items()],
         "models": _models(models, tables.get("differences")),
         "no_control": sorted(summary.no_control.items()),
         "sensitivity": _sensitivity(tables.get("sensitivity")),
@@ -209,12 +210,8 @@ def _tiles(models: pd.DataFrame, summary: DistillationSummary) -> list[tuple[str
     tokens = f"{rows[SYSTEM_2]['tokens']:,.1f} by System 2, {rows[DISTILLED]['tokens']:,.1f} distilled"
     tiles.append(("Fewer tokens", f"{less:,.1f}×", tokens))
     sums = summary.filter
-    known = (
-        ""
-        if sums["target_accuracy"] is None
-        else f"; {sums['target_accuracy']:.1%} of their targets are right"
-    )
-    tiles.append(("Inputs kept", f"{sums['kept'] / sums['items']:.1%}", f"{count(sums['kept'])}{known}"))
+    known = "" if sums.target_accuracy is None else f"; {sums.target_accuracy:.1%} of their targets are right"
+    tiles.append(("Inputs kept", f"{sums.kept / sums.items:.1%}", f"{count(sums.kept)}{known}"))
     return tiles
 
 

@@ -26,6 +26,7 @@ from influence.store.formats.distillation import (
     STEPWISE,
     SYSTEM_1,
     SYSTEM_2,
+    FilterSums,
     OutcomeRecord,
 )
 from influence.store.formats.records import read_records
@@ -39,21 +40,21 @@ _INKS = {
 _LABEL_POINTS = 11.0
 
 
-def funnel_figure(sums: Mapping[str, Any]) -> Figure:
+def funnel_figure(sums: FilterSums) -> Figure:
     """Inputs, those with an answer, those the filter kept, and the targets that are right where that is known."""
-    reasons: Mapping[str, int] = sums["dropped_for"]
-    answered = sums["items"] - reasons.get("no answer", 0)
-    rows = [("inputs", sums["items"]), ("some sample answers", answered), ("kept", sums["kept"])]
-    if sums["target_accuracy"] is not None:
-        rows.append(("kept, and right", round(sums["target_accuracy"] * sums["known"])))
+    reasons: Mapping[str, int] = sums.dropped_for
+    answered = sums.items - reasons.get("no answer", 0)
+    rows = [("inputs", sums.items), ("some sample answers", answered), ("kept", sums.kept)]
+    if sums.target_accuracy is not None:
+        rows.append(("kept, and right", round(sums.target_accuracy * sums.known)))
     known = (
         ""
-        if sums["target_accuracy"] is None
+        if sums.target_accuracy is None
         else " Right answers only measure here; the filter never sees them."
     )
     caption = (
-        f"What the filter did with {count(sums['items'])} inputs, {count(sums['samples'])} samples of System 2; "
-        f"{count(sums['abstentions'])} samples had no answer that could be read.{known}"
+        f"What the filter did with {count(sums.items)} inputs, {count(sums.samples)} samples of System 2; "
+        f"{count(sums.abstentions)} samples had no answer that could be read.{known}"
     )
     table = pd.DataFrame(rows, columns=["step", "inputs"])
     return Figure("funnel", (Panel("Inputs left", _bars(rows)),), caption, table)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from influence.analysis.distillation import read_answers
-from influence.distill.evaluate import ask_at_once, write_answers
+from influence.distill.evaluate import ask_at_once
 from influence.distill.lessons import read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.run import distil
@@ -28,7 +27,7 @@ from influence.generate.local import LocalGenerator
 from influence.generate.request import KeptReplies, Sampling
 from influence.models.load import LanguageModel, load_model
 from influence.report.distillation import write_results
-from influence.store.formats.distillation import AS_LONG, CONTEXT, STEPWISE
+from influence.store.formats.distillation import AS_LONG, CONTEXT, STEPWISE, read_answers, write_answers
 from influence.store.formats.training import STAGE_FILE
 from influence.train.answering import load_generator
 from influence.train.settings import SftSettings

@@ -24,7 +24,6 @@ from stores import write_hessian, write_scores
 from texts import MemoryCorpus, random_documents
 from tiny import tiny_model
 
-from influence.analysis.distillation import read_answers
 from influence.analysis.internalization import read_evaluation
 from influence.analysis.run import analyze
 from influence.blocks import dense
@@ -39,7 +38,7 @@ from influence.store.artefact import claim, finish, open_complete, seal
 from influence.store.checkpoints import KIND as CHECKPOINTS
 from influence.store.checkpoints import CheckpointRecord, open_checkpoints, write_checkpoints
 from influence.store.factors import open_factors
-from influence.store.formats.distillation import DISTILLATION, PAIRS, SAMPLES
+from influence.store.formats.distillation import DISTILLATION, PAIRS, SAMPLES, read_answers
 from influence.store.formats.records import write_record
 from influence.store.formats.tables import read_tables
 from influence.store.formats.training import COUPLED, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile, TaskRecord

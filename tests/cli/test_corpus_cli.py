@@ -26,7 +26,7 @@ def test_writes_the_corpus_and_says_where(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert f"Wrote 200 documents (0.1 MB) to {out / 'documents.jsonl'}" in run.stdout
     assert "wiki                      36    18.0%" in run.stdout
-    assert "documents: 100%" in run.stderr
+    assert run.stderr == ""  # no terminal, and done within half a minute: no line of progress
     assert sorted(path.name for path in out.iterdir()) == ["documents.jsonl", "run.toml"]
     expected = write_corpus(generate(200, 4), tmp_path / "again")
     assert (out / "documents.jsonl").read_bytes() == expected.read_bytes()

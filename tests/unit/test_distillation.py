@@ -13,19 +13,11 @@ import torch
 from pretended import Pretender
 from tiny import tiny_model
 
-from influence.analysis.distillation import (
-    differences,
-    judges,
-    measures,
-    read_answers,
-    sensitivity,
-    verdict,
-    wordings,
-)
+from influence.analysis.distillation import differences, judges, measures, sensitivity, verdict, wordings
 from influence.data.tasks.makers.judging import pair
 from influence.data.tasks.makers.last_letter import last_letter
 from influence.data.tasks.task import Example
-from influence.distill.evaluate import Answer, of_traces
+from influence.distill.evaluate import of_traces
 from influence.distill.lessons import Lesson, before_answer, read_lessons
 from influence.distill.prompt_texts import Prompts, Wordings
 from influence.distill.run import distil
@@ -34,7 +26,7 @@ from influence.distill.settings import Recipe, TuneSettings
 from influence.distill.systems import named_system
 from influence.distill.traces import Made, Run, Trace
 from influence.errors import InputError, StoreError
-from influence.store.formats.distillation import AS_LONG, CONTEXT, MODELS, STEPWISE
+from influence.store.formats.distillation import AS_LONG, CONTEXT, MODELS, STEPWISE, Answer, read_answers
 
 TASK = last_letter(0, {"train": 8, "test": 4})
 
@@ -60,7 +52,7 @@ def run(base: Path, out: Path, generator: Any = None, **changes: Any) -> dict[st
 
 def test_from_unlabelled_inputs_to_tables(base: Path, tmp_path: Path) -> None:
     summary = run(base, tmp_path / "run")
-    assert (summary.filter["kept"], summary.filter["target_accuracy"]) == (8, 1.0)
+    assert (summary.filter.kept, summary.filter.target_accuracy) == (8, 1.0)
     answers = read_answers(tmp_path / "run")
     table = measures(answers).set_index("model")
     assert list(table.index) == [name for name in MODELS if name not in (STEPWISE, CONTEXT, AS_LONG)]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet
 import pytest
 from internalization_runs import write_run
 
 from influence.analysis.internalization import read_evaluation
 from influence.errors import StoreError
+from influence.provenance import provenance
 from influence.store.artefact import add_files, claim, finish, read_manifest, seal
+from influence.store.formats.distillation import Answer, read_answers, write_answers
 from influence.store.formats.manifest import fingerprint
 from influence.store.formats.records import read_record, write_record
 from influence.store.formats.training import (
@@ -21,8 +25,11 @@ from influence.store.formats.training import (
     FOLDER,
     STAGE_FILE,
     STAGE_KIND,
+    TRAINING_FILE,
     EvaluationRecord,
     StageFile,
+    read_training,
+    write_training,
 )
 from influence.train.stepwise.stages import read_stage
 
@@ -118,3 +125,22 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
             claim(out, "scores", {})
         assert "is a file" in str(caught.value.have)
     finish(tmp_path / "out", claim(tmp_path / "out", "scores", {}), {})
+
+
+def test_answers_of_other_columns_are_refused(tmp_path: Path) -> None:
+    answer = Answer("System 1", "as tuned", False, "1", "yes", True, 3, "yes")
+    path = write_answers([answer], tmp_path, "system-1")
+    assert read_answers(tmp_path).to_dict("records") == [asdict(answer)]
+    table = pyarrow.parquet.read_table(path)
+    pyarrow.parquet.write_table(table.drop_columns(["right"]), path)
+    with pytest.raises(StoreError, match="is no table of answers"):
+        read_answers(tmp_path)
+
+
+def test_the_record_of_a_training_is_checked(tmp_path: Path) -> None:
+    facts = provenance(1.0, settings={"way": "context"}, steps=3)
+    write_training(tmp_path, facts)
+    assert read_training(tmp_path).settings == {"way": "context"}
+    (tmp_path / TRAINING_FILE).write_text('{"settings": []}', encoding="utf-8")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_training(tmp_path)

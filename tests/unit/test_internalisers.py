@@ -60,12 +60,13 @@ def test_lora_leaves_a_plain_model(base: Path, tmp_path: Path) -> None:
     assert not all(equal for name, equal in same.items() if "proj" in name)
 
 
-def test_stepwise_removes_the_traces_and_is_asked_as_a_stage(base: Path, tmp_path: Path) -> None:
+def test_stepwise_removes_the_traces_and_is_asked_as_a_stage(
+    base: Path, tmp_path: Path, messages: pytest.LogCaptureFixture
+) -> None:
     settings = TuneSettings(way="stepwise", epochs=25, lr=1e-2, batch_size=12, delta=1.0)
-    lines: list[str] = []
-    internalise(base, LESSONS * 3, tmp_path / "tuned", settings, lines.append)
+    internalise(base, LESSONS * 3, tmp_path / "tuned", settings)
     assert isinstance(load_generator(tmp_path / "tuned"), StageGenerator)
-    assert lines
+    assert messages.messages
     assert (tmp_path / "tuned" / "metrics.jsonl").exists()
     right = sum(answers(tmp_path / "tuned")[lesson.id] == lesson.completion for lesson in LESSONS)
     assert right >= 3  # one of the four is held out

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import field
 
+from influence.errors import StoreError
+from influence.files import whole_file
 from influence.store.formats.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow
 
 #: What manifests call the folders of samples, of pairs and of a whole distillation.
 SAMPLES, PAIRS, DISTILLATION = "samples", "pairs", "distillation"
@@ -18,6 +27,8 @@ OUTCOMES_FILE = "outcomes.jsonl"
 #: Sums of a folder of samples or pairs.
 SUMS_FILE = "summary.json"
 SUMMARY_FILE = "distillation.json"
+RESULTS_FILE = "results.json"
+_ANSWERS = "answers"
 #: What to do where a file of it cannot be read.
 AGAIN = "Remove the file and run the command that made it again: no reply is asked for twice."
 
@@ -80,6 +91,52 @@ class SampleSums(Record):
     cost: float | None = None
 
 
+class FilterSums(Record):
+    """What a filter made of all inputs.
+
+    Attributes:
+        items: Number of inputs.
+        kept: Inputs with a target.
+        dropped: The others.
+        ties: Inputs dropped because two answers had the most votes.
+        samples: Answers that the filter looked at.
+        abstentions: Samples without an answer.
+        reasons: Inputs by reason, most first; the reasons of kept inputs too.
+        dropped_for: Dropped inputs by reason, most first.
+        known: Kept inputs whose right answer is known.
+        target_accuracy: Share of these whose target is right; None where there are none.
+    """
+
+    items: int
+    kept: int
+    dropped: int
+    ties: int
+    samples: int
+    abstentions: int
+    reasons: dict[str, int]
+    dropped_for: dict[str, int]
+    known: int
+    target_accuracy: float | None
+
+    def line(self) -> str:
+        """Return the sums as one line for people."""
+        why = f" ({listed(self.dropped_for)})" if self.dropped_for else ""
+        accuracy = "" if self.target_accuracy is None else f"; target accuracy {self.target_accuracy:.1%}"
+        return f"{self.kept:,} of {self.items:,} kept, {self.dropped:,} dropped{why}{accuracy}"
+
+
+def listed(reasons: dict[str, int]) -> str:
+    """Return counts by reason as `3 tie, 1 no answer`."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+
+
+class PairSums(FilterSums):
+    """`summary.json` of a folder of pairs: which filter chose which kind of target, and what it made of the inputs."""
+
+    filter: str
+    target: str
+
+
 class DistillationSummary(Record):
     """`distillation.json`: settings and sums of a whole distillation.
 
@@ -92,10 +149,106 @@ class DistillationSummary(Record):
     """
 
     config: dict[str, Any]
-    filter: dict[str, Any]
+    filter: FilterSums
     no_control: dict[str, str]
     inputs: dict[str, int]
     tokens_per_input: float
+
+
+class Verdict(Record):
+    """Whether System 2 was internalised.
+
+    Attributes:
+        outcome: `failed` where less than half of the way from System 1 to System 2 is gone; `internalised` where nine
+            tenths of it are, or the distilled model is not measurably worse than System 2; `partly` between;
+            `nothing to gain` where System 2 is not measurably better than System 1.
+        closed: Share of that way; null where there is none.
+        text: For people, with what to do next.
+    """
+
+    outcome: Literal["internalised", "partly", "failed", "nothing to gain"]
+    closed: float | None
+    text: str
+
+
+class DistillationResults(Record):
+    """`results.json`: the verdict, and the rows of each table, as in `tables/`."""
+
+    verdict: Verdict
+    tables: dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A row of `answers/MODEL.parquet`: one answer of one model to one test input.
+
+    Attributes:
+        model: System 1, System 2, distilled, or a control.
+        wording: How System 1 was asked; of System 2 always its own.
+        swapped: Of a pair to judge: the responses stood in the other order.
+        id: Of the input.
+        answer: What was read, in terms of the input's own order; None where nothing could be read.
+        right: None where nobody knows.
+        tokens: Generated for this input, intermediate and voted samples included.
+        text: What the answer was read from.
+    """
+
+    model: str
+    wording: str
+    swapped: bool
+    id: str
+    answer: str | None
+    right: bool | None
+    tokens: int
+    text: str
+
+
+def write_answers(answers: Sequence[Answer], folder: Path, name: str) -> Path:
+    """Write the answers of a model as `answers/NAME.parquet` of a distillation's folder."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path = folder / _ANSWERS / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist([asdict(answer) for answer in answers], schema=_answer_schema())
+    with whole_file(path) as part:
+        pyarrow.parquet.write_table(table, part)
+    return path
+
+
+def read_answers(folder: Path) -> pd.DataFrame:
+    """Return all answers of a distillation in the order of `MODELS`, a column for each field of `Answer`.
+
+    Raises:
+        StoreError: There are none, or a file has other columns.
+    """
+    import pandas as pd
+    import pyarrow.parquet
+
+    files = sorted((folder / _ANSWERS).glob("*.parquet"))
+    if not files:
+        raise StoreError(f"{folder} holds no answers.", fix="Run influence distill evaluate.")
+    for file in files:
+        schema = pyarrow.parquet.read_schema(file)
+        if schema.names != _answer_schema().names:
+            raise StoreError(
+                f"{file} is no table of answers.",
+                have=f"columns {', '.join(schema.names)}",
+                fix="Remove it and run influence distill evaluate again.",
+            )
+    table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    rank = {name: place for place, name in enumerate(MODELS)}
+    table["rank"] = table["model"].map(rank).fillna(len(rank))
+    return table.sort_values("rank", kind="stable").drop(columns="rank").reset_index(drop=True)
+
+
+def _answer_schema() -> pyarrow.Schema:
+    import pyarrow
+
+    types = {"str": pyarrow.string(), "bool": pyarrow.bool_(), "int": pyarrow.int64()}
+    return pyarrow.schema(
+        [(field.name, types[str(field.type).removesuffix(" | None")]) for field in fields(Answer)]
+    )
 
 
 SYSTEM_1, SYSTEM_2, ONE_SAMPLE, DISTILLED = "System 1", "System 2", "System 2, one sample", "distilled"

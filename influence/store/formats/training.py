@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from influence.errors import StoreError
+from influence.store.artefact import write_json
 from influence.store.formats.records import Record
 from influence.store.lines import Lines
 
@@ -75,6 +76,48 @@ class StageFile(Record):
     token_accuracy: float | None = None
     answer_accuracy: float | None = None
     target_accuracy: float | None = None
+
+
+TRAINING_FILE = "training.json"
+
+
+class TrainingFile(msgspec.Struct, frozen=True):
+    """What every `training.json` has; each kind of training decides which facts stand beside it.
+
+    Attributes:
+        settings: What determined the training, besides its model and its examples.
+        version, commit, command, machine, finished: What made it, where and when.
+        seconds: Wall time.
+    """
+
+    settings: dict[str, Any]
+    version: str
+    commit: str | None
+    command: str
+    machine: str
+    finished: str
+    seconds: float
+
+
+def write_training(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write what a training did into the folder of its model."""
+    msgspec.convert(facts, TrainingFile)
+    write_json(folder / TRAINING_FILE, facts)
+
+
+def read_training(folder: Path) -> TrainingFile:
+    """Return what the training of a model did.
+
+    Raises:
+        StoreError: There is no such file, or it says something else.
+    """
+    path = folder / TRAINING_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=TrainingFile)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise StoreError(
+            f"{path} cannot be read.", have=str(error), fix="Restore it from a copy, or train again."
+        ) from error
 
 
 METRICS = "metrics.jsonl"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from influence.errors import InputError, StoreError
 from influence.models.load import MODEL_KIND
 from influence.store.artefact import release, seal, write_json
-from influence.store.formats.training import METRICS
+from influence.store.formats.training import METRICS, write_training
 from influence.train.core.adapt import save_plain
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def publish(
     for kept in (part / KEPT).glob("checkpoint-*"):
         shutil.copytree(kept, done / kept.name)
         tokenizer.save_pretrained(done / kept.name)
-    write_json(done / "training.json", record)
+    write_training(done, record)
     shutil.copy(part / METRICS, done)
     shutil.copytree(part / TENSORBOARD, done / TENSORBOARD)
     seal(done, MODEL_KIND, {})
