@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DENO_DIR := $(CURDIR)/.venv/deno
 export DENO_NO_UPDATE_CHECK := 1
 
-.PHONY: setup demo test check docs families bench lock
+.PHONY: setup demo test check docs newcomer families bench lock
 
 setup: $(STAMP)
 
@@ -39,8 +39,18 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(STAMP)
+# The reference of commands, then the site in runs/site; a link that leads nowhere is an error.
+docs: .venv/.docs
 	$(BIN)/python docs/make_cli_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+.venv/.docs: $(STAMP) requirements-docs.lock
+	$(BIN)/python -m pip install -r requirements-docs.lock
+	touch $@
+
+# What a newcomer types, with the wheel alone; --write keeps what is printed in docs/start.md.
+newcomer: $(STAMP)
+	$(BIN)/python tests/newcomer.py
 
 families: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/families

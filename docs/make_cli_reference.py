@@ -88,7 +88,8 @@ def option_row(option: click.Parameter, context: click.Context) -> str | None:
     if record is None or option.name == "help" or not record[1]:
         return None
     names, meaning = (re.sub(r"\s+", " ", part).replace("|", "\\|") for part in record)
-    return f"| `{names}` | {meaning.strip()} |"
+    meaning = meaning.strip().replace("] [", "], [")  # which would be a link
+    return f"| `{names}` | {meaning} |"
 
 
 if __name__ == "__main__":

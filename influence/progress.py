@@ -9,9 +9,10 @@ import logging
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 #: Seconds between two lines where stderr is no terminal.
 _SECONDS_BETWEEN_LINES = 30.0
@@ -36,6 +37,8 @@ class Progress:
         self._bar: tqdm[Any] | None = None
         self._quiet = not _logger.isEnabledFor(logging.WARNING)
         if not self._quiet and sys.stderr.isatty():
+            from tqdm import tqdm  # half the time of `influence --help`
+
             self._bar = tqdm(
                 total=total or None,
                 initial=initial,
@@ -71,6 +74,8 @@ class Progress:
 
     def line(self) -> str:
         """Return the progress in one plain line."""
+        from tqdm import tqdm
+
         rate = max(0, self.done - self._initial) / max(time.monotonic() - self._started, 1e-9)
         text = f"{self.title}: {self.done:,}"
         if self.total:

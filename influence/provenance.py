@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def provenance(seconds: float, **facts: Any) -> dict[str, Any]:
         "version": __version__,
         "commit": _commit(),
         "command": shlex.join(["influence", *sys.argv[1:]]) if _is_command() else "from Python",
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES if find_spec(name)},
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),

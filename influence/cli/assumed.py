@@ -16,7 +16,18 @@ from influence.cli.torchrun import is_first_process
 from influence.ready import MINIWORLD, ready_names
 
 #: Options that change nothing about a result, and those that name it already.
-_NOT_IN_A_NAME = ("model", "corpus", "queries", "hessian", "out", "device", "batch_tokens", "dry_run", "fsdp")
+_NOT_IN_A_NAME = (
+    "model",
+    "corpus",
+    "queries",
+    "hessian",
+    "out",
+    "device",
+    "batch_tokens",
+    "dry_run",
+    "fsdp",
+    "as_json",
+)
 
 
 def assume_fit(ctx: click.Context) -> dict[str, Any]:
@@ -80,11 +91,10 @@ def _assume(
         words = [word for option, value in full.items() for word in (f"--{option}", str(value))]
         others = [param for param in ctx.command.params if param.name not in full and _was_given(ctx, param)]
         words += [word for param in others for word in _typed(param, values[param.name or ""])]
-        click.echo(f"Assumed: {shlex.join([*ctx.command_path.split(), *words])}")
+        click.echo(f"Assumed: {shlex.join([*ctx.command_path.split(), *words])}", err=values["as_json"])
         if "hessian" in missing:
-            click.echo(
-                f"The Hessian in {folder} is finished." if finished else "Its Hessian is fitted first."
-            )
+            found = f"The Hessian in {folder} is finished." if finished else "Its Hessian is fitted first."
+            click.echo(found, err=values["as_json"])
     return assumed
 
 

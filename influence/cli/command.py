@@ -160,7 +160,7 @@ class Command(click.Command):
         out = ctx.params.get("out")
         if out is None or not self.keeps_result or ctx.params.get("dry_run"):
             return super().invoke(ctx)
-        options = dict(ctx.params)
+        options = {name: value for name, value in ctx.params.items() if name != "as_json"}
         for param in self.params:
             if isinstance(param.type, NumberOrOff) and options[param.name] is None:
                 options[param.name] = "off"

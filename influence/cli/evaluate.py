@@ -10,7 +10,7 @@ import click
 
 from influence.cli.command import Command
 from influence.cli.internalize import TASK
-from influence.cli.options import device_options, options_from
+from influence.cli.options import device_options, json_option, options_from
 from influence.train.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 )
 @options_from(EvaluationSettings, name="settings", without=("dtype", "device"))
 @device_options
+@json_option("Print the table of stages as JSON, for programs.")
 def evaluate(
-    stages: tuple[Path, ...], task: Path, no_cot: Path | None, settings: EvaluationSettings, **place: Any
+    stages: tuple[Path, ...],
+    task: Path,
+    no_cot: Path | None,
+    settings: EvaluationSettings,
+    as_json: bool,
+    **place: Any,
 ) -> None:
     """Measure STAGES of internalisation, folders such as RUN/stage-008, or runs with all their stages.
 
@@ -52,14 +58,20 @@ def evaluate(
     runs = run(stages, read_task(task), no_cot=no_cot, settings=dataclasses.replace(settings, **place))
     evaluations = [read_evaluation(folder) for folder in runs]
     rows = stage_rows(evaluations)
+    pages = [
+        write_results(evaluation, [other for other in evaluations if other is not evaluation])
+        for evaluation in evaluations
+    ]
+    if as_json:
+        click.echo(rows.to_json(orient="records", indent=1))
+        return
     click.echo(_table(rows))
     pooled = pooled_rows(rows)
     if (pooled["runs"] > 1).any():
         click.echo("\nMean over runs, and from the least to the most of them:")
         click.echo(_pooled_table(pooled[pooled["runs"] > 1]))
-    for evaluation in evaluations:
-        others = [other for other in evaluations if other is not evaluation]
-        click.echo(f"Report: {write_results(evaluation, others)}")
+    for page in pages:
+        click.echo(f"Report: {page}")
 
 
 def _table(rows: pd.DataFrame) -> str:

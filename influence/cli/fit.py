@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,13 @@ from influence.cli.options import (
     corpus_options,
     device_options,
     dry_run_option,
+    json_option,
     loss_option,
     model_option,
     model_options,
     options_from,
     out_option,
+    say_plan,
     taken_fields,
 )
 from influence.cli.torchrun import shared_by_processes
@@ -58,6 +62,7 @@ def fit_hessian(
     base: str | None,
     batch_tokens: int | None,
     dry_run: bool,
+    as_json: bool,
     world: World,
     **fields: str,
 ) -> None:
@@ -75,7 +80,7 @@ def fit_hessian(
     if dry_run:
         from influence.engine.plan.plan import plan_fit
 
-        click.echo(plan_fit(loaded, documents, config=config, batch_tokens=batch_tokens).text())
+        say_plan(plan_fit(loaded, documents, config=config, batch_tokens=batch_tokens), as_json)
         return
     factors = fit(loaded, documents, out=out, config=config, batch_tokens=batch_tokens, world=world)
     assert factors.manifest is not None
@@ -98,6 +103,7 @@ def fit_hessian(
 @options_from(FitConfig, only=("layers", "exclude_layers"))
 @device_options
 @model_options
+@json_option()
 def doctor(
     model: str,
     corpus: str | None,
@@ -108,6 +114,7 @@ def doctor(
     device: str | None,
     revision: str | None,
     base: str | None,
+    as_json: bool,
 ) -> None:
     """What is tracked in a model, how it reads text, and does a document's gradient change with what it should not?
 
@@ -133,11 +140,15 @@ def doctor(
         context = min(loaded.fitting(max_length), loaded.trained_context or max_length)
         rows = random_documents(embedding_rows(loaded.model), context, documents)
     page = describe(loaded, config.layers, rows, config.exclude_layers)
+    findings = examine(loaded, config.layers, rows, config.exclude_layers)
+    if as_json:
+        found = [{**dataclasses.asdict(one), "harmless": one.harmless} for one in findings]
+        click.echo(json.dumps({"page": dict(page), "findings": found}, indent=1))
+        return
     widest = max(len(title) for title, _ in page)
     for title, text in page:
         click.echo(f"{title:{widest}}  {plain(text)}")
     click.echo()
-    findings = examine(loaded, config.layers, rows, config.exclude_layers)
     lengths = [len(row) for row in rows]
     click.echo(
         f"{len(rows)} documents of {min(lengths)} to {max(lengths)} tokens, against one padded batch:\n"

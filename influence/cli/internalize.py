@@ -35,6 +35,9 @@ RUN_MODEL = click.option(
     metavar="MODEL",
     help="A folder or hub name, or a shape trained from scratch: tiny, laptop, laptop-wide, paper, gpt2-small.",
 )
+_DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Only say what it will take: examples, steps, checkpoints and their disk."
+)
 RESUME_SECONDS = click.option(
     "--resume-seconds", default=300.0, show_default=True, help="Seconds between two states to resume from."
 )
@@ -74,6 +77,7 @@ _REMOVAL = (
 @RUN_OUT
 @options_from(Settings, name="settings", without=("mode",))
 @RESUME_SECONDS
+@_DRY_RUN
 def stepwise(settings: Settings, **options: Any) -> None:
     """Internalise a chain of thought: train while its tokens are removed, one stage after the other."""
     _check_effect(settings)
@@ -86,6 +90,7 @@ def _baseline(name: Mode) -> Callable[[Callback], click.Command]:
     def decorate(command: Callback) -> click.Command:
         flags = {"after_epochs": "--epochs"}
         for option in (
+            _DRY_RUN,
             RESUME_SECONDS,
             options_from(Settings, name="settings", without=("mode", *_REMOVAL), flags=flags),
             RUN_OUT,
@@ -131,20 +136,27 @@ def _check_effect(settings: Settings) -> None:
         raise click.UsageError("--random-cut is instead of smoothing. Leave --smoothing out.")
 
 
-def _train(settings: Settings, mode: Mode, task: Path, model: str, out: Path, resume_seconds: float) -> None:
+def _train(
+    settings: Settings,
+    mode: Mode,
+    task: Path,
+    model: str,
+    out: Path,
+    resume_seconds: float,
+    dry_run: bool,
+) -> None:
     from transformers.utils import logging
 
     from influence.data.tasks.folder import read_task
-    from influence.train.stepwise.run import internalize
+    from influence.train.stepwise.run import internalize, opening, planned
 
     logging.disable_progress_bar()  # one for each checkpoint
-    record = internalize(
-        read_task(task),
-        model,
-        out,
-        dataclasses.replace(settings, mode=mode),
-        resume_seconds=resume_seconds,
-    )
+    settings = dataclasses.replace(settings, mode=mode)
+    if dry_run:
+        facts = planned(read_task(task), model, settings)
+        click.echo(f"{opening(facts, settings)} · at most {facts['most_steps']:,} steps")
+        return
+    record = internalize(read_task(task), model, out, settings, resume_seconds=resume_seconds)
     stages = "1 stage" if record["levels"] == 1 else f"{record['levels']} stages"
     steps = f"{'at most ' if settings.adaptive else ''}{record['most_steps']:,} steps"
     click.echo(f"{stages}, {steps}, {record['seconds']:,.0f} s")

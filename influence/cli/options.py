@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import re
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +19,7 @@ import click
 from influence.config import field_help
 
 if TYPE_CHECKING:
+    from influence.engine.plan.plan import Plan
     from influence.models.load import LanguageModel
     from influence.types import Query
 
@@ -217,13 +219,24 @@ def model_options(command: Command) -> Command:
 
 
 def dry_run_option(command: Command) -> Command:
-    """`--dry-run`."""
-    return click.option(
+    """`--dry-run`, and `--json` for it."""
+    option = click.option(
         "--dry-run",
         is_flag=True,
         help="Only say what it will take. Documents, tokens, passes, time, memory and disk are estimated by a "
         "rehearsal on documents drawn from the corpus.",
-    )(command)
+    )
+    return option(json_option("With --dry-run: print it as JSON, for programs.")(command))
+
+
+def json_option(text: str = "Print it as JSON, for programs.") -> Callable[[Command], Command]:
+    """`--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def say_plan(plan: Plan, as_json: bool) -> None:
+    """Print what a run will take."""
+    click.echo(json.dumps(dataclasses.asdict(plan), indent=1) if as_json else plan.text())
 
 
 def chat_template_option(command: Command) -> Command:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,17 @@ from typing import Any
 import click
 
 from influence.cli.command import Command
+from influence.cli.options import json_option
 from influence.errors import InputError, StoreError, plain
 from influence.store.artefact import read_manifest
 from influence.store.formats.manifest import MANIFEST
-from influence.store.scores import QUERIES
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 #: Where results lie that were given no place.
 RUNS = Path("runs")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Run:
     """A folder with a manifest."""
 
@@ -46,6 +46,8 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The columns of `influence runs`: sizes in bytes, age in seconds since the run was last written."""
+        from influence.store.scores import QUERIES
+
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         written = (self.folder / MANIFEST).stat().st_mtime
         return {
@@ -101,7 +103,7 @@ def latest_run(kind: str) -> Path:
 
 @click.command("runs", cls=Command, example="influence runs runs")
 @click.argument("folder", required=False, default="runs", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the list for programs.")
+@json_option("Print the list as JSON, for programs.")
 def runs(folder: Path, as_json: bool) -> None:
     """List the runs under FOLDER, by default runs, the latest last: kind, state, model, corpus, queries, age, size."""
     records = [run.record() for run in find_runs(folder)]
@@ -117,7 +119,7 @@ def runs(folder: Path, as_json: bool) -> None:
 
 @click.command("show", cls=Command, example="influence show runs/miniworld/hessian")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the whole manifest for programs.")
+@json_option("Print the whole manifest as JSON, for programs.")
 def show(run: Path, as_json: bool) -> None:
     """Say what RUN is, on what it was made, and by which command."""
     folder = _only_run(run)
@@ -185,7 +187,8 @@ _NAMED = 5
 
 @click.command("verify", cls=Command, example="influence verify runs/x/hessian runs/x/scores")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-def verify(folders: tuple[Path, ...]) -> None:
+@json_option()
+def verify(folders: tuple[Path, ...], as_json: bool) -> None:
     """Read every file of FOLDERS and compare it with its SHA-256.
 
     FOLDERS are results of any command, or folders that hold several of them: Hessians, scores, indexes, runs of
@@ -195,8 +198,11 @@ def verify(folders: tuple[Path, ...]) -> None:
     """
     from influence.store.verify import verify as run
 
-    for folder in folders:
-        result = run(folder)
+    results = [run(folder) for folder in folders]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=1, default=str))
+        return
+    for folder, result in zip(folders, results, strict=True):
         click.echo(
             plain(f"{folder}: {result.files} files of {result.bytes / 1e6:,.1f} MB are as they were written.")
         )

@@ -15,17 +15,19 @@ from influence.cli.options import (
     compute_options,
     corpus_options,
     dry_run_option,
+    json_option,
     loss_option,
     model_option,
     model_options,
     options_from,
     out_option,
+    say_plan,
     taken_fields,
 )
 from influence.cli.runs import named_run
 from influence.cli.score_checkpoints import checkpoint_options
 from influence.cli.torchrun import shared_by_processes
-from influence.config import ScoreConfig
+from influence.config import FitConfig, ScoreConfig
 from influence.errors import plain
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ def score(
     shard: str | None,
     no_chat_template: bool,
     dry_run: bool,
+    as_json: bool,
     world: World,
     **fields: str,
 ) -> None:
@@ -110,6 +113,10 @@ def score(
     """
     from influence.data.corpus import read_corpus
     from influence.data.queries import completions_by, read_queries
+
+    asked: Sequence[Query] = read_queries(queries)  # what is not there is said before torch is imported
+    documents = read_corpus(corpus, **taken_fields(fields))
+
     from influence.engine.score import score as run
     from influence.models.load import load_model
     from influence.store.factors import open_factors
@@ -118,23 +125,26 @@ def score(
 
     earlier = open_scores(reuse) if reuse else None
     piece = parse_shard(shard) if shard else None
-    asked: Sequence[Query] = read_queries(queries)
     fit_first = is_to_be_fitted(model, corpus, hessian)
     factors = None if hessian == "identity" or fit_first else open_factors(hessian)
-    documents = read_corpus(corpus, **taken_fields(fields))
     loaded = world.shard(load_model(model, dtype=dtype, device=world.loads_on, revision=revision, base=base))
     tuned = world.shard(load_model(query_model, dtype=dtype, device=world.loads_on)) if query_model else None
     asked = by_chat_template(asked, tuned or loaded, no_chat_template)
     shared: dict[str, Any] = {"query_model": tuned, "shard": piece, "reuse": earlier}
     shared |= {"config": config, "batch_tokens": batch_tokens}
-    if fit_first:
+    if fit_first and not dry_run:
         from influence.engine.fit import fit_hessian
 
         factors = fit_hessian(loaded, documents, out=hessian, batch_tokens=batch_tokens, world=world)
     if dry_run:
-        from influence.engine.plan.plan import plan_score
+        from influence.engine.plan.plan import plan_fit, plan_score
 
-        click.echo(plan_score(loaded, factors, asked, documents, **shared).text())
+        plan = (
+            plan_fit(loaded, documents, config=FitConfig(), batch_tokens=batch_tokens)
+            if fit_first  # what the scan takes can be said once there is a Hessian
+            else plan_score(loaded, factors, asked, documents, **shared)
+        )
+        say_plan(plan, as_json)
         return
     written_by = completions_by(queries, asked)
     scores = run(loaded, factors, asked, documents, out, **shared, completions_by=written_by, world=world)
@@ -196,7 +206,10 @@ def merge(pieces: tuple[Path, ...], out: Path) -> None:
 @click.option(
     "--parquet", type=click.Path(path_type=Path), help="Instead, export all scores of RUN to this file."
 )
-def top(run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Path | None) -> None:
+@json_option()
+def top(
+    run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Path | None, as_json: bool
+) -> None:
     """Print the top documents of QUERY in the score store RUN, or export all scores.
 
     Positive: the document is predicted to raise log p(completion | prompt).
@@ -217,6 +230,9 @@ def top(run: Path, query: str | None, k: int, by: Any, bottom: bool, parquet: Pa
         )
     else:
         table = scores.top(query, k=k, by=by, bottom=bottom)
+    if as_json:
+        click.echo(table.to_json(orient="records", indent=1, double_precision=15))
+        return
     table["snippet"] = table["snippet"].str.slice(0, 60)
     click.echo(plain(table.to_string(index=False, float_format=lambda value: f"{value:.4g}")))
 

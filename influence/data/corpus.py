@@ -182,8 +182,9 @@ def read_corpus(
     Args:
         source: A file, folder, hub name or `datasets` object (see the module's table).
         split: The split of a hub dataset or of a saved dataset that has several. Files have none.
-        text_field, id_field, source_field: The names of the fields; only the text is required. A document without
-            a source has the source "unknown".
+        text_field: The name of the field of the text, the only one that is required.
+        id_field: The name of the field of a document's id.
+        source_field: The name of the field of its source; a document without one has the source "unknown".
         loss: Which tokens of a fine-tuning example count: the assistant's (of a prompt and completion, the
             completion's), all, or those of the last turn of the assistant. A mask that comes with token ids stands.
         skip_bad: Leave out records that are no documents (null, without a text, not UTF-8, broken) instead of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ def fit_hessian(
     run = Run(world, temporary=(DOCUMENTS, "*.state.safetensors", "*.part"))
     config = replace(config, max_length=model.fitting(config.max_length))
     layers = find_layers(model.model, config.layers, config.exclude_layers)
+    if config.backend == "kronfluence" and find_spec("kronfluence") is None:
+        raise InputError(
+            "The package kronfluence is missing.", fix="Run pip install 'influence-lm[kronfluence]'."
+        )
     if config.backend == "kronfluence" and world.size > 1:
         raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
     vocabulary = [layer.name for layer in layers if layer.vocabulary]

@@ -43,7 +43,7 @@ _VOLATILE = {
     "task_type",
 }
 _MAGNITUDE = re.compile(r"\.lora_magnitude_vector\.[^.]+\.weight$")
-_INSTALL = "pip install 'influence[quantized]'"
+_INSTALL = "pip install 'influence-lm[quantized]'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Scale:
 SCALES = {
     # every step once, for tests: the models learn nothing
     "smoke": Scale(
-        documents=300,
+        documents=150,
         size="tiny",
         epochs=2,
         tuning_problems=40,
@@ -84,10 +84,10 @@ SCALES = {
         max_new_tokens=24,
         factual=10,
         per_task=4,
-        hessian_documents=200,
+        hessian_documents=60,
         top_k=20,
         source_k=10,
-        removal_k=40,
+        removal_k=20,
         removal_groups=("told", "reasoning"),
         removal_methods=("influence", "random"),
         seeds=1,

@@ -31,7 +31,7 @@ def made(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def small(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return ordinary(tmp_path_factory.mktemp("small"), 10, 120)
+    return ordinary(tmp_path_factory.mktemp("small"), 10, 30)
 
 
 @pytest.fixture(scope="session")

@@ -289,10 +289,9 @@ def test_special_tokens_are_chips_and_count(visit: Any, tmp_path: Path) -> None:
     assert "Token 1 of 7: 4.000 nats" in page.locator("#status").inner_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation_in_filtered_views(visit: Any, small: Made, scheme: str) -> None:
+def test_axe_finds_no_violation_in_filtered_views(visit: Any, small: Made) -> None:
     axe = pytest.importorskip("axe_playwright_python.base", reason="axe is not installed (dev extra)")
-    page = visit(small.page, color_scheme=scheme)
+    page = visit(small.page)
     page.evaluate(Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8"))
     for view in FILTERED:
         go(page, view)

@@ -84,6 +84,23 @@ def test_runs_are_listed_and_shown(empty: Path) -> None:
     )
 
 
+def test_what_programs_read(empty: Path) -> None:
+    """The answers as JSON, without a line of anything else."""
+    planned = _typed("influence score --queries slopes --dry-run --json").stdout
+    assert json.loads(planned)["documents"] == 30
+    assert not Path("runs").exists(), "a dry run fits nothing"
+    _typed("influence score --queries slopes")
+    top = json.loads(_typed("influence top runs/miniworld q1 --k 3 --json").stdout)
+    scores = open_scores("runs/miniworld/scores-slopes")
+    assert [row["document"] for row in top] == scores.top("q1", 3)["document"].tolist()
+    assert [row["normed"] for row in top] == pytest.approx(scores.top("q1", 3)["normed"].tolist())
+    (checked,) = json.loads(_typed("influence verify runs/miniworld/hessian --json").stdout)
+    assert checked["kind"] == "hessian"
+    assert checked["files"] > 3
+    page = json.loads(_typed("influence doctor --model miniworld --device cpu --json").stdout)
+    assert {"change", "difference", "cosine", "harmless"} <= page["findings"][0].keys()
+
+
 def test_all_in_one_command_and_again(empty: Path) -> None:
     command = "influence run --model miniworld --corpus miniworld --queries slopes --out runs/all"
     first = _typed(command).stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shlex
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def test_as_typed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pd.read_csv(runs / "seed-0" / "evaluation.csv")
     assert rows["examples"].tolist() == [10] * 2
     assert rows["timed"].tolist() == [3] * 2
+    as_json = json.loads(typed(line + " --json"))
+    assert [(row["run"], row["removed"]) for row in as_json[:2]] == [("seed-0", 0), ("seed-0", 3)]
 
 
 def test_errors_before_any_work(runs: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def task(tmp_path: Path) -> Path:
 def test_stepwise_leaves_stages_and_shows_its_progress(task: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "sums"
     arguments = ["stepwise", "--task", str(task), "--out", str(out), *QUICK, "--delta", "2"]
+    dry = CliRunner().invoke(train, [*arguments, "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert re.search(r"5 checkpoints of [\d.]+ MB: [\d.]+ GB of disk · at most 18 steps", dry.stdout)
+    assert not out.exists()
     result = CliRunner().invoke(train, [*arguments, "--smoothing", "off", "--no-reset-optimizer"])
     assert result.exit_code == 0, result.output
     assert "48 examples" in result.stderr

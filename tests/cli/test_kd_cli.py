@@ -75,9 +75,7 @@ def test_a_run_leaves_four_parts_with_metrics_and_nothing_to_resume(whole: Path)
     [
         ("teacher/stage-000", 1),
         ("student.part/best.safetensors", 2),
-        ("student", 1),
         ("emulator.part/best.safetensors", 2),
-        ("coupled.part/best.safetensors", 1),
         ("coupled.part/stage.json", 1),
     ],
 )

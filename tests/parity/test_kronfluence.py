@@ -22,7 +22,7 @@ from influence.data.query_tokens import encode_query
 from influence.engine.fit import fit_hessian
 from influence.engine.kronfluence_fit import LanguageModelTask, TokenDataset, collate, with_linear_layers
 from influence.engine.score import score
-from influence.errors import StoreError
+from influence.errors import InputError, StoreError
 from influence.models.load import LanguageModel
 from influence.store.factors import COVARIANCES, EIGEN, LAMBDA, Factors, load_tensors, open_factors
 
@@ -213,3 +213,12 @@ def test_sampled_labels_differ_but_agree_in_distribution(pair: Pair, tmp_path: P
     ratio = traces["influence"] / traces["kronfluence"]
     assert (np.abs(ratio - 1) < 0.2).all()
     assert (ratio != 1).all()
+
+
+def test_without_the_package_its_fit_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("influence.engine.fit.find_spec", lambda name: None)
+    with pytest.raises(InputError) as caught:
+        fit_hessian(tiny_model(), MemoryCorpus([]), out=tmp_path, config=FitConfig(backend="kronfluence"))
+    assert caught.value.fix == "Run pip install 'influence-lm[kronfluence]'."

@@ -145,7 +145,7 @@ class SmallMemory:
             yield
 
 
-@settings(max_examples=12)
+@settings(max_examples=4)
 @given(st.integers(0, 99), st.integers(30, 100), st.integers(200, 400))
 def test_running_out_of_memory_halves_the_batches_and_changes_nothing(
     tmp_path_factory: Folders, seed: int, memory: int, block_size: int

@@ -133,7 +133,7 @@ def test_a_package_that_is_missing_is_named(
     save_with_quantisation(tmp_path / "model", {"quant_method": "bitsandbytes", "load_in_4bit": True})
     with pytest.raises(ModelError, match=package) as caught:
         load_model(tmp_path / name)
-    assert caught.value.fix == "Run pip install 'influence[quantized]'"
+    assert caught.value.fix == "Run pip install 'influence-lm[quantized]'"
 
 
 def save_with_quantisation(folder: Path, settings: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def test_other_quantisations_are_refused_by_name(method: str, tmp_path: Path) ->
     save_with_quantisation(tmp_path, {"quant_method": method, "bits": 4})
     with pytest.raises(ModelError, match=f"quantised by {method}") as caught:
         load_model(tmp_path)
-    assert "influence[quantized]" in str(caught.value.fix)
+    assert "influence-lm[quantized]" in str(caught.value.fix)
     assert "safetensors" not in str(caught.value.fix)
 
 

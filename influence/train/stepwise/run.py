@@ -21,7 +21,7 @@ from influence.provenance import provenance
 from influence.store.artefact import claim, finish
 from influence.store.formats.training import RUN_KIND
 from influence.train.core.adapt import adapt
-from influence.train.core.batches import order_by_examples
+from influence.train.core.batches import Order, order_by_examples
 from influence.train.core.trainer import RESUME, RESUME_SECONDS
 from influence.train.stepwise.batches import Cut, takes
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer
@@ -31,6 +31,8 @@ from influence.train.stepwise.trainer import StageSpec, train_stages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from influence.train.stepwise.schedule import Schedule
 
 _logger = logging.getLogger(__name__)
 
@@ -70,14 +72,8 @@ def internalize(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("Internalisation trains in one process.", fix="Start it without torchrun.")
-    net, tokenizer, train, valid = _open(task, model, settings)
-    amounts = [s.step_counts if settings.by_step else s.chain_lengths for s in (train, valid)]
-    total = int(max(counts.max() for counts in amounts))
-    order = order_by_examples(train.lengths, settings.batch_size, settings.seed)
-    schedule = make_schedule(settings, total, order.steps_per_epoch)
-    cut = _cut(net, tokenizer, settings)
-    _check_fits(settings, (train, valid), total, cut, len(train) // order.steps_per_epoch)
-
+    ready = _prepare(task, model, settings)
+    train, valid, schedule, order = ready.train, ready.valid, ready.schedule, ready.order
     config = {
         "settings": dataclasses.asdict(settings),
         "model": model,
@@ -97,7 +93,7 @@ def internalize(
         train=train,
         valid=valid,
         order=order,
-        cut=cut,
+        cut=ready.cut,
         check_every=checks_every(settings, order.steps_per_epoch),
         check_rows=np.sort(chosen),
         about={
@@ -105,13 +101,56 @@ def internalize(
                 name: getattr(settings, name)
                 for name in ("mode", "side", "by_step", "keep_positions", "seed")
             },
-            "total": total,
+            "total": ready.facts["total"],
             "model": model,
             "task": config["task"],
             "settings": config["settings"],
         },
         resume_seconds=resume_seconds,
     )
+    _logger.info(opening(ready.facts, settings))
+    free = shutil.disk_usage(out).free
+    if ready.facts["checkpoints"] * ready.facts["checkpoint_bytes"] > free:
+        _logger.warning("There are %.1f GB free for the checkpoints: --stage-every keeps fewer.", free / 1e9)
+    resumed_at, seconds = train_stages(ready.net, ready.tokenizer, spec)
+    record = provenance(seconds, **ready.facts, resumed_at_step=resumed_at)
+    finish(out, manifest, record)
+    shutil.rmtree(out / RESUME, ignore_errors=True)
+    return record
+
+
+def planned(task: Task, model: str, settings: Settings) -> dict[str, Any]:
+    """Return the facts of a run before it starts, among them its steps, its checkpoints and their bytes.
+
+    Raises:
+        InputError: As `internalize`.
+    """
+    return _prepare(task, model, settings).facts
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a run begins with."""
+
+    net: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    train: Sequences
+    valid: Sequences
+    order: Order
+    schedule: Schedule
+    cut: Cut
+    facts: dict[str, Any]
+
+
+def _prepare(task: Task, model: str, settings: Settings) -> _Ready:
+    net, tokenizer, train, valid = _open(task, model, settings)
+    amounts = [s.step_counts if settings.by_step else s.chain_lengths for s in (train, valid)]
+    total = int(max(counts.max() for counts in amounts))
+    order = order_by_examples(train.lengths, settings.batch_size, settings.seed)
+    schedule = make_schedule(settings, total, order.steps_per_epoch)
+    cut = _cut(net, tokenizer, settings)
+    _check_fits(settings, (train, valid), total, cut, len(train) // order.steps_per_epoch)
+    last = schedule.last
     facts: dict[str, Any] = {
         "examples": {"train": len(train), "valid": len(valid)},
         "dropped": {"train": dict(train.dropped), "valid": dict(valid.dropped)},
@@ -121,13 +160,10 @@ def internalize(
         "steps_per_epoch": order.steps_per_epoch,
         "most_steps": schedule.most_steps,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
+        "checkpoints": sum(level % settings.stage_every == 0 or level == last for level in range(last + 1)),
+        "checkpoint_bytes": sum(p.numel() * p.element_size() for p in net.parameters()),
     }
-    _logger.info(_opening(facts, settings))
-    resumed_at, seconds = train_stages(net, tokenizer, spec)
-    record = provenance(seconds, **facts, resumed_at_step=resumed_at)
-    finish(out, manifest, record)
-    shutil.rmtree(out / RESUME, ignore_errors=True)
-    return record
+    return _Ready(net, tokenizer, train, valid, order, schedule, cut, facts)
 
 
 def _open(
@@ -228,14 +264,16 @@ def _digest(sequences: Sequences) -> str:
     return sha.hexdigest()
 
 
-def _opening(facts: dict[str, Any], settings: Settings) -> str:
-    """The first line of progress, with what was left out."""
+def opening(facts: dict[str, Any], settings: Settings) -> str:
+    """The first line of progress: sizes, checkpoints and their disk, and what was left out."""
+    one, all_of_them = facts["checkpoint_bytes"], facts["checkpoints"] * facts["checkpoint_bytes"]
     parts = [
         f"{facts['examples']['train']:,} examples",
         f"{facts['parameters']:,} parameters",
         f"longest sequence {facts['longest']} tokens, longest chain {facts['total']}"
         + (" steps" if settings.by_step else " tokens"),
         f"{facts['levels']} stages, {facts['steps_per_epoch']:,} steps an epoch",
+        f"{facts['checkpoints']} checkpoints of {one / 1e6:,.1f} MB: {all_of_them / 1e9:,.3f} GB of disk",
     ]
     for split, dropped in facts["dropped"].items():
         parts += [f"{count:,} of {split} left out: {why}" for why, count in dropped.items()]
