@@ -143,6 +143,8 @@ class FitConfig:
             noise.
         covariance_blocks: Blocks on the diagonal of each covariance that are kept, 1 keeps it whole: less memory and
             time, coarser.
+        expert_covariances: Whether each expert has its `own` covariances, or all of a layer have `shared` ones, each
+            expert with its own corrected eigenvalues: less memory and time, coarser.
         empirical: Use the corpus's own labels (empirical Fisher) instead of labels sampled from the model.
         seed: Seed of the draw of documents, of tokens and of labels.
         backend: Program that computes the fit: `influence` or `kronfluence`.
@@ -155,6 +157,7 @@ class FitConfig:
     documents: int = 100_000
     covariance_tokens: float = 1.0
     covariance_blocks: int = 1
+    expert_covariances: Literal["own", "shared"] = "own"
     empirical: bool = False
     seed: int = 0
     backend: Literal["influence", "kronfluence"] = "influence"
@@ -165,6 +168,10 @@ class FitConfig:
         _positive("covariance_blocks", self.covariance_blocks)
         if self.backend not in ("influence", "kronfluence"):
             raise InputError(f"There is no backend {self.backend!r}.", fix="Use influence or kronfluence.")
+        if self.expert_covariances not in ("own", "shared"):
+            raise InputError(
+                f"There are no expert covariances {self.expert_covariances!r}.", fix="Use own or shared."
+            )
         if not 0 < self.covariance_tokens <= 1:
             raise InputError(
                 "covariance_tokens is a share, above 0 and at most 1.", have=str(self.covariance_tokens)
@@ -191,6 +198,8 @@ class FitConfig:
                 del recorded[name]
         if not self.exclude_layers:
             del recorded["exclude_layers"]
+        if self.expert_covariances == "own":
+            del recorded["expert_covariances"]
         return recorded
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 #: Options of `influence score` that say what the checkpoints say themselves.
-_INSTEAD = ("query_model", "hessian", "revision", "base", "shard")
+_INSTEAD = ("query_model", "hessian", "revision", "shard")
 #: Those that mean nothing without checkpoints.
 _WITH = ("task", "asked", "hessian_from", "layers", "sum", "weights")
 #: Stands for the checkpoints of the training in `--model`.
@@ -117,6 +117,7 @@ def _wanted(context: click.Context) -> bool:
         _refuse(context, ("layers",), f"has no effect with --hessian-from {shared}")
     if values["task"] is not None:
         _refuse(context, ("sum",), "is for --queries: stages are asked something else each")
+        _refuse(context, ("base",), "is for adapters, which are no stages of internalisation")
     if values["task"] is None:
         _refuse(context, ("asked",), "has an effect only with --task")
     return True
@@ -151,7 +152,12 @@ def _score(values: Mapping[str, Any]) -> None:
         opener = by_task
     else:
         queries = read_queries(settings["queries"])
-        opener = plain_opener(queries, completions_by=completions_by(settings["queries"], queries), **where)
+        opener = plain_opener(
+            queries,
+            completions_by=completions_by(settings["queries"], queries),
+            base=settings["base"],
+            **where,
+        )
     out = settings["out"]
     records = score_checkpoints(
         checkpoints,

@@ -68,8 +68,9 @@ class Opened:
 def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
     """The checkpoints that these name, in the order of the patterns and of the numbers in their names.
 
-    A pattern is a folder of a model, a folder with `stage-N` or `checkpoint-N` (a run of ours, the output of a
-    `transformers` Trainer), a glob of either, or a hub name with revisions: `EleutherAI/pythia-14m@step1000,step4000`.
+    A pattern is a folder of a model or an adapter, a folder with `stage-N` or `checkpoint-N` (a run of ours, the output
+    of a `transformers` Trainer), a glob of either, or a hub name with revisions:
+    `EleutherAI/pythia-14m@step1000,step4000`.
 
     Raises:
         InputError: one names no checkpoint, or a checkpoint is named twice.
@@ -130,16 +131,21 @@ def _matching(pattern: str) -> list[Path]:
 
 def _models_in(path: Path) -> list[Path]:
     """The numbered checkpoints in a folder, else the folder itself."""
-    inside = [one.parent for one in path.glob("*/config.json") if _NUMBERED.fullmatch(one.parent.name)]
+    inside = [one for one in path.iterdir() if _NUMBERED.fullmatch(one.name) and _is_model(one)]
     if inside:
         return sorted(inside, key=_natural)
-    if (path / "config.json").is_file():
+    if _is_model(path):
         return [path]
     raise InputError(
         f"{path} holds no checkpoint.",
-        have="no config.json, and no stage-N or checkpoint-N with one",
+        have="no config.json or adapter_config.json, and no stage-N or checkpoint-N with one",
         fix="Give folders that save_pretrained wrote.",
     )
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a folder holds a model or an adapter."""
+    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from influence.config import FitConfig
-from influence.engine.fit_parts import Fit
+from influence.engine.fit_parts import Fit, require_something_to_share
 from influence.engine.parallel.distributed import ALONE, World
 from influence.engine.run import Run, unreached
 from influence.engine.tokenised import Corpus
 from influence.errors import InputError, ModelError
+from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.selection import find_layers
 from influence.store.documents import FILE as DOCUMENTS
@@ -50,22 +52,9 @@ def fit_hessian(
     run = Run(world, temporary=(DOCUMENTS, "*.state.safetensors", "*.part"))
     config = replace(config, max_length=model.fitting(config.max_length))
     layers = find_layers(model.model, config.layers, config.exclude_layers)
-    if config.backend == "kronfluence" and find_spec("kronfluence") is None:
-        raise InputError(
-            "The package kronfluence is missing.", fix="Run pip install 'influence-lm[kronfluence]'."
-        )
-    if config.backend == "kronfluence" and world.size > 1:
-        raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
     vocabulary = [layer.name for layer in layers if layer.vocabulary]
-    others = vocabulary + [
-        layer.name for layer in layers if layer.router is not None or layer.expert is not None
-    ]
-    if config.backend == "kronfluence" and others:
-        raise ModelError(
-            "kronfluence knows linear layers only, no fused experts, routers, output heads and embeddings.",
-            have=f"{len(others)} of them are tracked, first {others[0]}",
-            fix="Leave out --backend kronfluence, or track other layers.",
-        )
+    _require_kronfluence_can(config, layers, world)
+    require_something_to_share(config, layers)
     surveyed = run.survey(corpus, model)
     identity = {
         **config.identity(),
@@ -90,11 +79,30 @@ def fit_hessian(
             fit.covariances()
             fit.eigenbases()
             fit.corrected_eigenvalues()
-        if world.first and config.covariance_blocks == 1 and not vocabulary:  # kronfluence knows no others
+        plain = config.covariance_blocks == 1 and config.expert_covariances == "own" and not vocabulary
+        if world.first and plain:  # known to kronfluence
             write_kronfluence_arguments(folder, config.empirical)
         summary = run.summary + unreached(layers, folder)
         run.finish(model, budget, corpus_documents=surveyed.documents, summary=summary)
     return open_factors(folder)
+
+
+def _require_kronfluence_can(config: FitConfig, layers: Sequence[TrackedLayer], world: World) -> None:
+    if config.backend != "kronfluence":
+        return
+    if find_spec("kronfluence") is None:
+        raise InputError(
+            "The package kronfluence is missing.", fix="Run pip install 'influence-lm[kronfluence]'."
+        )
+    if world.size > 1:
+        raise InputError("The backend kronfluence runs as one process.", have=f"{world.size} processes")
+    others = [layer.name for layer in layers if layer.vocabulary or layer.router or layer.expert is not None]
+    if others:
+        raise ModelError(
+            "kronfluence knows linear layers only, no fused experts, routers, output heads and embeddings.",
+            have=f"{len(others)} of them are tracked, first {others[0]}",
+            fix="Leave out --backend kronfluence, or track other layers.",
+        )
 
 
 def _hash(identity: dict[str, Any]) -> str:

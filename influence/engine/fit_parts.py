@@ -34,7 +34,7 @@ from influence.engine.passes import (
     document_batch,
     idle_pass,
 )
-from influence.errors import ComputeError, InputError
+from influence.errors import ComputeError, InputError, ModelError
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.progress import Progress
@@ -81,6 +81,16 @@ _VocabularyReducer = Callable[[TrackedLayer, VocabularyTokens, Tensor], None]
 _Reducers = tuple[_BatchReducer, _VocabularyReducer]
 
 
+def require_something_to_share(config: FitConfig, layers: Sequence[TrackedLayer]) -> None:
+    """Raise ModelError where experts are to share covariances and none is tracked."""
+    if config.expert_covariances == "shared" and all(layer.expert is None for layer in layers):
+        raise ModelError(
+            "No tracked layer is an expert, so that there are no covariances to share.",
+            have=f"{len(layers)} tracked, first {layers[0].name}",
+            fix="Leave out --expert-covariances shared.",
+        )
+
+
 @dataclass(frozen=True)
 class Fit:
     """The three parts of a fit in one folder; each returns at once where its result is stored."""
@@ -110,6 +120,14 @@ class Fit:
             raise InputError("No token was drawn for the covariances.", fix="Raise --covariance-tokens.")
         return drawn
 
+    @cached_property
+    def _bases(self) -> dict[str, TrackedLayer]:
+        """The names of covariances and eigenbases, each with a layer that has them."""
+        return {self._basis(layer): layer for layer in self.layers}
+
+    def _basis(self, layer: TrackedLayer) -> str:
+        return layer.basis(self.config.expert_covariances == "shared")
+
     def _missing(self, names: Sequence[str]) -> bool:
         stored = self.world.first and all(intact(self._path(name)) for name in names)
         return not self.world.broadcast(stored)
@@ -126,8 +144,8 @@ class Fit:
             return
         suffixes = self._suffixes
         sums = {
-            f"{kind}_covariance/{layer.name}{suffix}": self._zeros(width, width)
-            for layer in self.layers
+            f"{kind}_covariance/{basis}{suffix}": self._zeros(width, width)
+            for basis, layer in self._bases.items()
             for kind, size in layer.covariances.items()
             for suffix, width in zip(suffixes, block_sizes(size, len(suffixes)), strict=True)
         }
@@ -138,8 +156,8 @@ class Fit:
                 add_covariance(total_NN, part_BTN, mask_BT)
 
         def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, mask_BT: Tensor) -> None:
-            add(f"activation_covariance/{layer.name}", a_BTI, mask_BT)
-            add(f"gradient_covariance/{layer.name}", s_BTO, mask_BT)
+            add(f"activation_covariance/{self._basis(layer)}", a_BTI, mask_BT)
+            add(f"gradient_covariance/{self._basis(layer)}", s_BTO, mask_BT)
 
         def reduce_vocabulary(layer: TrackedLayer, tokens: VocabularyTokens, mask_BT: Tensor) -> None:
             for x_BTI in weighted_inputs(tokens, self._zeros()):
@@ -150,10 +168,10 @@ class Fit:
         if self.world.first:
             for kind in ("activation", "gradient"):
                 name = f"{kind}_covariance"
-                layers = [layer.name for layer in self.layers if kind in layer.covariances]
-                names = [layer + suffix for layer in layers for suffix in suffixes]
+                bases = [basis for basis, layer in self._bases.items() if kind in layer.covariances]
+                names = [basis + suffix for basis in bases for suffix in suffixes]
                 self._store(name, {n: symmetric(sums[f"{name}/{n}"]) for n in names})
-                self._store(f"num_{name}_processed", {layer: tokens.clone() for layer in layers})
+                self._store(f"num_{name}_processed", {basis: tokens.clone() for basis in bases})
             self._state("covariances").unlink(missing_ok=True)
         self.world.barrier(map(self._path, COVARIANCES))
 
@@ -162,17 +180,18 @@ class Fit:
         if not self._missing(EIGEN):
             return
         tokens = self._covariance_tokens
-        parts = [self.folder / f"eigen-{index}.state.safetensors" for index in range(len(self.layers))]
+        parts = [self.folder / f"eigen-{index}.state.safetensors" for index in range(len(self._bases))]
         covariances = {
             kind: load_tensors(self._path(f"{kind}_covariance")) for kind in ("activation", "gradient")
         }
-        costs = [sum(size**3 for size in layer.covariances.values()) for layer in self.layers]
+        costs = [sum(size**3 for size in layer.covariances.values()) for layer in self._bases.values()]
         own = shares_of_missing(costs, lambda index: intact(parts[index]), self.world)[self.world.rank]
         with Progress("eigenbases", len(own), unit="layer") as bar:
             for index in own:
                 result = {}
-                for kind, suffix in itertools.product(self.layers[index].covariances, self._suffixes):
-                    covariance = covariances[kind][self.layers[index].name + suffix].to(self.model.device)
+                basis, layer = list(self._bases.items())[index]
+                for kind, suffix in itertools.product(layer.covariances, self._suffixes):
+                    covariance = covariances[kind][basis + suffix].to(self.model.device)
                     values, vectors = eigenbasis(covariance, tokens)
                     result[f"{kind}_eigenvalues{suffix}"] = values.to(self.dtype)
                     result[f"{kind}_eigenvectors{suffix}"] = vectors.to(self.dtype)
@@ -180,7 +199,7 @@ class Fit:
                 bar.advance()
         self.world.barrier(parts if self.world.first else ())
         if self.world.first:
-            results = [(layer.name, load_tensors(p)) for layer, p in zip(self.layers, parts, strict=True)]
+            results = [(basis, load_tensors(p)) for basis, p in zip(self._bases, parts, strict=True)]
             for name in EIGEN:
                 parts_of = itertools.product(results, self._suffixes)
                 self._store(name, {n + s: found[name + s] for (n, found), s in parts_of if name + s in found})
@@ -199,7 +218,7 @@ class Fit:
         sums = {layer.name: self._zeros(*layer.shape) for layer in self.layers}
 
         def reduce(layer: TrackedLayer, a_BTI: Tensor, s_BTO: Tensor, mask_BT: Tensor) -> None:
-            q_S, q_A = bases["gradient"][layer.name], bases["activation"][layer.name]
+            q_S, q_A = (bases[kind][self._basis(layer)] for kind in ("gradient", "activation"))
             sums[layer.name] += squared_rotated_gradients(s_BTO, a_BTI, q_S, q_A, self.dtype)
 
         def reduce_vocabulary(layer: TrackedLayer, tokens: VocabularyTokens, _: Tensor) -> None:

@@ -88,10 +88,7 @@ def capture(
 
 
 def untrackable(model: PreTrainedModel, layers: Sequence[TrackedLayer]) -> list[str]:
-    """Names of the layers that `capture` refuses, found by a pass over two texts of 12 tokens; empty where it has none.
-
-    The model is left as it came.
-    """
+    """Names of the layers that `capture` refuses, found by a pass over two texts of 12 tokens."""
     ids_BT = short_text(model).expand(2, -1)
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
     try:
@@ -144,7 +141,7 @@ class _Sight:
                 elif layer.router is not None:
                     handles += router_hooks(
                         layer.router,
-                        getattr(layer.module, layer.parameter).dtype,
+                        layer.module.get_parameter(layer.parameter).dtype,
                         partial(self._forward, index),
                     )
                 elif layer.expert is None:
@@ -191,7 +188,12 @@ class _Sight:
         return UsesSeen(vocabulary, layer.outputs, self._shape, check, _watched, done)
 
     def run_experts(
-        self, module: nn.Module, hidden_NH: Tensor, index_NK: Tensor, weight_NK: Tensor
+        self,
+        module: nn.Module,
+        hidden_NH: Tensor,
+        index_NK: Tensor,
+        weight_NK: Tensor,
+        token_N: Tensor | None = None,
     ) -> Tensor:
         """Compute a module of fused experts, and see the products of those that are tracked."""
         tracked = self._experts.get(module, {})
@@ -207,7 +209,7 @@ class _Sight:
             return output_NO if index is None else self._rows_seen(index, rows, a_NI.detach(), output_NO)
 
         documents, length = self._shape
-        return run_experts(module, hidden_NH, index_NK, weight_NK, (documents, length), show)
+        return run_experts(module, hidden_NH, index_NK, weight_NK, (documents, length), show, token_N)
 
     def _rows_seen(self, index: int, rows: Rows, a_NI: Tensor, output_NO: Tensor) -> Tensor:
         def backward(s_NO: Tensor) -> None:
@@ -229,8 +231,10 @@ class _Sight:
         faults = {**self._faults, **self._used_without_a_call(model, rest)}
         if faults:
             raise self._refusal(faults, self._seen - faults.keys())
-        weights = (weight for weight in model.parameters() if weight.is_floating_point())
-        zero = next(weights).detach().new_zeros(())
+        weight = next(weight for weight in model.parameters() if weight.is_floating_point())
+        zero = torch.zeros(
+            (), dtype=weight.dtype, device=weight.device
+        )  # no shard, though the weight may be one
         for index in rest:
             layer = self._layers[index]
             if index in self._vocabulary:
@@ -264,8 +268,8 @@ class _Sight:
         """Refuse layers; `others` are those that can be tracked, by default all that are left."""
         if others is None:
             others = (index for index in range(len(self._layers)) if index not in faults)
-        names = [self._layers[index].name for index in sorted(faults)]
-        return UntrackableError(faults[min(faults)], names, [self._layers[index].name for index in others])
+        names, rest = ([self._layers[index].name for index in part] for part in (sorted(faults), others))
+        return UntrackableError(faults[min(faults)], names, rest)
 
 
 def require_no_vocabulary(layers: Sequence[TrackedLayer], what: str) -> None:

@@ -43,6 +43,8 @@ _VOLATILE = {
     "task_type",
 }
 _MAGNITUDE = re.compile(r"\.lora_magnitude_vector\.[^.]+\.weight$")
+#: Quantisations that transformers expands, where asked, to the numbers that the weights stand for.
+_EXPANDED = ("mxfp4", "fp8")
 _INSTALL = "pip install 'influence-lm[quantized]'"
 
 
@@ -144,20 +146,29 @@ def require_gguf() -> None:
         raise ModelError("GGUF files are read by the package gguf, which is missing.", fix=f"Run {_INSTALL}")
 
 
-def require_readable_weights(config: PreTrainedConfig) -> None:
-    """Refuse weights in a quantisation whose linear layers are not seen, and bitsandbytes where it is missing."""
+def prepare_weights(config: PreTrainedConfig) -> None:
+    """Have weights in 4 or 8 floating bits expanded where they are read; the configuration is changed.
+
+    Raises:
+        ModelError: a quantisation whose linear layers are not seen, or bitsandbytes without that package.
+    """
     settings: Any = getattr(config, "quantization_config", None)
     if settings is None:
         return
     method = settings.get("quant_method") if isinstance(settings, dict) else settings.quant_method
     method = str(getattr(method, "value", method)).lower()
-    if "bitsandbytes" not in method:
+    if method in _EXPANDED:
+        if isinstance(settings, dict):
+            settings["dequantize"] = True
+        else:
+            settings.dequantize = True
+    elif "bitsandbytes" not in method:
         raise ModelError(
             f"The weights are quantised by {method}, in which the gradient of a layer is not defined.",
-            fix="Give the model that was quantised, or one in GGUF or by bitsandbytes, which need "
-            f"{_INSTALL}",
+            fix="Give the model that was quantised, or one in mxfp4 or fp8; or one in GGUF or by bitsandbytes, which "
+            f"need {_INSTALL}",
         )
-    if find_spec("bitsandbytes") is None:
+    elif find_spec("bitsandbytes") is None:
         raise ModelError(
             "The weights are quantised by bitsandbytes, a package that is missing.", fix=f"Run {_INSTALL}"
         )

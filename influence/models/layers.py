@@ -53,6 +53,12 @@ class TrackedLayer:
         sides = {"gradient": self.shape[0], "activation": self.shape[1]}
         return sides if self.vocabulary is None else {"activation": self.shape[1]}
 
+    def basis(self, shared: bool) -> str:
+        """Name of its covariances; where experts have `shared` ones, that of the matrix of all of them."""
+        if not shared or self.expert is None:
+            return self.name
+        return f"{self.module_name}.{self.name.rpartition('.')[2]}"
+
     @property
     def modules(self) -> list[nn.Module]:
         """What uses its weight."""
@@ -95,7 +101,9 @@ def all_layers(model: PreTrainedModel) -> dict[str, TrackedLayer]:
 def _experts(name: str, module: nn.Module) -> list[TrackedLayer]:
     products = expert_products(module)
     return [
-        TrackedLayer(f"{name}.{expert}.{weight}", module, inputs, outputs, has_bias, expert, weight)
+        TrackedLayer(
+            f"{name}.{expert}.{weight.rpartition('.')[2]}", module, inputs, outputs, has_bias, expert, weight
+        )
         for expert in range(products[0][1] if products else 0)
         for weight, _, inputs, outputs, has_bias in products
     ]

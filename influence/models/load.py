@@ -25,8 +25,8 @@ from influence.models.checkpoint import (
     find_checkpoint,
     is_quantised,
     model_class,
+    prepare_weights,
     require_gguf,
-    require_readable_weights,
     without_fetched_kernels,
 )
 from influence.models.probe import embedding_rows, movement_by_later_tokens, positions
@@ -205,7 +205,7 @@ def _load(
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trusted}
     own: dict[str, Any] = {"gguf_file": checkpoint.gguf} if checkpoint.gguf is not None else {}
     config = AutoConfig.from_pretrained(checkpoint.source, **options, **own)
-    require_readable_weights(config)
+    prepare_weights(config)
     if not trusted:
         without_fetched_kernels(config)
     from_gguf = own if checkpoint.tokenizer == checkpoint.source else {}

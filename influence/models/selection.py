@@ -173,15 +173,16 @@ def _inside_attention(model: PreTrainedModel, name: str, blocks: list[str]) -> b
 def _fused_experts(model: PreTrainedModel) -> dict[str, list[str]]:
     """Weights of many experts in one parameter that `influence.models.experts` cannot take apart, by module."""
     found: dict[str, list[str]] = {}
+    taken_apart = (module for module in model.modules() if expert_products(module))
+    known = {id(parameter) for module in taken_apart for parameter in module.parameters()}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | Conv1D | nn.modules.conv._ConvNd | nn.Embedding):
-            continue
-        if expert_products(module):
             continue
         if not (_EXPERT.search(name.rpartition(".")[2]) or _EXPERT.search(type(module).__name__)):
             continue
         for key, parameter in module.named_parameters(recurse=False):
-            if sum(size > 1 for size in parameter.shape) >= 2 and not _ROUTER.search(name):
+            matrix = sum(size > 1 for size in parameter.shape) >= 2 and id(parameter) not in known
+            if matrix and not _ROUTER.search(name):
                 found.setdefault(name, []).append(f"{key} {list(parameter.shape)}")
     return found
 
@@ -213,7 +214,7 @@ def _refuse_shared_weights(model: PreTrainedModel, layers: list[TrackedLayer]) -
         owners.setdefault(id(parameter), []).append(name)
     shared: dict[str, list[str]] = {}
     for layer in layers:
-        weight = getattr(layer.module, layer.parameter)
+        weight = layer.module.get_parameter(layer.parameter)
         assert isinstance(weight, nn.Parameter)
         if not weight.is_floating_point() and not isinstance(layer.module, QuantisedLinear):
             raise ModelError(

@@ -255,7 +255,13 @@ def checks(scores: Scores, made: Mapping[str, pd.DataFrame]) -> list[Check]:
     others = [
         known.get(name, Check(_sentence(name), "not run", _COMMANDS[table])) for name, table in CHECKS.items()
     ]
-    return [*by_itself, *_found(scores), _scored_whole(scores), _gradients(scores), *others]
+    of_documents = [
+        *_found(scores),
+        _scored_whole(scores),
+        *_beyond_context(scores),
+        _gradients(scores),
+    ]
+    return [*by_itself, *of_documents, *others]
 
 
 def _check(row: Mapping[Any, Any]) -> Check:
@@ -285,6 +291,16 @@ def _scored_whole(scores: Scores) -> Check:
         return Check(name, "pass", f"All {count(total)}.")
     state: State = "warn" if cut > MOST_TRUNCATED * total else "pass"
     return Check(name, state, f"{count(cut)} of {count(total)} were cut to {limit} tokens.")
+
+
+def _beyond_context(scores: Scores) -> list[Check]:
+    """A warning where documents are longer than any text of the model's training."""
+    tokens = _manifest(scores)[1].get("tokens")
+    beyond = tokens.get("beyond_context") if isinstance(tokens, Mapping) else None
+    if not isinstance(beyond, int) or not beyond:
+        return []
+    text = f"{count(beyond)} of {count(len(scores.documents))} are longer: their last tokens say less of the model."
+    return [Check("Documents are no longer than the texts that the model was trained on", "warn", text)]
 
 
 def _gradients(scores: Scores) -> Check:

@@ -13,12 +13,16 @@ A folder of factors that kronfluence wrote (`factors_NAME`) opens here, and ours
 A weight over the vocabulary, an output head or an embedding, has no covariance and no eigenvectors on the gradient's
 side; `[I, I]` is then the covariance `C` of `influence.curvature.vocabulary`. kronfluence does not know these.
 
+Where the experts of a layer share their covariances, these, eigenvectors and eigenvalues have the name of the matrix of
+all experts, `….experts.down_proj`, and `lambda_matrix` that of each, `….experts.17.down_proj`.
+
 Of covariances in blocks, each block of a layer's covariance, eigenvectors and eigenvalues is a tensor of its own,
 `LAYER/0`, `LAYER/1`, …; kronfluence does not know these.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +55,8 @@ EIGEN = (
     "gradient_eigenvalues",
 )
 LAMBDA = ("lambda_matrix", "num_lambda_processed")
+#: Number and matrix of an expert, at the end of its name.
+_EXPERT = re.compile(r"\.\d+\.([^.]+)$")
 #: More than any covariance has.
 _MOST_BLOCKS = 1 << 16
 
@@ -182,7 +188,20 @@ class Factors:
             outputs, inputs = file.get_slice(name).get_shape()
         return outputs, inputs
 
+    def _basis(self, name: str) -> str:
+        """Name of a layer's covariances: its own, or that of all experts beside it where they share them."""
+        if self.manifest is None or self.manifest["config"].get("expert_covariances") != "shared":
+            return name
+        return _EXPERT.sub(r".\1", name) if name not in self._bases else name
+
+    @cached_property
+    def _bases(self) -> set[str]:
+        with self._open("activation_eigenvectors") as file:
+            suffix = block_suffixes(self.covariance_blocks)[0]
+            return {key.removesuffix(suffix) for key in file.keys() if key.endswith(suffix)}  # noqa: SIM118
+
     def _blocks(self, kind: str, name: str) -> list[Tensor]:
+        name = self._basis(name)
         return [self._tensor(kind, name + suffix) for suffix in block_suffixes(self.covariance_blocks)]
 
     def _tensor(self, kind: str, name: str) -> Tensor:

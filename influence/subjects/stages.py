@@ -110,17 +110,19 @@ def plain_opener(
     queries: Sequence[Query],
     *,
     completions_by: str | None = None,
+    base: str | None = None,
     dtype: DType = "float32",
     device: str | None = None,
 ) -> Callable[[Checkpoint], Opened]:
     """Opens any checkpoint; the same queries for all. A stage of internalisation reads as it was trained.
 
     Args:
+        base: Model that checkpoints which are adapters are for; default what they say themselves.
         completions_by: Name of the model that wrote the completions; None: not known.
     """
 
     def open_checkpoint(one: Checkpoint) -> Opened:
-        model = load_model(one.model, dtype=dtype, device=device, revision=one.revision)
+        model = load_model(one.model, base=base, dtype=dtype, device=device, revision=one.revision)
         stage = _stage_of(one)
         if stage is None:
             return Opened(model, queries, completions_by=completions_by)

@@ -55,8 +55,10 @@ def score(folder: Path, hessian: object, out: Path) -> list[object]:
 
 def test_every_command_takes_experts(program: Server, folder: Path, tmp_path: Path) -> None:
     hessian, scores = tmp_path / "hessian", tmp_path / "scores"
-    assert "memory" in run(program, *fit(folder, hessian), "--dry-run")
-    run(program, *fit(folder, hessian))
+    sharing = (*fit(folder, hessian), "--expert-covariances", "shared")
+    assert "memory" in run(program, *sharing, "--dry-run")
+    run(program, *sharing)
+    assert len(load_file(hessian / "gradient_eigenvectors.safetensors")) == 2 * (2 + 1)
     lam = load_file(hessian / "lambda_matrix.safetensors")
     assert len(lam) == 2 * (4 * 2 + 1)
     assert lam["model.layers.1.mlp.experts.3.down_proj"].shape == (16, 24)
@@ -82,14 +84,17 @@ def test_every_command_takes_experts(program: Server, folder: Path, tmp_path: Pa
     )
 
 
-@pytest.mark.parametrize("options", [(), ("--fsdp",)], ids=["shared", "sharded"])
+@pytest.mark.parametrize(
+    ("options", "covariances"), [((), "own"), (("--fsdp",), "shared")], ids=["whole", "sharded"]
+)
 def test_several_processes_give_the_same_scores(
-    program: Server, folder: Path, tmp_path: Path, options: tuple[str, ...]
+    program: Server, folder: Path, tmp_path: Path, options: tuple[str, ...], covariances: str
 ) -> None:
     found = []
     for name, processes in (("alone", None), ("together", 2)):
         more = options if processes else ()
-        run(program, *fit(folder, tmp_path / f"{name}-fit"), "--empirical", *more, processes=processes)
+        settings = ("--empirical", "--expert-covariances", covariances)
+        run(program, *fit(folder, tmp_path / f"{name}-fit"), *settings, *more, processes=processes)
         run(program, *score(folder, tmp_path / f"{name}-fit", tmp_path / name), *more, processes=processes)
         found.append(np.asarray(open_scores(tmp_path / name).dot))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-7, atol=1e-9 * np.abs(found[0]).max())

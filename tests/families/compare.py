@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from build import VOCABULARY, tiny_model
 from tiny import character_tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from influence.curvature.statistics import document_gradients
 from influence.engine.batching import pad
 from influence.engine.passes import backward
 from influence.errors import InfluenceError
-from influence.models.experts import layout
+from influence.models.experts import expert_matrices
 from influence.models.layers import TrackedLayer
 from influence.models.load import LanguageModel
 from influence.models.losses import token_nll
@@ -136,21 +136,21 @@ def _autograd(net: PreTrainedModel, layers: list[TrackedLayer], row: list[int]) 
 
 
 def _own_gradient(layer: TrackedLayer) -> Tensor:
-    gradient = _gradient(layer, layer.parameter)
-    how = layout(layer.module)
-    transposed = how.transposed if how else type(layer.module).__name__ == "Conv1D"
-    if transposed or gradient.shape != (layer.outputs, layer.inputs):
+    gradient = _gradient(layer.module, layer.parameter)
+    if layer.expert is not None:
+        gradient = expert_matrices(layer.module, layer.parameter, gradient)[layer.expert]
+    elif gradient.shape != (layer.outputs, layer.inputs) or type(layer.module).__name__ == "Conv1D":
         gradient = gradient.mT
     if layer.has_bias:
         name = "bias" if layer.expert is None else f"{layer.parameter}_bias"
-        gradient = torch.cat([gradient, _gradient(layer, name)[:, None]], 1)
+        bias = _gradient(layer.module, name)
+        gradient = torch.cat([gradient, (bias if layer.expert is None else bias[layer.expert])[:, None]], 1)
     return gradient
 
 
-def _gradient(layer: TrackedLayer, parameter: str) -> Tensor:
-    weight = getattr(layer.module, parameter)
-    gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
-    return gradient if layer.expert is None else gradient[layer.expert]
+def _gradient(module: nn.Module, parameter: str) -> Tensor:
+    weight = module.get_parameter(parameter)
+    return torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
 
 
 def _difference(found: list[list[Tensor]], expected: list[list[Tensor]]) -> float:

@@ -6,6 +6,8 @@ import pytest
 from build import tiny_model
 from compare import outcome
 
+from influence.models.selection import find_layers
+
 #: Dense, learned positions, parallel blocks, recurrence, hybrids, folded inputs, in-place writes, an MLP called mixer.
 RIGHT = (
     "llama",
@@ -46,6 +48,8 @@ EXPERTS = (
     "aria_text",
     "llama4_text",
     "longcat_flash",
+    "dbrx",
+    "jetmoe",
 )
 
 
@@ -56,6 +60,7 @@ def test_gradients_of_experts_and_routers_are_those_of_autograd(kind: str) -> No
         found = outcome(net, selection)
         assert found.verdict == "right", found
         assert found.layers >= (1 if selection == "router" else 8)
+    assert found.layers == len({layer.name for layer in find_layers(net, ("mlp",))})
 
 
 @pytest.mark.parametrize("kind", ["mixtral", "gpt_oss"])
@@ -94,6 +99,6 @@ def test_documents_that_change_each_other_are_compared_alone() -> None:
 
 
 def test_experts_that_run_in_code_of_their_own_are_refused_with_options_that_work() -> None:
-    found = outcome(tiny_model("jetmoe"), "mlp")
+    found = outcome(tiny_model("inkling_text"), "mlp")
     assert (found.verdict, found.followed) == ("refused", "right")
     assert "fused expert weights" in found.reason

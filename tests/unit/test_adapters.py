@@ -209,3 +209,27 @@ def test_a_fresh_adapter_scores_and_its_first_factor_contributes_zero(base: Path
     scored = CliRunner().invoke(cli, [*score, "--corpus", str(corpus), "--out", str(scores)])
     assert scored.exit_code == 0, scored.output
     assert np.isfinite(open_scores(scores).dot).all()
+
+
+def test_adapters_of_a_training_are_scored_as_its_checkpoints(
+    adapter: Path, base: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "scores"
+    shutil.copytree(adapter, run / "checkpoint-10")
+    save_adapter(base, run / "checkpoint-20", lora_alpha=9)
+    for folder in run.iterdir():
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": None}))
+    corpus, queries = tmp_path / "corpus.jsonl", tmp_path / "queries.jsonl"
+    write_records(corpus, [{"text": f"one and {i} is {i + 1}"} for i in range(6)])
+    write_queries(random_queries(1), queries)
+    command = ["score", "--checkpoints", str(run), "--base", str(base), "--corpus", str(corpus)]
+    done = CliRunner().invoke(cli, [*command, "--queries", str(queries), "--out", str(out), "--sum"])
+    assert done.exit_code == 0, done.output
+    first, second, total = (
+        np.asarray(open_scores(out / name).dot) for name in ("checkpoint-10", "checkpoint-20", "sum")
+    )
+    assert not np.allclose(first, second)
+    assert total.shape == first.shape
+    layers = open_scores(out / "checkpoint-10").manifest["config"]["layers"]
+    assert all("lora_" in layer for layer in layers)

@@ -110,11 +110,11 @@ def test_one_expert_is_an_ordinary_layer_to_the_last_digit(tmp_path: Path) -> No
     )
     assert all(torch.equal(found, expected) for found, expected in pairs)
     runs = []
-    for name, net, chosen in (
-        ("experts", model, ("experts",)),
-        ("dense", dense, ("*.gate_up_proj", "*.down_proj")),
+    for name, net, chosen, covariances in (
+        ("experts", model, ("experts",), "shared"),
+        ("dense", dense, ("*.gate_up_proj", "*.down_proj"), "own"),
     ):
-        config = FitConfig(layers=chosen, empirical=True)
+        config = FitConfig(layers=chosen, empirical=True, expert_covariances=covariances)
         factors = fit_hessian(net, CORPUS, out=tmp_path / f"{name}-fit", config=config)
         runs.append(score(net, factors, QUERIES, CORPUS, tmp_path / name))
     assert np.array_equal(runs[0].dot, runs[1].dot)
@@ -179,6 +179,30 @@ def test_the_covariance_of_an_expert_is_over_its_own_tokens(tmp_path: Path) -> N
     fit_hessian(model, CORPUS, out=tmp_path / "fit", config=FitConfig(layers=("experts",), empirical=True))
     found = load_tensors(tmp_path / "fit" / "activation_covariance.safetensors")
     torch.testing.assert_close(found["model.layers.1.mlp.experts.2.gate_up_proj"], expected)
+
+
+def test_experts_that_share_covariances_have_eigenvalues_of_their_own(tmp_path: Path) -> None:
+    model, matrix = mixture(), "model.layers.1.mlp.experts.{}down_proj"
+    stored, factors = {}, {}
+    for kind in ("own", "shared"):
+        config = FitConfig(layers=("mlp",), empirical=True, expert_covariances=kind)
+        factors[kind] = fit_hessian(model, CORPUS, out=tmp_path / kind, config=config)
+        stored[kind] = load_tensors(tmp_path / kind / "gradient_covariance.safetensors")
+    whole = sum(stored["own"][matrix.format(f"{expert}.")] for expert in range(4))
+    torch.testing.assert_close(stored["shared"][matrix.format("")], whole)
+    gate = "model.layers.0.mlp.gate"
+    torch.testing.assert_close(factors["shared"].layer(gate).lam, factors["own"].layer(gate).lam)
+    texts = [model.tokenizer(d.text)["input_ids"] for d in DOCUMENTS]
+    for expert in range(4):
+        name = matrix.format(f"{expert}.")
+        layer = factors["shared"].layer(name)
+        (g_DOI,) = gradients(model, (name,), texts)
+        rotated = layer.gradient_eigenvectors.mT @ (g_DOI @ layer.activation_eigenvectors)
+        torch.testing.assert_close(layer.lam, rotated.square().mean(0))
+    other = FitConfig(layers=("router",), expert_covariances="shared")
+    with pytest.raises(ModelError, match="No tracked layer is an expert"):
+        fit_hessian(model, CORPUS, out=tmp_path / "router", config=other)
+    assert "expert_covariances" not in FitConfig().identity()  # a store from before has none
 
 
 def test_experts_of_one_document_alone_and_of_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -115,17 +115,16 @@ def test_blocks_that_are_the_same_module_are_refused() -> None:
         find_layers(model)
 
 
-#: Families whose experts run in code of their own -> (a module that holds them, settings of the config).
-EXPERTS: dict[str, tuple[str, dict[str, object]]] = {
-    "jetmoe": ("mlp.input_linear", {"num_local_experts": 4, "kv_channels": 8, "tie_word_embeddings": False}),
-}
-
-
-@pytest.fixture(params=EXPERTS)
-def experts(request: pytest.FixtureRequest) -> tuple[str, PreTrainedModel]:
-    family = request.param
-    module, settings = EXPERTS[family]
-    return f"model.layers.0.{module}", tiny_model(family, **settings).model
+@pytest.fixture
+def experts() -> tuple[str, PreTrainedModel]:
+    """A model whose experts run in code that nobody knows, and the first module that holds some."""
+    settings = {"num_local_experts": 4, "kv_channels": 8, "tie_word_embeddings": False}
+    model = tiny_model("jetmoe", **settings).model
+    for block in model.model.layers:
+        for module in (*block.mlp.children(), *block.self_attention.experts.children()):
+            if "Experts" in type(module).__name__:
+                module.__class__ = type("StrangeExperts", (type(module),), {})
+    return "model.layers.0.mlp.input_linear", model
 
 
 @pytest.mark.parametrize("selection", ["mlp", "all", "experts", "*", "model.layers.0.*"])

@@ -11,9 +11,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from inputs import write_records
+from safetensors.torch import load_file, save_file
 from test_adapters import captured, save_adapter
 from texts import random_documents, random_queries
 from tiny import tiny_model
+from torch import Tensor
 
 from influence.cli.main import cli
 from influence.data.queries import write_queries
@@ -144,13 +146,63 @@ def save_with_quantisation(folder: Path, settings: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq", "compressed-tensors", "fp8", "unheard-of"])
+@pytest.mark.parametrize("method", ["gptq", "awq", "compressed-tensors", "unheard-of"])
 def test_other_quantisations_are_refused_by_name(method: str, tmp_path: Path) -> None:
     save_with_quantisation(tmp_path, {"quant_method": method, "bits": 4})
     with pytest.raises(ModelError, match=f"quantised by {method}") as caught:
         load_model(tmp_path)
     assert "influence-lm[quantized]" in str(caught.value.fix)
     assert "safetensors" not in str(caught.value.fix)
+
+
+def store_quantised(folder: Path, family: str, settings: dict[str, Any], **sizes: Any) -> dict[str, Tensor]:
+    """Store a tiny model whose matrices are random in a quantisation; the numbers that they stand for."""
+    plain = tiny_model(family, dtype=torch.float32, **sizes)
+    plain.model.save_pretrained(folder)
+    plain.tokenizer.save_pretrained(folder)
+    stored, numbers = load_file(folder / "model.safetensors"), {}
+    for name, weight in list(stored.items()):
+        if settings["quant_method"] == "fp8" and ".mlp." in name:
+            scale = torch.rand(len(weight) // 32, weight.shape[1] // 32)
+            wide = scale.repeat_interleave(32, 0).repeat_interleave(32, 1)
+            stored[name] = (weight / wide).to(torch.float8_e4m3fn)
+            stored[f"{name}_scale_inv"] = scale
+            numbers[name] = stored[name].float() * wide
+        elif settings["quant_method"] == "mxfp4" and "experts" in name and weight.ndim == 3:
+            experts, inputs, outputs = weight.shape
+            pairs = torch.randint(0, 256, (experts, outputs, inputs // 32, 16), dtype=torch.uint8)
+            power = torch.randint(118, 124, (experts, outputs, inputs // 32), dtype=torch.uint8)
+            values = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+            table = torch.cat([values, -values])
+            each = torch.stack([table[(pairs % 16).int()], table[(pairs // 16).int()]], -1).flatten(-2)
+            numbers[name] = (each * 2.0 ** (power.float() - 127)[..., None]).flatten(-2).mT
+            stored.update({f"{name}_blocks": pairs, f"{name}_scales": power})
+            del stored[name]
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "sizes"),
+    [
+        ("llama", {"quant_method": "fp8", "weight_block_size": [32, 32]}, {}),
+        ("gpt_oss", {"quant_method": "mxfp4"}, {"num_local_experts": 4, "head_dim": 32}),
+    ],
+    ids=["fp8", "mxfp4"],
+)
+def test_weights_of_few_floating_bits_are_expanded(
+    family: str, settings: dict[str, Any], sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {**settings, "modules_to_not_convert": ["lm_head", "self_attn", "router", "embed_tokens"]}
+    sizes = {"hidden_size": 64, "intermediate_size": 96, **sizes}
+    numbers = store_quantised(tmp_path, family, settings, **sizes)
+    model = load_model(tmp_path, device="cpu")
+    assert numbers
+    for name, expected in numbers.items():
+        assert torch.equal(model.model.get_parameter(name), expected), name
+    assert captured(model, ("mlp",))
 
 
 @pytest.fixture(scope="module", params=[4, 8])

@@ -920,7 +920,7 @@ def test_bm25_stands_beside_the_ranks(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
-    facts = {**PROVENANCE, "tokens": {"truncated": 30}}
+    facts = {**PROVENANCE, "tokens": {"truncated": 30, "beyond_context": 4}}
     norm = np.r_[0.0, np.ones(39)]
     dot = np.random.default_rng(0).normal(size=(2, 40)) * (norm > 0)
     scores = write_scores(tmp_path / "run", dot, gradient_norm=norm, provenance=facts)
@@ -933,6 +933,7 @@ def test_checks_say_what_was_run_and_what_was_not(tmp_path: Path) -> None:
     before = states()
     assert before["Documents were scored whole"] == before["Every document has a gradient"] == "warn"
     assert before["Token scores add up to the score"] == before["The factors have converged"] == "not-run"
+    assert before["Documents are no longer than the texts that the model was trained on"] == "warn"
     rows = [
         ("a text raises itself", "holds", "1 of 1"),
         ("token scores add up to the score", "does not hold", "off"),

@@ -10,7 +10,7 @@ import torch
 from influence.blocks import block_sizes
 from influence.config import FitConfig, ScoreConfig
 from influence.engine.batching import Budget, PeakMemory, most_memory, return_freed_memory, usual_batch_tokens
-from influence.engine.fit_parts import Fit
+from influence.engine.fit_parts import Fit, require_something_to_share
 from influence.engine.identity import checked_layers, run_identity
 from influence.engine.plan.rehearsal import drawn_documents, seconds
 from influence.engine.plan.rehearsed_queries import QueryRehearsal
@@ -81,6 +81,7 @@ def plan_fit(
         raise InputError("A dry run rehearses this program's own fit only.", have=f"backend {config.backend}")
     loading = most_memory()
     layers = find_layers(model.model, config.layers, config.exclude_layers)
+    require_something_to_share(config, layers)
     config = replace(config, max_length=model.fitting(config.max_length))
     budget = Budget(batch_tokens or usual_batch_tokens(model.device))
     with drawn_documents(
@@ -112,7 +113,7 @@ def plan_fit(
             },
             host=_most([loading, host]),
             device=device,
-            disk=round(drawn.bytes) + more.dtype.itemsize * _numbers_stored(layers, config.covariance_blocks),
+            disk=round(drawn.bytes) + more.dtype.itemsize * _numbers_stored(layers, config),
         )
 
 
@@ -126,13 +127,14 @@ def _timed(fit: Fit, stage: str, keep: bool = False) -> float:
     return taken
 
 
-def _numbers_stored(layers: Sequence[TrackedLayer], blocks: int) -> int:
+def _numbers_stored(layers: Sequence[TrackedLayer], config: FitConfig) -> int:
     """Numbers in the folder of a fit when it is largest."""
+    bases = {layer.basis(config.expert_covariances == "shared"): layer for layer in layers}
     widths = [
         width
-        for layer in layers
+        for layer in bases.values()
         for side in layer.covariances.values()
-        for width in block_sizes(side, blocks)
+        for width in block_sizes(side, config.covariance_blocks)
     ]
     covariances, eigenvalues = sum(width**2 for width in widths), sum(widths)
     lam = sum(outputs * inputs for outputs, inputs in (layer.shape for layer in layers))
