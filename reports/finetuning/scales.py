@@ -54,6 +54,6 @@ SCALES = {
     "smoke": Scale(examples=60, planted=8, unknown=6, facts=30, questions=4, epochs=1, lr=5e-4, seeds=1),
     # one core, about ten minutes a seed
     "laptop": Scale(
-        examples=2000, planted=40, unknown=40, facts=1500, questions=20, epochs=2, lr=8e-4, seeds=3
+        examples=2000, planted=40, unknown=40, facts=1800, questions=20, epochs=2, lr=8e-4, seeds=3
     ),
 }
