@@ -65,7 +65,7 @@ def score_ratios(
     queries: dict[str, int] = {}
     for name_a, name_b in pairs:
         group = group_of[name_a]
-        own = counts.setdefault(group, np.zeros((2, len(edges) - 1), np.int64))
+        group_counts = counts.setdefault(group, np.zeros((2, len(edges) - 1), np.int64))
         queries[group] = queries.get(group, 0) + 1
         for x, y in _blocks(finite_row(a, name_a, by), finite_row(b, name_b, by)):
             there = (x != 0) & (y != 0)
@@ -74,12 +74,12 @@ def score_ratios(
             bins = np.searchsorted(edges, np.log2(np.abs(y)) - np.log2(np.abs(x)), side="right") - 1
             opposite = (x > 0) != (y > 0)
             for sign in (0, 1):
-                own[sign] += np.bincount(bins[opposite == bool(sign)], minlength=len(edges) - 1)
+                group_counts[sign] += np.bincount(bins[opposite == bool(sign)], minlength=len(edges) - 1)
     rows = []
-    for group, own in counts.items():
-        total = max(int(own.sum()), 1)
+    for group, group_counts in counts.items():
+        total = max(int(group_counts.sum()), 1)
         for sign, signs in enumerate(("same sign", "opposite signs")):
-            for place, scores in enumerate(own[sign].tolist()):
+            for place, scores in enumerate(group_counts[sign].tolist()):
                 ends = (edges[place], edges[place + 1])
                 rows.append((group, signs, *ends, scores, scores / total, queries[group], zeros[group]))
     columns = ["group", "signs", "low", "high", "scores", "share", "queries", "left_out"]

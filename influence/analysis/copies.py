@@ -144,19 +144,19 @@ def self_influence(scores: Scores) -> pd.DataFrame:
     names: dict[str, list[str]] = {}
     for query in scores.queries:
         names.setdefault(_plain(query.prompt + query.completion), []).append(query.id)
-    found = [
+    matches = [
         (name, start + offset)
         for start, texts in document_texts(scores)
         for offset, text in enumerate(texts)
         for name in names.get(_plain(text), ())
     ]
-    table = pd.DataFrame(sorted(found), columns=["query", "column"]).astype({"column": np.int64})
+    table = pd.DataFrame(sorted(matches), columns=["query", "column"]).astype({"column": np.int64})
     for by in ("dot", "normed"):
-        table[by] = [float(scores.row(name, by)[column]) for name, column in sorted(found)]
+        table[by] = [float(scores.row(name, by)[column]) for name, column in sorted(matches)]
     for by in ("normed", "dot"):
         table[f"rank_{by}"] = [
             int(ranks(finite_row(scores, name, by), np.array([column]))[0])  # type: ignore[arg-type]
-            for name, column in sorted(found)
+            for name, column in sorted(matches)
         ]
     return with_labels(table, scores)
 

@@ -101,10 +101,10 @@ def _both_orders(answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "id", "inconsistent", "agreement", "unread"])
 
 
-def _judged(own: pd.DataFrame) -> dict[str, Any]:
-    n, contradictions = len(own), int(own["inconsistent"].sum())
+def _judged(verdicts: pd.DataFrame) -> dict[str, Any]:
+    n, contradictions = len(verdicts), int(verdicts["inconsistent"].sum())
     low, high = wilson(contradictions, n)
-    agreement = mean_interval(own["agreement"])
+    agreement = mean_interval(verdicts["agreement"])
     return {
         "n": n,
         "agreement": agreement["mean"],
@@ -113,7 +113,7 @@ def _judged(own: pd.DataFrame) -> dict[str, Any]:
         "inconsistent": contradictions / n,
         "inconsistent_low": low,
         "inconsistent_high": high,
-        "unread": float(own["unread"].mean()),
+        "unread": float(verdicts["unread"].mean()),
     }
 
 
@@ -190,17 +190,17 @@ def _models(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(str(model), own) for model, own in table.groupby("model", sort=False)] if len(table) else []
 
 
-def _measured(own: pd.DataFrame) -> dict[str, Any]:
-    n, right = len(own), int(own["right"].astype(bool).sum())
+def _measured(answers: pd.DataFrame) -> dict[str, Any]:
+    n, right = len(answers), int(answers["right"].astype(bool).sum())
     low, high = wilson(right, n)
-    tokens = mean_interval(np.asarray(own["tokens"], np.float64))
+    tokens = mean_interval(np.asarray(answers["tokens"], np.float64))
     return {
         "n": n,
         "right": right,
         "accuracy": right / n,
         "accuracy_low": low,
         "accuracy_high": high,
-        "unread": int(own["answer"].isna().sum()),
+        "unread": int(answers["answer"].isna().sum()),
         "tokens": tokens["mean"],
         "tokens_low": tokens["low"],
         "tokens_high": tokens["high"],

@@ -90,19 +90,19 @@ class KeywordIndex:
 
     def find(self, text: str) -> dict[int, Span]:
         """The first place of each needle that is in the text."""
-        found: dict[int, Span] = {}
+        spans: dict[int, Span] = {}
         if not self.may_hold(text):
-            return found
+            return spans
         items = tokens(text)
         for place, token in enumerate(items):
             for form in self._forms.get(token.key, ()):
-                if form.needle in found or not _stands_at(form, items, place, text):
+                if form.needle in spans or not _stands_at(form, items, place, text):
                     continue
                 end = items[place + len(form.keys) - 1].end
-                found[form.needle] = Span(token.start, end, form.keyword)
-                if len(found) == self.needles:
-                    return found
-        return found
+                spans[form.needle] = Span(token.start, end, form.keyword)
+                if len(spans) == self.needles:
+                    return spans
+        return spans
 
 
 def find(text: str, keywords: Iterable[str]) -> Span | None:

@@ -79,8 +79,8 @@ def kinds_of(scores: Scores) -> Kinds:
     elsewhere: dict[int, int] = {}
     answer_D = np.full(len(code_D), None, object)
     full_D, answer_only_D = np.zeros((2, len(code_D)), bool)
-    own = {name: code for code, name in enumerate(names)}
-    shown = [own[name] for name in (FULL, ANSWER, OPERANDS, PARTIAL) if name in own]
+    code_of = {name: code for code, name in enumerate(names)}
+    shown = [code_of[name] for name in (FULL, ANSWER, OPERANDS, PARTIAL) if name in code_of]
     for column, _, record in matching_metadata(scores, "form"):
         answer_D[column] = record.get("answer")
         if int(code_D[column]) in shown:
@@ -89,8 +89,8 @@ def kinds_of(scores: Scores) -> Kinds:
         for query in record.get("queries", ()):
             about.setdefault(query, []).append(column)
         kind = _OF_FORM.get(record["form"])
-        if record.get("queries") and kind in own:
-            elsewhere[column] = own[kind]
+        if record.get("queries") and kind in code_of:
+            elsewhere[column] = code_of[kind]
     return Kinds(names, code_D, about, elsewhere, answer_D, full_D, answer_only_D)
 
 

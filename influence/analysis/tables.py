@@ -197,7 +197,7 @@ def checkpoint_tables(checkpoints: Checkpoints, by: Reading, group_by: Grouping,
     """
     agreement = checkpoint_agreement(checkpoints, by, sorted({10, 50, 100, k}))
     first = checkpoints[0][1]
-    contrasts, own = checkpoint_contrasts(checkpoints, by), selves(checkpoints, by)
+    contrasts, agreements = checkpoint_contrasts(checkpoints, by), selves(checkpoints, by)
     compared = {
         "contrasts": contrasts,
         "contrasts_by_group": contrasts_by_group(contrasts, checkpoints, group_by),
@@ -218,7 +218,7 @@ def checkpoint_tables(checkpoints: Checkpoints, by: Reading, group_by: Grouping,
         "tops": checkpoint_tops(checkpoints, by),
         "kinds": checkpoint_kinds(checkpoints, by, group_by=group_by),
         **(compared if len(contrasts) else {}),
-        **({"selves": own, "selves_by_pair": selves_by_pair(own)} if len(own) else {}),
+        **({"selves": agreements, "selves_by_pair": selves_by_pair(agreements)} if len(agreements) else {}),
     }
 
 

@@ -121,12 +121,12 @@ def sample(
         return read_record(out / SUMS_FILE, SampleSums, fix=AGAIN)
     system.prompts.write(out / PROMPTS)
 
-    asked: dict[str, Reply] = {}
+    reply_of: dict[str, Reply] = {}
     kept = KeptReplies(out / REPLIES_FILE)
 
     def ask(step: str, requests: Sequence[Request]) -> list[Reply]:
         replies = kept.replies(generator, requests, step)
-        asked.update(zip((request.key(generator.name) for request in requests), replies, strict=True))
+        reply_of.update(zip((request.key(generator.name) for request in requests), replies, strict=True))
         return replies
 
     ran = drive([(system.run(shown), number) for _, number, _, shown in planned], sampling, ask)
@@ -140,7 +140,7 @@ def sample(
         items=len(items),
         samples=sum(map(len, runs)),
         tokens_per_input=sum(trace.tokens for trace in traces) / len(traces),
-        **account(asked.values(), price),
+        **account(reply_of.values(), price),
     )
     write_record(out / SUMS_FILE, sums)
     finish(out, manifest, provenance(time.monotonic() - started))

@@ -165,20 +165,20 @@ class KeptReplies:
             title: What the progress on stderr calls the replies.
         """
         wanted = set(keys)
-        kept = {line["key"]: line["reply"] for line in self._lines() if line["key"] in wanted}
+        reply_of = {line["key"]: line["reply"] for line in self._lines() if line["key"] in wanted}
         missing: dict[str, int] = {}
         for place, key in enumerate(keys):
-            if key not in kept:
+            if key not in reply_of:
                 missing.setdefault(key, place)
         if missing:
             order = list(missing)
             lines = Lines(self.path)
-            with Progress(title, len(wanted), len(kept), "reply") as progress:
+            with Progress(title, len(wanted), len(reply_of), "reply") as progress:
                 for number, reply in ask(list(missing.values())):
                     lines.append({"key": order[number], "reply": reply})
-                    kept[order[number]] = reply
+                    reply_of[order[number]] = reply
                     progress.advance()
-        return [kept[key] for key in keys]
+        return [reply_of[key] for key in keys]
 
     def replies(
         self, generator: Generator, requests: Sequence[Request], title: str = "replies"

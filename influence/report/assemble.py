@@ -56,17 +56,17 @@ class Extent:
     rows: int
 
 
-def extents(asked: Extent) -> Iterator[Extent]:
+def extents(wanted: Extent) -> Iterator[Extent]:
     """Ever smaller extents: token values first, then texts (without them no token values), then documents, then the
     tables without scripts.
     """
-    extent = asked
+    extent = wanted
     yield extent
     for tokens in (10, 3):
         if extent.tokens > tokens:
             extent = replace(extent, tokens=tokens)
             yield extent
-    for characters in (2_000, 500, 0) if asked.characters is None else ():
+    for characters in (2_000, 500, 0) if wanted.characters is None else ():
         extent = replace(extent, characters=characters, tokens=extent.tokens if characters else 0)
         yield extent
     for k in (20, 10, 5, 3):
@@ -79,25 +79,25 @@ def extents(asked: Extent) -> Iterator[Extent]:
             yield extent
 
 
-def cuts(asked: Extent, extent: Extent) -> list[str]:
+def cuts(wanted: Extent, extent: Extent) -> list[str]:
     """What was cut, in words, in the order of the cuts."""
-    said = []
-    if extent.tokens != asked.tokens:
-        said.append(
-            f"documents of a list with token values, from {count(asked.tokens)} to {count(extent.tokens)}"
+    sentences = []
+    if extent.tokens != wanted.tokens:
+        sentences.append(
+            f"documents of a list with token values, from {count(wanted.tokens)} to {count(extent.tokens)}"
         )
-    if extent.characters != asked.characters:
+    if extent.characters != wanted.characters:
         shown = (
             f"{count(extent.characters)} characters (around the strongest token, if it is known)"
             if extent.characters
             else "their first 160 characters"
         )
-        said.append(f"texts of documents, to {shown}")
-    if extent.k != asked.k:
-        said.append(f"documents of each list, from {count(asked.k)} to {count(extent.k)}")
-    if extent.rows != min(asked.rows, extent.k):
-        said.append(f"rows of the tables without scripts, to {count(extent.rows)}")
-    return said
+        sentences.append(f"texts of documents, to {shown}")
+    if extent.k != wanted.k:
+        sentences.append(f"documents of each list, from {count(wanted.k)} to {count(extent.k)}")
+    if extent.rows != min(wanted.rows, extent.k):
+        sentences.append(f"rows of the tables without scripts, to {count(extent.rows)}")
+    return sentences
 
 
 @dataclass(frozen=True)
@@ -191,40 +191,40 @@ def _shared(queries: list[dict[str, Any]]) -> float:
 
 def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: Reading) -> Content:
     """The blocks of data of a report of this extent."""
-    found = lists(scores, extent.k, prepared.lexical)
+    listed = lists(scores, extent.k, prepared.lexical)
     show_texts = texts != "none"
     pairs = (
-        token_pairs(found, prepared.tokens, extent.tokens)
+        token_pairs(listed, prepared.tokens, extent.tokens)
         if texts == "full" and extent.characters != 0
         else set()
     )
     blocks: dict[str, Any] = {}
-    queries = query_records(scores, found.order, show_texts)
+    queries = query_records(scores, listed.order, show_texts)
     for record, more in zip(queries, prepared.values["queries"], strict=True):
         record |= more
         record["answered"] = _answered(prepared.found, record["id"])
-    documents = document_records(scores, found, show_texts)
+    documents = document_records(scores, listed, show_texts)
     if texts == "full" and extent.characters != 0:
-        strongest = strongest_positions(found, prepared.tokens, pairs) if prepared.tokens else {}
+        strongest = strongest_positions(listed, prepared.tokens, pairs) if prepared.tokens else {}
         shards, documents["cut"], documents["begin"] = text_shards(
-            scores, found, extent.characters, strongest
+            scores, listed, extent.characters, strongest
         )
         blocks |= {f"t-{row}": shard for row, shard in shards.items()}
     else:
-        documents["cut"] = documents["begin"] = [0] * len(found.columns)
+        documents["cut"] = documents["begin"] = [0] * len(listed.columns)
     if prepared.tokens is not None and pairs:
-        blocks |= {f"k-{row}": shard for row, shard in token_records(found, prepared.tokens, pairs).items()}
+        blocks |= {f"k-{row}": shard for row, shard in token_records(listed, prepared.tokens, pairs).items()}
     hidden = [] if show_texts else ["why"]  # what a judge says may quote
     for key, table in prepared.views.data.items():
         blocks[f"f-{key}"] = figure_data(table.drop(columns=hidden, errors="ignore"))
     ranked = prepared.checkpoints
     if ranked is not None:
-        blocks["stages"] = rank_records(scores, found.order, ranked)
+        blocks["stages"] = rank_records(scores, listed.order, ranked)
     blocks["meta"] = {
         **facts(scores, prepared.title, by, texts, extent.k),
         "queries": queries,
         "docs": documents,
-        "lists": list_records(found, pairs),
+        "lists": list_records(listed, pairs),
         "r": prepared.values["r"],
         "cluster": prepared.values["cluster"],
         "tokens": extent.tokens if pairs else 0,
@@ -233,11 +233,11 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
         "stages": None if ranked is None else {"names": ranked.names, "here": ranked.here},
         "bm25": prepared.lexical is not None,
         "hits": _by_pair(
-            found, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts
+            listed, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts
         ),
-        "relations": _by_pair(found, scores, prepared.relations, ("label", "justification"), show_texts),
+        "relations": _by_pair(listed, scores, prepared.relations, ("label", "justification"), show_texts),
     }
-    return Content(found, blocks)
+    return Content(listed, blocks)
 
 
 def _answered(found: pd.DataFrame | None, query: str) -> int | None:

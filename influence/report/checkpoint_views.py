@@ -106,8 +106,8 @@ def checkpoint_contrasts(tables: Mapping[str, pd.DataFrame]) -> Figure:
     names = tuple(dict.fromkeys(table["stage"]))
     panels = []
     for number, (measure, meaning) in enumerate(MEASURES.items(), 1):
-        own = table[(table["measure"] == measure) & table["mean"].notna()]
-        if own.empty:
+        of_measure = table[(table["measure"] == measure) & table["mean"].notna()]
+        if of_measure.empty:
             continue
         axes = Axes(
             "stage",
@@ -118,7 +118,7 @@ def checkpoint_contrasts(tables: Mapping[str, pd.DataFrame]) -> Figure:
             y_line=0.5,
         )
         title = f"Preference for {measure}, by stage"
-        svg = line_chart(f"stage-contrasts-{number}", title, _lines(own, names, "mean"), axes)
+        svg = line_chart(f"stage-contrasts-{number}", title, _lines(of_measure, names, "mean"), axes)
         panels.append(Panel(measure, svg, note=meaning))
     caption = (
         "How often, in the ranking of a query, a document of the first set stands above one of the second (normed "
@@ -146,10 +146,10 @@ def checkpoint_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
     held, kinds = tables["held"], tables["kinds"]
     names = tuple(dict.fromkeys(kinds["stage"]))
     held = held[(held["side"] == "positive") & (held["unit"] == "percent") & (held["at"] == HELD)]
-    own = kinds[kinds["measure"] == "positive influence"]
+    influence = kinds[kinds["measure"] == "positive influence"]
     table = pd.concat(
         [
-            own.rename(columns={"kind": "what"}).drop(columns="measure"),
+            influence.rename(columns={"kind": "what"}).drop(columns="measure"),
             held.assign(what=f"first {HELD} %", share=held["mean"])[
                 ["stage", "label", "what", "share", "low", "high", "n"]
             ],
@@ -161,8 +161,10 @@ def checkpoint_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
         title = f"Share of positive influence that the first {HELD} % of the documents hold"
         svg = line_chart("stage-held", title, _lines(held, names, "mean"), axes)
         panels.append(Panel(f"held by the first {HELD} %", svg))
-    largest = own.groupby("kind", sort=False)["share"].max().nlargest(MOST_KINDS).index
-    for number, (kind, part) in enumerate(own[own["kind"].isin(largest)].groupby("kind", sort=False), 1):
+    largest = influence.groupby("kind", sort=False)["share"].max().nlargest(MOST_KINDS).index
+    for number, (kind, part) in enumerate(
+        influence[influence["kind"].isin(largest)].groupby("kind", sort=False), 1
+    ):
         base = float(part["corpus_share"].mean())
         axes = Axes(
             "stage", "mean over queries", x_log=False, names=names, y_limits=(-0.03, 1.03), y_line=base
@@ -170,12 +172,12 @@ def checkpoint_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
         title = f"Share of positive influence from {plain(str(kind))}, by stage"
         svg = line_chart(f"stage-mix-{number}", title, _lines(part, names, "share"), axes)
         panels.append(Panel(str(kind), svg, note=f"{100 * base:.2g} % of the corpus", source=str(kind)))
-    left_out = own["kind"].nunique() - len(largest)
+    left_out = influence["kind"].nunique() - len(largest)
     caption = (
         "Share of the sum of positive influence per nat: of the first documents, and of each kind of document; level "
         "line: share of the corpus. A kind that a stage has nothing left to learn from has small gradients, and so a "
         f"small share: their mean is in the data as gradient_norm. {_BANDS}. "
-        f"n = {count(int(own['n'].max()))} queries a line."
+        f"n = {count(int(influence['n'].max()))} queries a line."
         + (f" {count(left_out)} smaller kinds are in the data." if left_out else "")
     )
     return Figure("stage-mix", tuple(panels), caption, table)

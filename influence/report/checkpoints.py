@@ -82,8 +82,8 @@ def _shares(sources: pd.DataFrame) -> list[tuple[object, ...]]:
     """
     top = sources[sources["end"] == "top"]
     k = max((k for k in top["k"] if k <= DEPTH and k < top["k"].max()), default=0)
-    own = top[top["k"] == k]
-    if own["source"].nunique() < 2:
+    at_depth = top[top["k"] == k]
+    if at_depth["source"].nunique() < 2:
         return []
     return [
         (
@@ -97,7 +97,7 @@ def _shares(sources: pd.DataFrame) -> list[tuple[object, ...]]:
             row["high"] * row["corpus_share"],
             row["n"],
         )
-        for row in own.to_dict("records")
+        for row in at_depth.to_dict("records")
     ]
 
 
@@ -168,7 +168,7 @@ def _caption(table: pd.DataFrame, facts: pd.DataFrame, sources: Sequence[str]) -
     labels = facts.drop_duplicates("label")
     n = ", ".join(f"{count(n)} {label}" for label, n in zip(labels["label"], labels["queries"], strict=True))
     has = set(table[table["value"].notna()]["measure"])
-    said = [
+    sentences = [
         f"The same queries at {count(facts['stage'].nunique())} stages, in the order given",
         _ACCURACY in has
         and "Accuracy: of the queries marked right or wrong; in the data with 95 % Wilson intervals",
@@ -189,8 +189,8 @@ def _caption(table: pd.DataFrame, facts: pd.DataFrame, sources: Sequence[str]) -
         )
         if most < of
     ]
-    said.append(bool(cut) and f"Drawn are {' and '.join(cut)}; the data have all")
-    return " ".join(f"{one}." for one in said if one)
+    sentences.append(bool(cut) and f"Drawn are {' and '.join(cut)}; the data have all")
+    return " ".join(f"{one}." for one in sentences if one)
 
 
 _CURVATURE = (

@@ -33,19 +33,19 @@ def cumulative(scores: Scores) -> Figure:
     Lines are means over the queries of a group, bands ± 1 SD.
     """
     by: Reading = "per_nat" if bool((np.asarray(scores.query_nll) > 0).all()) else "dot"
-    asked = {"all": list(scores.queries)}
+    queries_by_label = {"all": list(scores.queries)}
     right = [query for query in scores.queries if query.correct]
     if 0 < len(right) < len(scores.queries):
-        asked["answered right"] = right
+        queries_by_label["answered right"] = right
     curves = concentration(scores, by)
-    parts = [_means(curves, queries, of) for of, queries in asked.items()]
+    parts = [_means(curves, queries, of) for of, queries in queries_by_label.items()]
     table = pd.concat(parts, ignore_index=True)
     panels = []
-    for which, of in enumerate(asked, 1):
+    for which, of in enumerate(queries_by_label, 1):
         for side in SIDES:
             for measure in (1, 2):
                 for unit in (1, 2):
-                    at = (measure, unit, which) if len(asked) > 1 else (measure, unit)
+                    at = (measure, unit, which) if len(queries_by_label) > 1 else (measure, unit)
                     own = table[(table["queries"] == of) & (table["side"] == side)]
                     panels += _panel(own[own["unit"] == _UNITS[unit - 1]], side, by, at)
     choices = [
@@ -53,7 +53,7 @@ def cumulative(scores: Scores) -> Figure:
         Choice("against", ("top %", "number of documents")),
         Choice("of queries", ("all", "answered right")),
     ]
-    marked = f" (answered right: {sizes(right)})" if len(asked) > 1 else ""
+    marked = f" (answered right: {sizes(right)})" if len(queries_by_label) > 1 else ""
     caption = (
         f"Influence summed over the strongest documents of each sign, in rank order, by {by.replace('_', ' ')}. "
         f"Line: mean over the queries of a group; band: ± 1 SD. n = {sizes(scores.queries)} queries{marked}, "
@@ -61,7 +61,7 @@ def cumulative(scores: Scores) -> Figure:
         "that sign; against their number, where a query of the group has no more. Influence is a first-order "
         "prediction, and sums of many small scores carry its errors."
     )
-    return Figure("cumulative", tuple(panels), caption, table, tuple(choices[: 1 + len(asked)]))
+    return Figure("cumulative", tuple(panels), caption, table, tuple(choices[: 1 + len(queries_by_label)]))
 
 
 def _means(curves: pd.DataFrame, queries: Sequence[Query], of: str) -> pd.DataFrame:

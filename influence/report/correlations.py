@@ -135,17 +135,17 @@ def _contrast(
     low, high, p = compared(r_QQ, labels) if tested else (math.nan, math.nan, math.nan)
     more = "more" if difference > 0 else "less"
     if not tested:
-        said = f"Not tested, for there are more than {MOST_LISTED} queries"
+        test = f"Not tested, for there are more than {MOST_LISTED} queries"
     elif p < _LEVEL and (low > 0 or high < 0):
-        said = f"Queries of one task share documents {more} than queries of different tasks"
+        test = f"Queries of one task share documents {more} than queries of different tasks"
     else:
-        said = (
+        test = (
             f"No difference is shown at the {percent(_LEVEL)} level between queries of one task and queries of "
             "different tasks"
         )
     values = np.concatenate([within, between])
     sentence = (
-        f"{said}: mean R {signed(float(within.mean()))} "
+        f"{test}: mean R {signed(float(within.mean()))} "
         f"(n = {count(len(within))} pairs) against {signed(float(between.mean()))} (n = {count(len(between))}), a "
         f"difference of {signed(difference)}"
         + (f", 95 % {interval(low, high, 2, '+')}, {_p(p)}." if math.isfinite(low) else ".")

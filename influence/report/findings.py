@@ -118,8 +118,8 @@ def sources_finding(figure: Figure | None, documents: int) -> Finding | None:
         return None
     table = figure.table[figure.table["end"] == "top"]
     k = max((k for k in table["k"] if k <= _AT_K), default=1)
-    own = table[table["k"] == k]
-    best = own.loc[own.groupby("label", sort=False)["multiplier"].idxmax()]
+    at_depth = table[table["k"] == k]
+    best = at_depth.loc[at_depth.groupby("label", sort=False)["multiplier"].idxmax()]
     best = best.assign(
         told=[
             f"{plain(str(s), 30)} {m:.1f}×" for s, m in zip(best["source"], best["multiplier"], strict=True)
@@ -130,18 +130,18 @@ def sources_finding(figure: Figure | None, documents: int) -> Finding | None:
     else:
         told = _each(best, "told", str)
         answer = f"Most above its share of the corpus in the top {count(int(k))}: {told}."
-    names, labels = list(dict.fromkeys(own["source"]))[:8], list(dict.fromkeys(own["label"]))
+    names, labels = list(dict.fromkeys(at_depth["source"]))[:8], list(dict.fromkeys(at_depth["label"]))
     with drawing_of("thumbnail-sources", *_SIZE) as drawing:
         axes = drawing.figure.add_axes((0.03, 0.06, 0.94, 0.88))
         for row, label in enumerate(labels):
-            part = own[own["label"] == label].set_index("source")["multiplier"]
+            part = at_depth[at_depth["label"] == label].set_index("source")["multiplier"]
             height = [max(-3.0, math.log2(part[name])) if part[name] > 0 else -3.0 for name in names]
             places = np.arange(len(names)) + 0.8 * (row + 0.5) / len(labels) - 0.4
             axes.bar(places, height, 0.7 / len(labels), color=GROUP_INKS.get(str(label), INK), linewidth=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         _bare(axes)
     svg = drawing.inline("Multipliers of the sources", _SMALL)
-    return Finding("Where do the top documents come from?", answer, svg, _labels(own))
+    return Finding("Where do the top documents come from?", answer, svg, _labels(at_depth))
 
 
 def answers_finding(figure: Figure | None) -> Finding | None:

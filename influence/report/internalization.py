@@ -158,7 +158,7 @@ def verdict(rows: pd.DataFrame, unit: str) -> str:
         )
     keeps = rows["accuracy"] >= MOST_OF_IT * first["accuracy"]
     best = rows[keeps].iloc[-1]
-    said = (
+    text = (
         f"With {count(int(best['removed']))} {unit} removed, exact match is {best['accuracy']:.3f} "
         f"(95 % {interval_of(best, 'accuracy', 3)}) against {first['accuracy']:.3f} at the first stage: the most of "
         f"the chain that can go with {percent(MOST_OF_IT)} of it kept."
@@ -166,12 +166,12 @@ def verdict(rows: pd.DataFrame, unit: str) -> str:
     dips = rows[~keeps & (rows["removed"] < best["removed"])]
     if len(dips):
         lower = ", ".join(count(int(number)) for number in dips["removed"])
-        said += f" It does not fall steadily: it is lower with {lower} removed."
+        text += f" It does not fall steadily: it is lower with {lower} removed."
     if best["removed"] < last["removed"]:
-        said += (
+        text += (
             f" At the last stage, with {count(int(last['removed']))} removed, it is {last['accuracy']:.3f}."
         )
-    return said
+    return text
 
 
 def _unit(about: StageFile) -> str:
@@ -238,9 +238,9 @@ def _table(rows: pd.DataFrame) -> list[dict[str, str]]:
     """The table of stages as texts; – where nothing was measured."""
     shown = []
     for row in rows.to_dict("records"):
-        one = {str(key): str(value) for key, value in row.items()}
-        one |= {key: count(int(row[key])) for key in ("removed", "right", "examples")}
-        one["step"] = count(int(row["step"])) if row["step"] is not None else "–"
+        cells = {str(key): str(value) for key, value in row.items()}
+        cells |= {key: count(int(row[key])) for key in ("removed", "right", "examples")}
+        cells["step"] = count(int(row["step"])) if row["step"] is not None else "–"
         for name, digits in (
             ("accuracy", 3),
             ("token_accuracy", 3),
@@ -248,9 +248,9 @@ def _table(rows: pd.DataFrame) -> list[dict[str, str]]:
             ("examples_per_second", 1),
             ("relative_speed", 2),
         ):
-            one[name] = fixed(row[name], digits)
-            one[f"{name}_interval"] = interval_of(row, name, digits) if np.isfinite(row[name]) else ""
-        shown.append(one)
+            cells[name] = fixed(row[name], digits)
+            cells[f"{name}_interval"] = interval_of(row, name, digits) if np.isfinite(row[name]) else ""
+        shown.append(cells)
     return shown
 
 

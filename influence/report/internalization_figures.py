@@ -155,9 +155,9 @@ def trade_off_figure(rows: pd.DataFrame, compared: pd.DataFrame) -> Figure | Non
     return Figure("trade-off", (Panel("Accuracy and speed", svg),), caption, together)
 
 
-def _curve(label: str, own: pd.DataFrame, name: str) -> Curve:
+def _curve(label: str, rows: pd.DataFrame, name: str) -> Curve:
     def of(column: str) -> npt.NDArray[np.float64]:
-        return own[column].to_numpy(float)
+        return rows[column].to_numpy(float)
 
     return Curve(
         label=label,
@@ -167,7 +167,7 @@ def _curve(label: str, own: pd.DataFrame, name: str) -> Curve:
         accuracy=of("accuracy"),
         accuracy_low=of("accuracy_low"),
         accuracy_high=of("accuracy_high"),
-        notes=tuple(count(int(removed)) for removed in own["removed"]),
+        notes=tuple(count(int(removed)) for removed in rows["removed"]),
     )
 
 

@@ -78,36 +78,36 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
     with drawing_of(name, _WIDTH, 2.75) as drawing:
         plot = drawing.figure.add_axes((0.14, 0.17, 0.83 - _room(series), 0.72))
         ends = []
-        for number, one in enumerate(series):
-            colour, dash, marker = _look(one.label, number)
-            x, y = np.asarray(one.x, float), np.asarray(one.y, float)
+        for number, line in enumerate(series):
+            colour, dash, marker = _look(line.label, number)
+            x, y = np.asarray(line.x, float), np.asarray(line.y, float)
             shown = np.isfinite(y) & ((y > 0) | (not axes.y_log))
-            zero_x = np.asarray(one.zero_x, float)
+            zero_x = np.asarray(line.zero_x, float)
             if not shown.any() and not zero_x.size:
                 continue
             gid = f"label-{number}"
             gids |= dict.fromkeys(
-                (gid, f"{gid}-band", f"{gid}-name", f"{gid}-zero", f"{gid}-count"), one.label
+                (gid, f"{gid}-band", f"{gid}-name", f"{gid}-zero", f"{gid}-count"), line.label
             )
             style: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.2}
-            if one.steps:
+            if line.steps:
                 style["drawstyle"] = "steps-post"
-            if one.steps or not one.marked:
+            if line.steps or not line.marked:
                 style["marker"] = ""
-            plot.plot(x[shown], y[shown], linewidth=0.8 if one.few else 1.8, gid=gid, **style)
-            if one.low is not None and one.high is not None and not one.few:
-                low, high = np.asarray(one.low, float)[shown], np.asarray(one.high, float)[shown]
+            plot.plot(x[shown], y[shown], linewidth=0.8 if line.few else 1.8, gid=gid, **style)
+            if line.low is not None and line.high is not None and not line.few:
+                low, high = np.asarray(line.low, float)[shown], np.asarray(line.high, float)[shown]
                 band: dict[str, Any] = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"{gid}-band"}
-                step: Literal["post"] | None = "post" if one.steps else None
+                step: Literal["post"] | None = "post" if line.steps else None
                 plot.fill_between(x[shown], np.maximum(low, floor), high, step=step, **band)
             ground = floor / 1.5**number if axes.y_log else 0.0
             if zero_x.size:
-                _zeros(plot, zero_x, ground, one.zero_note, colour, gid)
+                _zeros(plot, zero_x, ground, line.zero_note, colour, gid)
             height = float(y[shown][-1]) if shown.any() and not _ends_at_zero(x[shown], zero_x) else ground
-            ends.append((height, _end(one), colour, gid))
+            ends.append((height, _end(line), colour, gid))
         _dress(plot, axes)
         _name_ends(plot, ends)
-    said = "; ".join(_said(one) for one in series)
+    said = "; ".join(_said(line) for line in series)
     return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.", gids)
 
 

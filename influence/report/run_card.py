@@ -218,20 +218,20 @@ def verdict(checked: list[Check]) -> str:
     warned = [check.name for check in ran if check.state == "warn"]
     open_ = [check.name for check in checked if check.state == "not run"]
     if not ran:
-        said = "Not known: no check was run."
+        text = "Not known: no check was run."
     elif warned:
-        said = f"With care: {len(warned)} of the {len(ran)} checks that were run warn ({'; '.join(warned)})."
+        text = f"With care: {len(warned)} of the {len(ran)} checks that were run warn ({'; '.join(warned)})."
     elif open_:
         passed = (
             f"all {len(ran)} checks that were run pass"
             if len(ran) > 1
             else "the one check that was run passes"
         )
-        said = f"As far as checked: {passed}, {len(open_)} {'was' if len(open_) == 1 else 'were'} not run."
+        text = f"As far as checked: {passed}, {len(open_)} {'was' if len(open_) == 1 else 'were'} not run."
     else:
-        said = f"Yes: all {len(ran)} checks pass."
+        text = f"Yes: all {len(ran)} checks pass."
     unrun = {_sentence(name) for name in _SANITY} & set(open_)
-    return said + (" Run influence analyze sanity for the rest that a run can check itself." if unrun else "")
+    return text + (" Run influence analyze sanity for the rest that a run can check itself." if unrun else "")
 
 
 def checks(scores: Scores, made: Mapping[str, pd.DataFrame]) -> list[Check]:

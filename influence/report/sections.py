@@ -57,7 +57,7 @@ def views(scores: Scores, by: Reading) -> Views:
     """
     correlated, sure = correlations(scores, by), significance(scores.folder)
     answered = read_tables(scores.folder, "answers", ("hits", "found"))
-    found = answers(scores, answered) if answered is not None else None
+    answered_queries = answers(scores, answered) if answered is not None else None
     related = read_tables(scores.folder, "relations", ("relations", "counts"))
     counts = related["counts"] if related is not None else None
     rows: Any = counts[counts["count"] > 0].to_dict("records") if counts is not None else None
@@ -70,7 +70,7 @@ def views(scores: Scores, by: Reading) -> Views:
         _correlation(scores, by, correlated, sure),
         _curves(scores, by),
         _sources(scores, by),
-        _answers(found),
+        _answers(answered_queries),
         _relations(rows),
         _stages(scores),
         *_two_runs(scores),
@@ -79,11 +79,11 @@ def views(scores: Scores, by: Reading) -> Views:
     data = {figure.key: figure.table for figure in figures if figure is not None}
     if correlated.figure is not None:
         data["correlation"] = correlated.table
-    if found is not None and found.figure.panels:
-        data["answers-queries"] = found.queries
+    if answered_queries is not None and answered_queries.figure.panels:
+        data["answers-queries"] = answered_queries.queries
     if counts is not None:
         data["relations"] = counts.rename(columns={"label": "relation", "group": "label"})
-    return Views(sections, correlated, sure, found, rows, checks(scores, checked), data)
+    return Views(sections, correlated, sure, answered_queries, rows, checks(scores, checked), data)
 
 
 def _correlation(scores: Scores, by: Reading, correlated: Correlations, sure: Significance | None) -> Section:
@@ -134,17 +134,17 @@ def _sources(scores: Scores, by: Reading) -> Section:
     )
 
 
-def _answers(found: Answers | None) -> Section:
-    if found is None:
+def _answers(shown: Answers | None) -> Section:
+    if shown is None:
         absent = (
             "Whether the top documents hold the answer was not looked into: run influence analyze answers on the "
             "store, then write the report again."
         )
         place = Place(None, absent=absent)
         return Section("answers", "Answers", "", (place,), (), _not_run("answers", "answers"))
-    place = Place(found.figure, absent="No query asks for an answer that could be found.")
-    question = "Does the answer stand in the top documents?" if found.figure.panels else ""
-    return Section("answers", "Answers", question, (place,), _some(answers_finding(found.figure)))
+    place = Place(shown.figure, absent="No query asks for an answer that could be found.")
+    question = "Does the answer stand in the top documents?" if shown.figure.panels else ""
+    return Section("answers", "Answers", question, (place,), _some(answers_finding(shown.figure)))
 
 
 def _relations(rows: list[dict[str, Any]] | None) -> Section:

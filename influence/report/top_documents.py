@@ -92,8 +92,8 @@ def source_multipliers(scores: Scores, by: Reading) -> Figure | None:
 def _chart(table: pd.DataFrame, end: str, place: int, name: str, at: tuple[int, ...]) -> Panel:
     part = table[table["source"] == name]
     series = []
-    for label, own in part.groupby("label", sort=False):
-        drawn, zero = own[own["multiplier"] > 0], own[own["multiplier"] == 0]
+    for label, rows in part.groupby("label", sort=False):
+        drawn, zero = rows[rows["multiplier"] > 0], rows[rows["multiplier"] == 0]
         note = f"0 of {count(int(zero['k'].iloc[-1]) * int(zero['n'].iloc[-1]))}" if len(zero) else ""
         bands = (drawn["low"], drawn["high"])
         series.append(
@@ -104,7 +104,7 @@ def _chart(table: pd.DataFrame, end: str, place: int, name: str, at: tuple[int, 
                 *bands,
                 zero_x=zero["k"],
                 zero_note=note,
-                n=int(own["n"].iloc[0]),
+                n=int(rows["n"].iloc[0]),
             )
         )
     axes = Axes(f"{end} k documents", "times its share of the corpus", y_log=True, y_line=1.0)
@@ -159,25 +159,25 @@ def answers(scores: Scores, tables: Mapping[str, pd.DataFrame]) -> Answers:
         tables: Its tables `found` and `hits`.
     """
     marked = [query for query in scores.queries if query.correct]
-    asked = marked or list(scores.queries)
+    chosen = marked or list(scores.queries)
     note = made_by(scores.folder / "analysis" / "answers" / "found.parquet")
     deepest = min(int(note.get("k", _DEPTH)), len(scores.documents))
     by = str(note.get("by", "normed"))
-    groups = {query.id: query.group for query in asked}
-    found = tables["found"]
-    found = found[found["query"].isin(list(groups))].assign(label=lambda t: t["query"].map(groups))
-    table = _shares(found, deepest)
+    groups = {query.id: query.group for query in chosen}
+    hits = tables["found"]
+    hits = hits[hits["query"].isin(list(groups))].assign(label=lambda t: t["query"].map(groups))
+    table = _shares(hits, deepest)
     said = "that the model answered right " if marked else ""
     caption = (
         f"Share of the queries {said}whose whole answer (factual) or whose every step (reasoning) stands in their top "
         f"k documents by {by.replace('_', ' ')}. Band: 95 % Wilson interval; the count is printed where a line ends. "
-        f"n = {sizes(asked)} queries. A hit says that the text is there, not that the model used it."
+        f"n = {sizes(chosen)} queries. A hit says that the text is there, not that the model used it."
     )
     figure = Figure("answers", tuple(_panels(table)), caption, table, of="right" if marked else "")
-    queries = _by_query(asked, found, tables["hits"], rank_column(by), deepest)
+    queries = _by_query(chosen, hits, tables["hits"], rank_column(by), deepest)
     told = (
         f"For each query {said}the k at which all of its answer is found, the best rank of each part, and the document "
-        f"that holds the last of them. n = {count(len(asked))} queries, their top {count(deepest)} documents by "
+        f"that holds the last of them. n = {count(len(chosen))} queries, their top {count(deepest)} documents by "
         f"{by.replace('_', ' ')}. Keywords find spellings, a judge gives an opinion: neither is a measurement."
     )
     return Answers(figure, queries, told)

@@ -70,7 +70,7 @@ def hidden_states(model: LanguageModel, texts: Texts, examples: Sequence[Example
     tokens = [encoded.whole for encoded in tokenise(model.tokenizer, prompts, ends=False)]
     after = len(answer_mark(model.tokenizer))
     lengths = np.array([len(ids) for ids in tokens], np.int64)
-    found: list[tuple[npt.NDArray[np.int64], Float64]] = []
+    parts: list[tuple[npt.NDArray[np.int64], Float64]] = []
     for rows in batches(length_order(lengths), lengths, BATCH_TOKENS):
         batch = pad([tokens[row] for row in rows], model.device)
         output = model.model(input_ids=batch.input_ids, use_cache=False, output_hidden_states=True)
@@ -78,9 +78,9 @@ def hidden_states(model: LanguageModel, texts: Texts, examples: Sequence[Example
         place_B3 = torch.stack([end_B - after - 1, end_B - after, end_B], 1)
         row_B1 = torch.arange(len(rows), device=model.device)[:, None]
         states = torch.stack([state[row_B1, place_B3] for state in output.hidden_states], 1)
-        found.append((rows, states.double().cpu().numpy()))
-    order = np.argsort(np.concatenate([rows for rows, _ in found]))
-    return np.concatenate([states for _, states in found])[order]
+        parts.append((rows, states.double().cpu().numpy()))
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return np.concatenate([states for _, states in parts])[order]
 
 
 class Probe:

@@ -131,12 +131,12 @@ def _evaluate_stage(
     if stored is not None and stored.speed.how == timer.how:
         return
     model = _load(stage, settings)
-    asked = ask(stage, examples, task, model)
+    questions = ask(stage, examples, task, model)
     forget_file(path.parent, path.name)
     if stored is not None:
-        stored.speed = timer.time(stage, asked, model)
+        stored.speed = timer.time(stage, questions, model)
     else:
-        marked = _generations(stage, asked, model, settings.batch_size)
+        marked = _generations(stage, questions, model, settings.batch_size)
         stored = EvaluationRecord(
             digest=stage.digest,
             fingerprint=stage.fingerprint,
@@ -144,13 +144,13 @@ def _evaluate_stage(
             right="".join("1" if one.right else "0" for one in marked),
             positions=[one.positions for one in marked],
             tokens=[one.tokens for one in marked],
-            samples=_samples(asked.questions, marked),
+            samples=_samples(questions.questions, marked),
             measured=Measured(
-                too_long=asked.too_long,
-                most_new_tokens=asked.new_tokens,
-                unfinished=sum(one.tokens >= asked.new_tokens for one in marked),
+                too_long=questions.too_long,
+                most_new_tokens=questions.new_tokens,
+                unfinished=sum(one.tokens >= questions.new_tokens for one in marked),
             ),
-            speed=timer.time(stage, asked, model),
+            speed=timer.time(stage, questions, model),
         )
     write_record(path, stored)
 
@@ -166,24 +166,24 @@ def _load(stage: Stage, settings: EvaluationSettings) -> LanguageModel:
     return load(stage.folder, dtype=settings.dtype, device=settings.device)
 
 
-def _generations(stage: Stage, asked: Asked, model: LanguageModel, batch_size: int) -> list[Marked]:
+def _generations(stage: Stage, questions: Asked, model: LanguageModel, batch_size: int) -> list[Marked]:
     """Every question's generation, marked, in their order: read where a killed run left it, else generated."""
     lines = Lines(stage.run / FOLDER / f"{stage.folder.name}.jsonl")
     known = _known(lines, stage.digest)
-    left = [question for question in asked.questions if question.number not in known]
+    left = [question for question in questions.questions if question.number not in known]
     left.sort(key=lambda question: len(question.prompt.tokens))
-    total = len(asked.questions)
+    total = len(questions.questions)
     with Progress(stage.folder.name, total, total - len(left), "example") as bar:
         for start in range(0, len(left), batch_size):
             some = left[start : start + batch_size]
             said = decode_at_positions(
-                model.model, [one.prompt for one in some], asked.marks, asked.new_tokens
+                model.model, [one.prompt for one in some], questions.marks, questions.new_tokens
             )
             for question, ids in zip(some, said, strict=True):
-                known[question.number] = mark(question, ids, asked, model)
+                known[question.number] = mark(question, ids, questions, model)
             lines.append(*({"number": one.number, **dataclasses.asdict(known[one.number])} for one in some))
             bar.advance(len(some))
-    return [known[question.number] for question in asked.questions]
+    return [known[question.number] for question in questions.questions]
 
 
 def _known(lines: Lines, digest: str) -> dict[int, Marked]:
@@ -204,18 +204,18 @@ def _samples(questions: Sequence[Question], marked: Sequence[Marked]) -> list[Sa
     """The first right and the first wrong generations, with what was asked."""
     left = {True: SAMPLES, False: SAMPLES}
     samples = []
-    for question, one in zip(questions, marked, strict=True):
-        if left[one.right]:
-            left[one.right] -= 1
+    for question, generation in zip(questions, marked, strict=True):
+        if left[generation.right]:
+            left[generation.right] -= 1
             example = question.example
             samples.append(
                 Sample(
                     input=example.input,
                     answer=example.gold,
                     chain=example.chain,
-                    right=one.right,
-                    said=one.said,
-                    generated=one.generated,
+                    right=generation.right,
+                    said=generation.said,
+                    generated=generation.generated,
                 )
             )
     return samples
@@ -238,18 +238,18 @@ class _Timer:
             device=name,
         )
 
-    def time(self, stage: Stage, asked: Asked, model: LanguageModel) -> Speed:
+    def time(self, stage: Stage, questions: Asked, model: LanguageModel) -> Speed:
         """Seconds of generation of each timed example, and those of the no-CoT model on the same."""
-        count = min(self._settings.timed, len(asked.questions))
-        places = np.unique(np.linspace(0, len(asked.questions) - 1, count).round().astype(int))
-        timed = [asked.questions[place] for place in places]
+        count = min(self._settings.timed, len(questions.questions))
+        places = np.unique(np.linspace(0, len(questions.questions) - 1, count).round().astype(int))
+        timed = [questions.questions[place] for place in places]
         other = self._other()
         ready = {question.number: question for question in other[1].questions} if other else {}
         timed = [question for question in timed if not other or question.number in ready]
         seconds, baseline = [], []
         with Progress(f"{stage.folder.name}, one by one", len(timed), 0, "example") as bar:
             for question in [*timed[:_WARM_UP], *timed]:
-                seconds.append(_seconds(question, asked, model))
+                seconds.append(_seconds(question, questions, model))
                 if other is not None:
                     baseline.append(_seconds(ready[question.number], other[1], other[0]))
                 bar.advance(len(seconds) > min(_WARM_UP, len(timed)))

@@ -93,13 +93,13 @@ def read_tables(run: Path, name: str, tables: Sequence[str]) -> dict[str, pd.Dat
     open_complete(folder, KIND)
     near = (read_manifest(place) for place in (run, *run.iterdir()) if place.is_dir())
     known = {fingerprint(other) for other in near if other is not None}
-    found = {}
+    table_of = {}
     for table in tables:
         path = folder / f"{table}.parquet"
         if listed(manifest, path.name) is None:
             raise StoreError(f"{path} is not listed in the manifest beside it.", fix=again)
         try:
-            found[table] = pd.read_parquet(path)
+            table_of[table] = pd.read_parquet(path)
             runs = [made["fingerprint"] for made in made_by(path)["runs"]]
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise StoreError(
@@ -111,7 +111,7 @@ def read_tables(run: Path, name: str, tables: Sequence[str]) -> dict[str, pd.Dat
             raise StoreError(
                 f"{path} is of another run.", have="a table of scores that do not lie beside it", fix=again
             )
-    return found
+    return table_of
 
 
 def made_by(path: Path) -> dict[str, Any]:
