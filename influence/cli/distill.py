@@ -11,6 +11,7 @@ from influence.cli.command import Group
 from influence.cli.distill_options import (
     FILTERS,
     PROMPTS,
+    inputs_options,
     model_options,
     system_options,
     taken_generator,
@@ -57,14 +58,7 @@ for _command in (run, tune, evaluate):
 )
 @system_options
 @task_options
-@click.option(
-    "--split",
-    type=click.Choice(["train", "valid", "test"]),
-    default="train",
-    show_default=True,
-    help="Split of the task.",
-)
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many inputs.  [default: all]")
+@inputs_options(split="train")
 @model_options
 @click.option(
     "--price",

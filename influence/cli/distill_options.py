@@ -77,6 +77,28 @@ def _object(context: click.Context, option: click.Parameter, text: str) -> dict[
     return value
 
 
+def inputs_options(split: str) -> Callable[[Command], Command]:
+    """Which inputs of the task are asked.
+
+    Args:
+        split: The default of `--split`.
+    """
+
+    def decorate(command: Command) -> Command:
+        limit = click.option(
+            "--limit", type=click.IntRange(1), help="Number of inputs, from the first on.  [default: all]"
+        )
+        return click.option(
+            "--split",
+            type=click.Choice(["train", "valid", "test"]),
+            default=split,
+            show_default=True,
+            help="Split of the task.",
+        )(limit(command))
+
+    return decorate
+
+
 def model_options(command: Command) -> Command:
     """Which model, and how it is asked."""
     options: list[Command] = [

@@ -11,6 +11,7 @@ import click
 from influence.cli.command import Command
 from influence.cli.distill_options import (
     complete_tune,
+    inputs_options,
     model_options,
     system_options,
     taken_generator,
@@ -143,14 +144,7 @@ def tune(
     """,
 )
 @task_options
-@click.option(
-    "--split",
-    type=click.Choice(["train", "valid", "test"]),
-    default="test",
-    show_default=True,
-    help="Split of the task.",
-)
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many inputs.  [default: all]")
+@inputs_options(split="test")
 @model_options
 @click.option(
     "--tuned", required=True, type=click.Path(path_type=Path), help="The distilled model, a folder."

@@ -31,9 +31,8 @@ from influence.models.load import LanguageModel
 from influence.provenance import provenance
 from influence.store.artefact import claim
 from influence.store.formats.training import read_metrics
-from influence.train.core.adapt import adapt
 from influence.train.core.batches import IGNORED_LABEL, Batch, order_by_examples
-from influence.train.core.resume import publish
+from influence.train.core.resume import adapt, publish
 from influence.train.core.text import Row, pad_rows
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 from influence.train.settings import Dtype

@@ -15,9 +15,8 @@ from influence.data.tokens import tokenise_completions
 from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim
-from influence.train.core.adapt import adapt
 from influence.train.core.batches import order_by_tokens
-from influence.train.core.resume import must_not_exist, publish, same_text
+from influence.train.core.resume import adapt, must_not_exist, publish, same_text
 from influence.train.core.text import Row, digest, lengths_of, mean_loss, train_rows
 from influence.train.core.trainer import RESUME_SECONDS
 from influence.train.settings import SftSettings

@@ -12,7 +12,7 @@ from tiny import tiny_model
 from transformers import AutoModelForCausalLM
 
 from influence.errors import InputError
-from influence.train.core.adapt import adapt, save_plain
+from influence.train.core.resume import adapt, save_plain
 
 IDS_BT = torch.arange(24).reshape(2, 12) % 60
 

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import torch
 
 from influence.errors import ComputeError
-from influence.train.core.adapt import save_plain
 from influence.train.core.batches import IGNORED_LABEL, Batch, Order, labels_of, moved
-from influence.train.core.resume import KEPT
+from influence.train.core.resume import KEPT, save_plain
 from influence.train.core.trainer import RunSpec, StepTrainer, step_arguments, train_steps
 from influence.train.settings import Dtype
 

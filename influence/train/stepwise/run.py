@@ -20,8 +20,8 @@ from influence.errors import InputError
 from influence.provenance import provenance
 from influence.store.artefact import claim, finish
 from influence.store.formats.training import RUN_KIND
-from influence.train.core.adapt import adapt
 from influence.train.core.batches import Order, order_by_examples
+from influence.train.core.resume import adapt
 from influence.train.core.trainer import RESUME, RESUME_SECONDS
 from influence.train.stepwise.batches import Cut, takes
 from influence.train.stepwise.new_model import SHAPES, new_model, task_tokenizer

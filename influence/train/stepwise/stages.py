@@ -15,7 +15,7 @@ from influence.store.artefact import check_held, open_complete, read_manifest, s
 from influence.store.formats.manifest import digest, fingerprint
 from influence.store.formats.records import read_record, write_record
 from influence.store.formats.training import KD_KIND, RUN_KIND, STAGE_FILE, STAGE_KIND, StageFile
-from influence.train.core.adapt import save_plain
+from influence.train.core.resume import save_plain
 from influence.train.stepwise.settings import Side
 
 if TYPE_CHECKING:
