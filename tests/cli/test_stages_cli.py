@@ -214,7 +214,7 @@ def test_names_of_checkpoints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--queries", "q", "--model", "m"], "--model does not go with --checkpoints"),
+        (["--queries", "q", "--model", "m"], "--model goes only with --checkpoints auto"),
         ([], "give either --queries or --task"),
         (["--queries", "q", "--task", "t"], "give either --queries or --task"),
         (["--queries", "q", "--asked", "3"], "--asked has an effect only with --task"),
