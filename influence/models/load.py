@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from influence.models.checkpoint import (
 )
 from influence.models.probe import embedding_rows, movement_by_later_tokens, positions
 from influence.models.quantised import QuantisedLinear, make_differentiable, stored_weights
+from influence.ready import ready_names
 from influence.store.artefact import open_complete, read_manifest
 
 #: What the manifest of a folder with a trained model calls it.
@@ -281,6 +283,8 @@ def _explain(name: str, checkpoint: Checkpoint, error: Exception) -> ModelError:
     text = str(error)
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     offline = ("connect", "offline", "resolve", "timed out", "Max retries", "ConnectError")
+    here = [*ready_names("models"), *(path.name for path in Path().iterdir() if path.is_dir())]
+    near = difflib.get_close_matches(name, here, n=1)
     path = (
         "Give its base by path: --base FOLDER"
         if checkpoint.adapter
@@ -291,7 +295,7 @@ def _explain(name: str, checkpoint: Checkpoint, error: Exception) -> ModelError:
         return ModelError(
             f"{model} is not on this machine and the hub cannot be reached.",
             have=first,
-            fix=f"Check the network, or g{path[1:]}",
+            fix=f"Did you mean {near[0]!r}?" if near else f"Check the network, or g{path[1:]}",
         )
     if not Path(checkpoint.source).exists():
         return ModelError(

@@ -29,6 +29,7 @@ from influence.store.journal import (
     verify_files,
 )
 
+_WHERE = "Check the path: influence runs lists what is there."
 #: What a run leaves behind only for its resumption.
 _LEAVING = (
     "*.state.safetensors",
@@ -255,13 +256,11 @@ def open_complete(folder: Path, kind: str, verified: int | None = VERIFIED_AT_OP
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise StoreError(f"{folder} holds no {kind}: there is no {MANIFEST}.", fix="Check the path.")
+        raise StoreError(f"{folder} holds no {kind}: there is no {MANIFEST}.", fix=_WHERE)
     if manifest["kind"] != kind:
         raise StoreError(
             f"{folder} holds {_named(manifest['kind'])}, not {_named(kind)}.",
-            fix="Join all pieces first: influence merge."
-            if manifest["kind"] == "piece"
-            else "Check the path.",
+            fix="Join all pieces first: influence merge." if manifest["kind"] == "piece" else _WHERE,
         )
     if manifest["status"] != "complete":
         raise StoreError(

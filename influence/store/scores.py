@@ -9,6 +9,7 @@ leave them out.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -206,9 +207,12 @@ class Scores:
         for index, candidate in enumerate(self.queries):
             if candidate.id == query:
                 return index
-        known = ", ".join(candidate.id for candidate in self.queries[:8])
+        names = [candidate.id for candidate in self.queries]
+        near = difflib.get_close_matches(query, names, n=1)
         raise InputError(
-            f"No query {query!r} in {self.folder}.", have=f"{len(self.queries)} queries: {known}, …"
+            f"No query {query!r} in {self.folder}.",
+            have=f"{len(names)} queries: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}",
+            fix=f"Did you mean {near[0]!r}?" if near else "Name one of them.",
         )
 
     def ranking(

@@ -39,7 +39,10 @@ def verify(folder: Path) -> Verified:
     """
     manifests = _manifests(folder)
     if not manifests:
-        raise StoreError(f"{folder} holds no result: there is no {MANIFEST}.", fix="Check the path.")
+        raise StoreError(
+            f"{folder} holds no result: there is no {MANIFEST}.",
+            fix="Check the path: influence runs lists what is there.",
+        )
     sizes: dict[Path, int] = {}
     unfinished: list[str] = []
     for place, manifest in manifests.items():

@@ -90,7 +90,9 @@ MENTIONS = [(page, words) for page in MANUAL for words in mentions(page)]
 
 def test_cli_reference_is_in_step() -> None:
     reference = load(ROOT / "docs" / "make_cli_reference.py")
-    assert reference.FILE.read_text(encoding="utf-8") == reference.render(), "run `make docs`"
+    assert reference.FILE.read_text(encoding="utf-8") == reference.render(), (
+        "run python docs/make_cli_reference.py"
+    )
 
 
 def load(path: Path) -> ModuleType:
@@ -274,6 +276,13 @@ def anchors(page: Path) -> set[str]:
     """Anchors of the headings of a page, by the rule of the usual Markdown renderers."""
     headings = re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_site_leads_to_every_page() -> None:
+    named = set(
+        re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert named == {page.name for page in (ROOT / "docs").glob("*.md")} - {"log.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
