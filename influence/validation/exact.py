@@ -33,7 +33,7 @@ from influence.store.formats.validation import CONVERGED, EXACT, LEARNED, SOLVED
 from influence.store.scores import Scores
 from influence.validation.lds import spearman
 from influence.validation.settings import CheckConfig
-from influence.validation.validate import FAILS, HOLDS
+from influence.validation.tables import FAILS, HOLDS
 
 Array = npt.NDArray[np.float64]
 

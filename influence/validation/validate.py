@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,25 +14,13 @@ from influence.analysis.documents import first_columns, standardised_sum
 from influence.data.corpus import Corpus
 from influence.errors import InputError
 from influence.store.formats.tables import write_tables
-from influence.store.formats.validation import RETRAINED, VALIDATION, Retrained
+from influence.store.formats.validation import RETRAINED, VALIDATION
 from influence.store.scores import Scores
 from influence.validation.lds import (
-    CEILING,
-    RESAMPLES,
-    Array,
-    Lds,
-    best_possible,
     chance,
-    lds_table,
-    sums_over,
-    without_presence,
 )
 from influence.validation.methods import (
-    BM25,
-    CHANCE,
     PRESENCE,
-    RowOf,
-    gold_matrix,
     methods_of,
     rows,
 )
@@ -47,8 +35,7 @@ from influence.validation.retraining import (
     retrain,
 )
 from influence.validation.settings import ValidationConfig
-
-HOLDS, FAILS = "holds", "does not hold"
+from influence.validation.tables import lds_rows, removal_rows, verdict
 
 Say = Callable[[str], None]
 
@@ -171,7 +158,8 @@ def collect(scores: Scores) -> dict[str, pd.DataFrame]:
 
     Returns:
         - `lds`: a row a share left out, method, and with gold documents `counted` or `taken out`: lds, low, high (95 %,
-          queries and subsets drawn anew), over_bm25, over_low, over_high, subsets, queries, seeds
+          queries and subsets drawn anew), over, over_low, over_high (the same of the difference to
+          BM25), subsets, queries, seeds
         - `by_query`: query, lds for each of these
         - `removal`: a row a method whose top documents were left out: k, seeds, change (mean over queries of
           log p(completion | prompt) against the removal of random ones, nats; the more negative the better it found
@@ -196,117 +184,10 @@ def collect(scores: Scores) -> dict[str, pd.DataFrame]:
         pd.concat([pair[place] for pair in tables if pair], ignore_index=True) for place in (0, 1)
     )
     own = next(iter(methods))
-    made = {"lds": lds, "by_query": by_query, "removal": _removal_rows(found)}
+    made = {"lds": lds, "by_query": by_query, "removal": removal_rows(found)}
     made["checks"] = pd.DataFrame([(RETRAINED, *verdict(lds, own))], columns=["check", "state", "why"])
     write_tables(made, scores.folder / "analysis" / VALIDATION, [scores], analysis=VALIDATION)
     return made
-
-
-def lds_rows(
-    scores: Scores, found: Sequence[Retrained], methods: Mapping[str, RowOf]
-) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Tables of one share; None where fewer than three subsets were trained with every seed."""
-    log_p_of = {(one.number, one.seed): one for one in found}
-    seeds = sorted({one.seed for one in found})
-    numbers = [
-        n for n in sorted({one.number for one in found}) if all((n, seed) in log_p_of for seed in seeds)
-    ]
-    if len(numbers) < 3:
-        return None
-    kept = []
-    for number in numbers:
-        kept_D = np.ones(len(scores.documents), bool)
-        kept_D[log_p_of[number, seeds[0]].left_out] = False
-        kept.append(kept_D)
-    truth_KSQ = np.array([[log_p_of[number, seed].log_p for number in numbers] for seed in seeds])
-    queries = len(scores.queries)
-    predicted = {name: sums_over(kept, list(rows(row_of, queries))) for name, row_of in methods.items()}
-    measured = {"counted": lds_table(truth_KSQ, predicted, BM25)}
-    if PRESENCE in methods:
-        measured["taken out"] = _without_gold(scores, kept, truth_KSQ, predicted, methods)
-    share = found[0].share
-    about = {"subsets": len(numbers), "queries": queries, "seeds": len(seeds)}
-    lds = [
-        {"left_out": share, "gold": gold, "method": name, **_columns(one), **about}
-        for gold, table in measured.items()
-        for name, one in table.items()
-    ]
-    by_query = [
-        {"left_out": share, "gold": gold, "method": name, "query": query.id, "lds": value}
-        for gold, table in measured.items()
-        for name, one in table.items()
-        for query, value in zip(scores.queries, one.by_query.tolist(), strict=True)
-    ]
-    return pd.DataFrame(lds), pd.DataFrame(by_query)
-
-
-def _without_gold(
-    scores: Scores,
-    kept: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.bool_]]],
-    truth_KSQ: Array,
-    predicted: Mapping[str, Array],
-    methods: Mapping[str, RowOf],
-) -> dict[str, Lds]:
-    """The same of what the gold documents' presence leaves unexplained, by the scores of the other documents."""
-    gold_QD = gold_matrix(scores)
-    present_SQ = sums_over(kept, list(gold_QD))
-    others = {
-        name: predicted[name]
-        - sums_over(
-            kept, [row * gold_D for row, gold_D in zip(rows(row_of, len(gold_QD)), gold_QD, strict=True)]
-        )
-        for name, row_of in methods.items()
-        if name != PRESENCE
-    }
-    truth = np.stack([without_presence(truth_SQ, present_SQ) for truth_SQ in truth_KSQ])
-    return lds_table(truth, others, BM25, resamples=RESAMPLES)
-
-
-def _columns(one: Lds) -> dict[str, float]:
-    over = {"over_bm25": one.beside, "over_low": one.beside_low, "over_high": one.beside_high}
-    return {"lds": one.value, "low": one.low, "high": one.high, **over}
-
-
-def _removal_rows(found: Sequence[Retrained]) -> pd.DataFrame:
-    columns = ["method", "k", "seeds", "change", "low", "high"]
-    removed = [one for one in found if one.group != RANDOM]
-    by_random = {(len(one.left_out), one.seed): np.array(one.log_p) for one in removed if one.group == CHANCE}
-    records = []
-    for method, k in sorted({(one.group, len(one.left_out)) for one in removed if one.group != CHANCE}):
-        pairs = [
-            np.array(one.log_p) - by_random[k, one.seed]
-            for one in removed
-            if one.group == method and len(one.left_out) == k and (k, one.seed) in by_random
-        ]
-        if pairs:
-            change_Q = np.mean(pairs, axis=0)
-            drawn = np.random.default_rng(0).integers(0, len(change_Q), (RESAMPLES, len(change_Q)))
-            low, high = np.percentile(change_Q[drawn].mean(1), [2.5, 97.5])
-            records.append((method, k, len(pairs), change_Q.mean(), low, high))
-    return pd.DataFrame(records, columns=columns)
-
-
-def verdict(lds: pd.DataFrame, own: str) -> tuple[str, str]:
-    """Whether a run's scores predict retraining, and why one says so, by the subsets that leave most out.
-
-    They hold where their LDS is above 0 for sure and that of BM25 is not above theirs for sure.
-    """
-    share = lds["left_out"].max()
-    of_share = lds[(lds["left_out"] == share) & (lds["gold"] == "counted")].set_index("method")
-    row, words = of_share.loc[own], of_share.loc[BM25]
-    why = (
-        f"LDS {row['lds']:.2f} [{row['low']:.2f}, {row['high']:.2f}] over {row['subsets']:.0f} subsets without "
-        f"{share:.0%} of the documents and {row['queries']:.0f} queries; BM25 {words['lds']:.2f}"
-    )
-    if PRESENCE in of_share.index:
-        why += f", presence of the gold documents {of_share.loc[PRESENCE, 'lds']:.2f}"
-    if CEILING in of_share.index:
-        between = float(of_share.loc[CEILING, "lds"])
-        why += f"; two seeds agree to {between:.2f}, so at most {best_possible(between):.2f} can be reached"
-    beaten = row["over_high"] < 0
-    if beaten:
-        why += ". BM25 predicts retraining better"
-    return (HOLDS if row["low"] > 0 and not beaten else FAILS), why
 
 
 def _time(seconds: float) -> str:

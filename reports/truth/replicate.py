@@ -33,7 +33,6 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "mlp": ("mlp",),
     "mlp + head": ("mlp", "head"),
     "all + head": ("all", "head"),
-    "all + head + embedding": ("all", "head", "embedding"),
 }
 OWN, PLAIN, PEER = "mlp", DOT_PRODUCT, "kronfluence's factors, mlp"
 SUM = "sum of 3 checkpoints"

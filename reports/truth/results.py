@@ -10,7 +10,7 @@ import pandas as pd
 from influence.validation.lds import CEILING, best_possible
 from influence.validation.methods import BM25, BM25_COMPLETION, CHANCE, COSINE, PRESENCE
 from influence.validation.retraining import read_retrainings
-from influence.validation.validate import lds_rows
+from influence.validation.tables import lds_rows
 from reports.kit.page import markdown_table, page_head, short_number, with_interval
 from reports.truth.replicate import OWN, PEER, PLAIN, SETTINGS, SUM, TruthReplicate
 from reports.truth.scales import WORLDS, Scale
@@ -26,7 +26,7 @@ _HOW = (
     "Intervals (95 %) draw queries and halves anew within a world; they do not draw worlds or models anew. *Two seeds "
     "with each other* is how well one seed's outcome ranks that of another on the same halves; the best possible LDS "
     "against one seed is about the root of it. *Taken out* regresses out the number of gold documents in the half and "
-    "sums the scores of the others."
+    "sums the scores of the others. *Over mlp*: the difference to the default, with the interval of the difference."
 )
 
 
@@ -35,7 +35,7 @@ def lds_of_worlds(replicates: Sequence[TruthReplicate]) -> pd.DataFrame:
     parts = []
     for replicate in replicates:
         scores = replicate.scores
-        made = lds_rows(scores, read_retrainings(scores), replicate.methods())
+        made = lds_rows(scores, read_retrainings(scores), replicate.methods(), OWN)
         assert made is not None, "all halves are trained"
         parts.append(made[0].assign(world=WORLDS[replicate.world], seed=replicate.seed))
     table = pd.concat(parts, ignore_index=True)
@@ -124,6 +124,8 @@ def _lds(table: pd.DataFrame, gold: str) -> str:
     for method in [*ours(), *PEERS, PRESENCE, CHANCE, CEILING]:
         of_method = chosen[chosen["method"] == method]
         if len(of_method):
-            cells = [with_interval(row, "lds") for row in of_method.to_dict("records")]
-            rows.append([method, *cells])
-    return markdown_table(["method", *(f"{world}, seed {seed}" for world, seed in worlds)], rows)
+            records = of_method.to_dict("records")
+            cells = [(with_interval(row, "lds"), with_interval(row, "over", "over_")) for row in records]
+            rows.append([method, *(cell for pair in cells for cell in pair)])
+    head = [(f"{world}, seed {seed}", f"over {OWN}") for world, seed in worlds]
+    return markdown_table(["method", *(cell for pair in head for cell in pair)], rows)

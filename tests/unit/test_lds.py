@@ -18,7 +18,7 @@ from influence.validation.lds import (
     without_presence,
 )
 from influence.validation.methods import BM25
-from influence.validation.validate import FAILS, HOLDS, verdict
+from influence.validation.tables import FAILS, HOLDS, verdict
 
 DOCUMENTS, QUERIES, SUBSETS = 40, 6, 12
 

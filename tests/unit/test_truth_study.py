@@ -34,6 +34,9 @@ def test_what_is_missed_stands_first() -> None:
             "gold": gold,
             "method": name,
             "lds": lds,
+            "over": lds - 0.5,
+            "over_low": lds - 0.6,
+            "over_high": lds - 0.4,
             "low": lds - 0.1,
             "high": lds + 0.1,
         }
