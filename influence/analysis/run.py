@@ -33,7 +33,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "concentration": ("by", "group_by", "k"),
     "answers": ("by", "group_by", "k", "judge", "prompt", "scan"),
     "relations": ("by", "group_by", "k", "judge", "prompt"),
-    "sources": ("by", "group_by"),
+    "sources": ("by", "group_by", "field"),
     "reuse": ("by", "group_by", "k"),
     "bm25": ("group_by", "k"),
     "stages": ("by", "group_by", "k"),
@@ -51,6 +51,7 @@ def analyze(
     judge: Judge | None = None,
     prompt: Path | None = None,
     scan: bool | None = None,
+    field: Sequence[str] | None = None,
     out: str | Path | None = None,
 ) -> Tables:
     """The tables of one analysis as DataFrames; what they hold is in docs/analyses.md.
@@ -71,6 +72,7 @@ def analyze(
             `RUN/analysis/NAME`, and asked only once.
         prompt: A prompt for the judge in the stead of ours.
         scan: answers, sanity: look through all texts of the corpus (default).
+        field: sources: fields of the documents' metadata, whose values (with several: combinations) are groups.
         out: Write the tables as Parquet to this folder too. A report reads them from `RUN/analysis/NAME`.
 
     Returns:
@@ -83,7 +85,8 @@ def analyze(
     """
     if name not in ANALYSES:
         raise InputError(f"There is no analysis {name!r}.", fix=f"Use one of {', '.join(ANALYSES)}.")
-    given = {"by": by, "group_by": group_by, "k": k, "judge": judge, "prompt": prompt, "scan": scan}
+    given: dict[str, object] = {"by": by, "group_by": group_by, "k": k, "judge": judge, "prompt": prompt}
+    given |= {"scan": scan, "field": field}
     runs = tuple(one for run in runs for one in _checkpoints_of(name, run))
     check_options(name, len(runs), [option for option, value in given.items() if value is not None])
     opened = [_opened(run) for run in runs]
@@ -94,7 +97,7 @@ def analyze(
     if name in ("answers", "relations"):
         made = _judged(name, opened[0][1], by, group_by, k, judge, folder, prompt, scan is not False)
     else:
-        made = _made(name, opened, by, group_by, k, scan is not False)
+        made = _made(name, opened, by, group_by, k, scan is not False, field)
     if out is not None:
         write_tables(
             made,
@@ -150,6 +153,7 @@ def _made(
     group_by: Grouping,
     k: int,
     scan: bool,
+    field: Sequence[str] | None,
 ) -> Tables:
     scores = runs[0][1]
     match name:
@@ -160,7 +164,7 @@ def _made(
         case "concentration":
             return tables.concentration_tables(scores, by, group_by, k)
         case "sources":
-            return tables.source_tables(scores, by, group_by)
+            return tables.source_tables(scores, by, group_by, field)
         case "reuse":
             return tables.reuse_tables(scores, by, group_by, k)
         case "stages":

@@ -6,7 +6,7 @@ calls say what the columns are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ from influence.analysis.concentration import (
 )
 from influence.analysis.copies import copy_ranks, near_copies, self_influence
 from influence.analysis.correlation import block_table, correlation, largest_pairs, permutation_test
+from influence.analysis.document_groups import group_influence
 from influence.analysis.documents import rank_column, top_documents
 from influence.analysis.grouping import Grouping, summarise, welch_tests
 from influence.analysis.judges import Judge, JudgeReplies
@@ -161,9 +162,14 @@ def relation_tables(
     return {"relations": table, "counts": relation_counts(table, scores.queries, group_by)}
 
 
-def source_tables(scores: Scores, by: Reading, group_by: Grouping) -> Tables:
-    """curves."""
-    return {"curves": source_curves(scores, by, None, group_by)}
+def source_tables(
+    scores: Scores, by: Reading, group_by: Grouping, fields: Sequence[str] | None = None
+) -> Tables:
+    """curves; with fields of the documents' metadata also groups."""
+    tables: Tables = {"curves": source_curves(scores, by, None, group_by)}
+    if fields:
+        tables["groups"] = group_influence(scores, fields, by, group_by)
+    return tables
 
 
 def reuse_tables(scores: Scores, by: Reading, group_by: Grouping, k: int) -> Tables:

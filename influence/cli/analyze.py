@@ -24,7 +24,7 @@ _FIRST = {
     "concentration": ("power_law_by_group", "slope_tests"),
     "answers": ("rates",),
     "relations": ("counts",),
-    "sources": (),
+    "sources": ("groups",),
     "reuse": (),
     "bm25": ("overlap_by_group", "recall"),
     "stages": ("facts",),
@@ -135,6 +135,12 @@ def _cell(value: object) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A prompt of your own for the judge; start from those in influence/analysis/prompts.",
 )
+@click.option(
+    "--field",
+    multiple=True,
+    help="sources: also the mean influence of documents by this field of their metadata, or source. Repeated: by "
+    "each combination of values, such as topic and format.",
+)
 @click.option("--no-scan", is_flag=True, help="answers, sanity: do not look through the whole corpus.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the tables.  [default: RUN/analysis/NAME]"
@@ -150,6 +156,7 @@ def analyze(
     k: int | None,
     judge: str,
     prompt: Path | None,
+    field: tuple[str, ...],
     no_scan: bool,
     out: Path | None,
 ) -> None:
@@ -183,6 +190,7 @@ def analyze(
         judge=_judge(judge),
         prompt=prompt,
         scan=False if no_scan else None,
+        field=field or None,
         out=folder,
     )
     click.echo(plain(summary(name, tables)))
@@ -200,6 +208,7 @@ def _given(context: click.Context, name: str, n_runs: int) -> list[str]:
         "k": "k",
         "judge": "judge",
         "prompt": "prompt",
+        "field": "field",
         "no_scan": "scan",
     }
     taken = [option for flag, option in flags.items() if given(context, flag)]

@@ -29,7 +29,7 @@ class Amount(click.ParamType[int | float]):
 @click.command(
     "select",
     cls=Command,
-    shown={"Options": ("corpus", "top", "threshold", "by", "per", "bottom", "rest", "out")},
+    shown={"Options": ("corpus", "top", "threshold", "per", "rest", "out")},
     example="influence select runs/x/scores --corpus train.jsonl --top 10% --rest --out without.jsonl",
 )
 @click.argument("run", type=click.Path(path_type=Path))
