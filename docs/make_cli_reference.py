@@ -25,8 +25,8 @@ HEAD = """\
 `--config FILE`, a TOML file of its options such as the `run.toml` that a run leaves beside its result; the command line
 wins. `-q` prints no progress, `-v` the whole traceback of an error.
 
-Exit status: 0 done, 2 bad input, 3 bad or foreign artefact, 4 failed computation, 130 interrupted. Progress goes to
-stderr, results go to stdout.
+Exit status: 0 done, 2 bad input, 3 bad or foreign artefact, 4 failed computation, 130, 129 or 143 interrupted by
+Ctrl-C, SIGHUP or SIGTERM. Progress goes to stderr, results go to stdout.
 """
 
 

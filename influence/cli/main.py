@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
 import logging
 import os
 import shlex
+import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -16,9 +18,10 @@ import click
 
 from influence import __version__
 from influence.cli.command import nearest, show_messages
-from influence.cli.torchrun import one_voice, require_one_process, under_torchrun
+from influence.cli.torchrun import lost_processes, one_voice, require_one_process, under_torchrun
 from influence.errors import InfluenceError, InputError, plain, shown
 from influence.files import is_full_disk
+from influence.stopping import stopping
 
 #: heading -> command -> (module, attribute, one line of help), in the order of use. Help is here so that `--help`
 #: imports no command.
@@ -119,7 +122,7 @@ def main() -> None:
 
 
 def run_program(program: click.Command, name: str) -> None:
-    """Run a program: exit 0 done, 2 bad input, 3 bad artefact, 4 failed computation, 130 interrupted.
+    """Run a program: exit 0 done, 2 bad input, 3 bad artefact, 4 failed computation, 128 + a signal that ended it.
 
     Args:
         name: What a user types to start it.
@@ -128,7 +131,7 @@ def run_program(program: click.Command, name: str) -> None:
     # before torch is imported: waiting threads of libgomp spin, which takes a busy machine's speed (docs/log.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        with one_voice():
+        with one_voice(), stopping.listening():
             _refuse_unwritable(sys.argv[1:])
             program(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -139,19 +142,32 @@ def run_program(program: click.Command, name: str) -> None:
         click.echo(shown(text.getvalue().rstrip()), err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        shared = "torchrun … -m " if under_torchrun() else ""
-        command = shared + f"{name} {shlex.join(sys.argv[1:])}"
-        click.echo(f"\nInterrupted. Finished blocks are kept; to resume:\n  {plain(command)}", err=True)
-        sys.exit(130)
+        number = signal.Signals(stopping.number or signal.SIGINT)
+        why = lost_processes() or ("Interrupted." if number == signal.SIGINT else f"Ended by {number.name}.")
+        _say(f"\n{why} Finished blocks are kept; to resume:\n  {_resume(name)}")
+        sys.exit(128 + number)
     except InfluenceError as error:
         if logging.getLogger("influence").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
+        lost = lost_processes()
+        _say(f"Error: {error}" + (f"\n{lost} To resume:\n  {_resume(name)}" if lost else ""))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has seen enough
         sys.exit(1)
     except Exception as error:
         _explain(error)
+
+
+def _say(text: str) -> None:
+    """Print the last word of the program, if the terminal is still there."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _resume(name: str) -> str:
+    """What a user types to go on."""
+    shared = "torchrun … -m " if under_torchrun() else ""
+    return plain(f"{shared}{name} {shlex.join(sys.argv[1:])}")
 
 
 def _refuse_unwritable(arguments: list[str]) -> None:

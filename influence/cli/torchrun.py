@@ -76,6 +76,17 @@ def one_voice() -> Iterator[None]:
         raise
 
 
+def lost_processes() -> str:
+    """Say which processes of the run on this machine ended without a word; empty where none did."""
+    heartbeat = sys.modules.get("influence.engine.parallel.heartbeat")
+    lost = heartbeat.current.lost() if heartbeat is not None and heartbeat.current is not None else []
+    if not lost:
+        return ""
+    which = "Process" if len(lost) == 1 else "Processes"
+    verb = "was" if len(lost) == 1 else "were"
+    return f"{which} {', '.join(map(str, lost))} {verb} killed from outside, perhaps by the system for lack of memory."
+
+
 def _speaks() -> bool:
     heartbeat = sys.modules.get("influence.engine.parallel.heartbeat")
     if heartbeat is not None and heartbeat.current is not None:

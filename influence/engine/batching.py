@@ -53,13 +53,14 @@ def blocks(lengths: Columns, block_tokens: int, done: int = 0) -> list[Columns]:
     """Columns of each block, in the order they are run.
 
     Args:
-        done: This many documents, the first of the order, are a block by themselves.
+        done: A block ends after this many documents, the first of the order. The other borders do not depend on it, so
+            that a run that goes on adds up as one that was not disturbed.
     """
     order = length_order(lengths)
-    rest = lengths[order[done:]]
-    number = (np.cumsum(rest) - rest) // block_tokens
-    borders = np.flatnonzero(np.diff(number)) + 1 + done
-    return np.split(order, np.insert(borders, 0, done) if 0 < done < len(order) else borders)
+    ordered = lengths[order]
+    number = (np.cumsum(ordered) - ordered) // block_tokens
+    borders = np.flatnonzero(np.diff(number)) + 1
+    return np.split(order, np.union1d(borders, [done]) if 0 < done < len(order) else borders)
 
 
 def usual_batch_tokens(device: torch.device) -> int:

@@ -1,6 +1,7 @@
 """The loops over documents that every pass shares: blocks of batches, stored each minute, gone on with after a kill.
 
 What is done of a block, or summed up, is stored each minute: a kill costs that much, whatever the size of the model.
+It is stored too when the program is asked to end, which it then does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from influence.engine.batching import Budget, Columns, batches, blocks, is_out_of_memory
 from influence.engine.parallel.distributed import ALONE, World, shares_of_missing
 from influence.progress import Progress
+from influence.stopping import stopping
 from influence.store.arrays import map_arrays, write_arrays
 from influence.store.factors import save_tensors
 from influence.store.journal import intact
@@ -65,7 +67,8 @@ def run_blocks(
     """
     position = met = restore()
     saved = time.monotonic()
-    with Progress(title, sum(sizes), sum(sizes[:position]), unit="tok") as bar:
+    alone = world.size == 1  # of several processes each must take part when the others save
+    with Progress(title, sum(sizes), sum(sizes[:position]), unit="tok") as bar, stopping.looked_at(alone):
         while position < len(sizes):
             try:
                 run(position, lambda tokens: bar.advance(tokens * world.size))
@@ -81,12 +84,17 @@ def run_blocks(
                 _logger.warning("Out of memory: batches of %d tokens from here on.", budget.batch_tokens)
                 continue
             position = min(position + world.size, len(sizes))
-            if save is None or position <= met:  # the others do not go back when memory runs out here
-                continue
-            met = position
-            if world.broadcast(position == len(sizes) or time.monotonic() - saved > SECONDS_BETWEEN_SAVES):
-                save(position)
-                saved = time.monotonic()
+            if save is not None and position > met:  # the others do not go back when memory runs out here
+                met = position
+                if world.broadcast(position == len(sizes) or _save_due(saved)):
+                    save(position)
+                    saved = time.monotonic()
+            stopping.stop_if_asked()
+
+
+def _save_due(saved: float) -> bool:
+    """Whether it is time to store what is done since `saved`: a minute, or the program is to end."""
+    return stopping.asked or time.monotonic() - saved > SECONDS_BETWEEN_SAVES
 
 
 def run_missing(
@@ -132,10 +140,11 @@ def run_missing(
             rows.append(run(group))
             done += sum(map(len, group))
             tick(sum(int(lengths[batch].sum()) for batch in group))
-            if done < len(columns) and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+            if done < len(columns) and _save_due(saved):
                 rows = [_joined(rows)]
                 write_arrays(file, {**rows[0], "column": columns[:done]})
                 saved = time.monotonic()
+                stopping.stop_if_asked()
         write(number, _joined(rows))
         file.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ exit code, standard output and standard error. Blocks are small and sums are sav
 something to resume even on a tiny corpus. Started as `python program.py`; requests and replies are lines of JSON.
 
 It can fork several processes that share a command, with the environment that torchrun would give them; as there, all
-end when one fails.
+are ended when one fails.
 """
 
 from __future__ import annotations
@@ -148,9 +148,7 @@ def wait(pids: list[int], victim: int, kill_after: float | None) -> int:
         pid, status = os.waitpid(-1, 0 if end is None else os.WNOHANG)
         left.discard(pid)
         if pid and status:
-            for other in left:
-                os.kill(other, signal.SIGKILL)
-                os.waitpid(other, 0)
+            end_others(left)
             return status
         if end is not None and not pid:
             time.sleep(0.002)
@@ -159,6 +157,18 @@ def wait(pids: list[int], victim: int, kill_after: float | None) -> int:
                 if victim in left:
                     os.kill(victim, signal.SIGKILL)
     return 0
+
+
+def end_others(pids: set[int]) -> None:
+    """End processes as torchrun does: ask them, and kill those that are still there after 30 seconds."""
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + 30
+    for pid in pids:
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > end:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
 
 def run_as_child(

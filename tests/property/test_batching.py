@@ -29,6 +29,16 @@ def test_blocks_are_a_longest_first_partition(lengths: np.ndarray, block_tokens:
         assert lengths[block[:-1]].sum() < block_tokens
 
 
+@given(Lengths, st.integers(1, 400), st.integers(0, 90))
+def test_what_is_done_moves_no_border(lengths: np.ndarray, block_tokens: int, done: int) -> None:
+    """A resumed run sums the same blocks as one that was not disturbed: else the last bits of its sums differ."""
+    plain, resumed = (
+        set(np.cumsum([len(block) for block in plan]).tolist())
+        for plan in (blocks(lengths, block_tokens), blocks(lengths, block_tokens, done))
+    )
+    assert resumed == plain | ({done} if 0 < done < len(lengths) else set())
+
+
 @given(Lengths, st.integers(1, 400), st.integers(1, 300))
 def test_batches_partition_a_block_within_the_budget(
     lengths: np.ndarray, block_tokens: int, batch_tokens: int

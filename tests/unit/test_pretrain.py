@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from influence.cli.main import cli
 from influence.data.corpus import Corpus, read_corpus
 from influence.errors import InputError, StoreError
+from influence.stopping import SIGNALS, stopping
 from influence.train import pretrain as module
 from influence.train.core.batches import order_by_tokens
 from influence.train.core.text import Row, TextTrainer, lengths_of, mean_loss
@@ -184,6 +186,28 @@ def killed_run(corpus: Corpus, out: Path, at: int, monkeypatch: pytest.MonkeyPat
         with pytest.raises(KeyboardInterrupt):
             pretrain(corpus, out, PretrainSettings(size="tiny", **options), resume_seconds=0)
     assert not out.exists()
+
+
+@pytest.mark.usefixtures("small_sizes")
+def test_a_terminated_run_stores_the_step_in_work(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM comes in the middle of the third step, long before a state is due."""
+    monkeypatch.setattr(stopping, "number", None)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    whole = TextTrainer.get_batch_samples
+
+    def signalled(self: TextTrainer, *arguments: Any) -> Any:
+        if self.state.global_step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(TextTrainer, "get_batch_samples", signalled)
+    with stopping.listening(), pytest.raises(KeyboardInterrupt):
+        pretrain(corpus, tmp_path / "model", PretrainSettings(size="tiny", dtype="fp32"))
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert [path.name for path in (tmp_path / "model.part").glob("resume/checkpoint-*")] == ["checkpoint-3"]
 
 
 @pytest.mark.usefixtures("small_sizes")

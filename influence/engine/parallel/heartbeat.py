@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
@@ -75,6 +76,7 @@ class Heartbeat:
         self._pause = min(5.0, self._limit / 6)
         self._beats = {_STORE: 0}
         self._store.set(f"host/{rank}", socket.gethostname())
+        self._store.set(f"pid/{rank}", str(os.getpid()))
         self._store.add(f"beat/{rank}", 1)  # before it joins the others: from then on its silence is noticed
         if size > 1:
             global current
@@ -116,6 +118,21 @@ class Heartbeat:
             names.append(f"process {rank} on {host}")
         return f"of {self._size} processes, {', '.join(names)} {'has' if len(names) == 1 else 'have'} been"
 
+    def lost(self) -> list[int]:
+        """Processes of this machine that are no more, as far as the store still answers."""
+        lost = []
+        try:
+            for rank in range(self._size):
+                if self._store.check([f"pid/{rank}"]) and self._here(rank):
+                    pid = int(self._store.get(f"pid/{rank}"))
+                    lost += [] if _lives(pid) else [rank]
+        except RuntimeError:
+            pass
+        return lost
+
+    def _here(self, rank: int) -> bool:
+        return bool(self._store.get(f"host/{rank}").decode() == socket.gethostname())
+
     def _give_up(self, what: str, ask: bool) -> None:
         """End this process, with a line if it is the first; without a store to `ask`, with one in any case."""
         if not ask or self.claim_the_word():
@@ -130,6 +147,17 @@ class Heartbeat:
             return bool(self._store.add("errors", 1) == 1)
         except RuntimeError:  # the store is gone: rather twice than never
             return True
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine runs; one that ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's by now, or there is no /proc here
+        return True
 
 
 #: That of this process, once there are others.

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import transformers
 
+from influence.stopping import stopping
 from influence.store.artefact import write_json
 from influence.store.formats.training import add_metrics, cut_metrics
 from influence.train.core.batches import Order
@@ -66,9 +67,9 @@ class Clock:
         return due
 
     def save_due(self, every: float) -> bool:
-        """Whether it is time for a state to resume from; true once every so many seconds."""
+        """Whether it is time for a state to resume from: once every so many seconds, and when the program is to end."""
         now = time.monotonic()
-        due = now - self._saved >= every
+        due = stopping.asked or now - self._saved >= every
         self._saved = now if due else self._saved
         return due
 
@@ -210,6 +211,10 @@ class _AfterStep(transformers.TrainerCallback):
     ) -> None:
         self._trainer.after_step(state.global_step, control)
 
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """End with the state of the step if the program is to end; after the last step the run ends by itself."""
+        stopping.stop_if_asked()
+
 
 def step_arguments(spec: RunSpec, **changes: Any) -> transformers.TrainingArguments:
     """Arguments of a `StepTrainer`: AdamW, gradients of norm at most 1, constant learning rate unless changed."""
@@ -250,7 +255,8 @@ def train_steps(trainer: StepTrainer) -> int:
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     cut_metrics(folder, step)
     if step < trainer.spec.steps:
-        with SummaryWriter(folder / TENSORBOARD, purge_step=step + 1 if step else None) as writer:
+        events = SummaryWriter(folder / TENSORBOARD, purge_step=step + 1 if step else None)
+        with events as writer, stopping.looked_at():
             trainer.add_callback(TensorBoardCallback(writer))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return step
