@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -113,9 +114,23 @@ def prefix_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return frame_ids(tokenizer)[0]
 
 
+@contextmanager
+def _of_the_tokenizer() -> Iterator[None]:
+    """Say whose fault it is: the library of tokenizers raises bare exceptions, as for a word without a token."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            "The tokenizer of the model cannot encode a text.",
+            have=str(error).partition("\n")[0] or type(error).__name__,
+            fix="Give the model with a whole tokenizer: its vocabulary may lack the token for unknown words.",
+        ) from error
+
+
 def frame_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The special tokens that a tokenizer puts before and after a text."""
-    encoding: Any = tokenizer("a", return_special_tokens_mask=True)
+    with _of_the_tokenizer():
+        encoding: Any = tokenizer("a", return_special_tokens_mask=True)
     ids, special = list(encoding["input_ids"]), list(encoding["special_tokens_mask"])
     if 0 not in special:
         return ids, []
@@ -130,15 +145,18 @@ def _ids_and_ends(
     if not ends and backend is not None:
         backend.no_truncation()
         backend.no_padding()
-        for encoding in backend.encode_batch_fast(texts, add_special_tokens=False):
+        with _of_the_tokenizer():
+            encodings: Any = backend.encode_batch_fast(texts, add_special_tokens=False)
+        for encoding in encodings:
             yield encoding.ids, []
     elif ends and (whole := _with_whole_offsets(tokenizer)) is not None:
-        for encoding in whole.encode_batch(texts, add_special_tokens=False):
+        with _of_the_tokenizer():
+            encodings = whole.encode_batch(texts, add_special_tokens=False)
+        for encoding in encodings:
             yield list(encoding.ids), [end for _, end in encoding.offsets]
     elif texts:
-        encodings: Any = tokenizer(
-            texts, add_special_tokens=False, return_offsets_mapping=ends, verbose=False
-        )
+        with _of_the_tokenizer():
+            encodings = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=ends, verbose=False)
         for n, ids in enumerate(encodings["input_ids"]):
             yield list(ids), [end for _, end in encodings["offset_mapping"][n]] if ends else []
 

@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from influence.errors import ModelError
+from influence.models.limits import require_countable_parts
 from influence.ready import ready_path
 
 _logger = logging.getLogger(__name__)
@@ -222,6 +223,8 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> None:
         ModelError: the adapter is for another model, or lacks weights.
     """
     dtype = next(model.parameters()).dtype
+    entries = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    require_countable_parts(entries, str(folder))
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what it would report is judged below
     try:

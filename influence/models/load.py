@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging
 
@@ -30,6 +30,7 @@ from influence.models.checkpoint import (
     require_gguf,
     without_fetched_kernels,
 )
+from influence.models.limits import buildable_from, require_countable_parts
 from influence.models.probe import embedding_rows, movement_by_later_tokens, positions
 from influence.models.quantised import QuantisedLinear, make_differentiable, stored_weights
 from influence.ready import ready_names
@@ -206,6 +207,9 @@ def _load(
 ) -> tuple[PreTrainedModel, Tokenizer]:
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trusted}
     own: dict[str, Any] = {"gguf_file": checkpoint.gguf} if checkpoint.gguf is not None else {}
+    if checkpoint.gguf is None:
+        entries, _ = PreTrainedConfig.get_config_dict(checkpoint.source, revision=revision)
+        require_countable_parts(entries, checkpoint.source)
     config = AutoConfig.from_pretrained(checkpoint.source, **options, **own)
     prepare_weights(config)
     if not trusted:
@@ -216,7 +220,7 @@ def _load(
         own["device_map"] = {"": device}
     if weights == torch.float64:  # fused products of experts, the default, exist in lower precision only
         own["experts_implementation"] = "eager"
-    with _without_bars():
+    with _without_bars(), buildable_from(Path(checkpoint.source), checkpoint.source):
         loaded: Any = model_class(config).from_pretrained(
             checkpoint.source, config=config, dtype=weights, output_loading_info=True, **options, **own
         )

@@ -77,7 +77,9 @@ def _nothing_matches(
     return ModelError(
         f"--layers {pattern}: no linear layer of {type(model).__name__} matches.",
         have=f"linear layers: {', '.join(names[:6]) or 'none at all'}, …",
-        fix=f"Use {', or '.join(usable)}." if usable else None,
+        fix=f"Use {', or '.join(usable)}."
+        if usable
+        else "Give a model with linear layers: this one has none.",
     )
 
 
