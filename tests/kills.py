@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
+import shutil
 import sys
 import tempfile
 import time
@@ -23,6 +25,7 @@ from safetensors.numpy import load
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "cli")]
 
+from chain_tasks import sums_task  # noqa: E402
 from inputs import write_model_corpus_queries  # noqa: E402
 from program import Result, Server  # noqa: E402
 from texts import random_queries  # noqa: E402
@@ -56,6 +59,30 @@ JOBS: dict[str, Callable[[Path, Path], list[object]]] = {
         *("train", "pretrain", *_corpus(given), "--size", "tiny", "--epochs", 1, "--dtype", "fp32"),
         *("--out", out / "trained"),
     ],
+    "stepwise": lambda given, out: [
+        *(
+            "train",
+            "stepwise",
+            "--task",
+            given / "sums",
+            "--model",
+            "tiny",
+            "--batch-size",
+            8,
+            "--lr",
+            "1e-2",
+        ),
+        *("--check-examples", 8, "--delta", 2, "--out", out / "stages"),
+    ],
+    "evaluate": lambda given, out: [
+        *("evaluate", _copied(given / "stages", out / "stages"), "--task", given / "sums"),
+        *("--split", "valid", "--timed", 0),
+    ],
+    "merge": lambda given, out: ["merge", given / "piece-1", given / "piece-2", "--out", out / "scores"],
+    "tokens": lambda given, out: [
+        *("tokens", _copied(given / "scores", out / "scores"), "--model", given / "model"),
+        *("--hessian", given / "hessian", "--device", "cpu"),
+    ],
 }
 #: Those that several processes can share.
 SHARED = ("fit", "score", "index")
@@ -70,6 +97,17 @@ _RECORDS = (
 )
 
 
+#: How long a training took, in its metrics.
+_SECONDS = re.compile(rb'"seconds": [0-9.]+')
+
+
+def _copied(folder: Path, copy: Path) -> Path:
+    """What a job adds to, in its own place."""
+    if not copy.exists():
+        shutil.copytree(folder, copy)
+    return copy
+
+
 def _corpus(given: Path) -> tuple[object, ...]:
     return ("--corpus", given / "corpus.jsonl")
 
@@ -78,15 +116,32 @@ def write_inputs(folder: Path, program: Server) -> None:
     """A tiny model, its Hessian, a corpus and queries."""
     write_model_corpus_queries(folder, documents=300)
     write_queries(random_queries(60), folder / "questions.jsonl", completed=False)
-    fitted = program.run(*JOBS["fit"](folder, folder / "hessian"))
-    assert fitted.exit_code == 0, fitted.stderr
+    _run(program, JOBS["fit"](folder, folder / "hessian"))
+
+
+def write_scores(folder: Path, program: Server) -> None:
+    """Scores, and the pieces of them."""
+    _run(program, JOBS["score"](folder, folder / "scores"))
+    for n in (1, 2):
+        _run(program, [*JOBS["score"](folder, folder / f"piece-{n}"), "--shard", f"{n}/2"])
+
+
+def write_stages(folder: Path, program: Server) -> None:
+    """A task and the stages of a model that learned it."""
+    sums_task(folder / "sums")
+    _run(program, JOBS["stepwise"](folder, folder))
+
+
+def _run(program: Server, arguments: list[object]) -> None:
+    done = program.run(*arguments)
+    assert done.exit_code == 0, done.stderr
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file but the records of when and how."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in _RECORDS]
     files = [path for path in files if path.parent.name != "tensorboard"]  # its events carry times
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    return {str(path.relative_to(folder)): _SECONDS.sub(b"", path.read_bytes()) for path in files}
 
 
 @dataclass(frozen=True)
@@ -163,13 +218,12 @@ def kill(
     left = contents(out)
     if finished_by_a_killed_run:  # killed after its last act: only its working folder is still there
         left = {name: data for name, data in left.items() if ".part" not in name}
-    assert not differing(left, contents(whole), rounded), job
+    names = differing(left, contents(whole), rounded)
+    assert not names, f"{job}: {', '.join(names)}"
     return Killed(job, killed, len(left))
 
 
 def _empty(folder: Path) -> None:
-    import shutil
-
     shutil.rmtree(folder)
     folder.mkdir()
 
@@ -185,6 +239,8 @@ def main() -> None:
         folder = Path(name)
         program = Server(folder)
         write_inputs(folder, program)
+        write_scores(folder, program)
+        write_stages(folder, program)
         jobs = SHARED if asked.processes else tuple(JOBS)
         for number, job in enumerate(jobs):
             share = asked.kills // len(jobs) + (number < asked.kills % len(jobs))

@@ -57,7 +57,7 @@ class Run:
             "model": self.made.get("model_name"),
             "corpus": self.made.get("corpus_name"),
             "queries": _number_of_queries(self.folder / QUERIES),
-            "age": round(datetime.now(UTC).timestamp() - written),
+            "age": max(0, round(datetime.now(UTC).timestamp() - written)),  # the clock may have been set back
             "bytes": sum(path.stat().st_size for path in files),
         }
 

@@ -105,7 +105,7 @@ def complete(
         ModelError: a question leaves no room for a completion in the model's context.
         StoreError: `<out>.partial/` belongs to another run.
     """
-    started = time.time()
+    started = time.monotonic()
     asked = hashlib.blake2b(json.dumps([asdict(q) for q in questions]).encode(), digest_size=16).hexdigest()
     part = out.with_name(out.name + ".partial")
     config = {
@@ -136,7 +136,7 @@ def complete(
         "empty": done.empty,
         "accuracy": done.accuracy(),
     }
-    write_json(completions_record(out), provenance(time.time() - started, **facts))
+    write_json(completions_record(out), provenance(time.monotonic() - started, **facts))
     write_queries(done.kept, out)  # last: where it is, all is done
     shutil.rmtree(part)
     return done

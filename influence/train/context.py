@@ -100,7 +100,7 @@ def distil_context(
         StoreError: `<out>.part/` belongs to another run.
         ComputeError: The divergence is not finite.
     """
-    started = time.time()
+    started = time.monotonic()
     fingerprint = base.fingerprint
     part = out.with_name(out.name + ".part")
     texts = hashlib.sha256(json.dumps(questions).encode()).hexdigest()
@@ -119,7 +119,7 @@ def distil_context(
     )
     resumed_at = train_steps(ContextTrainer(student, teacher, arguments, spec))
     record = provenance(
-        time.time() - started,
+        time.monotonic() - started,
         settings={"way": "context", **asdict(settings)},
         base={"name": base.name, "fingerprint": fingerprint},
         examples=len(questions),

@@ -73,14 +73,14 @@ def evaluate(
     if baseline is not None and baseline.folder.resolve() not in {s.folder.resolve() for s in stages}:
         stages.append(baseline)
     examples = task.split(settings.split)[: settings.limit]
-    started = time.time()
+    started = time.monotonic()
     runs = list(dict.fromkeys(stage.run for stage in stages))
     manifests = {run: claim_folder(run, task, examples, settings) for run in runs}
     timer = _Timer(baseline, task, examples, settings)
     for stage in stages:
         _evaluate_stage(stage, task, examples, timer, settings)
     for run, manifest in manifests.items():
-        finish(run / FOLDER, manifest, provenance(time.time() - started, task=task.name))
+        finish(run / FOLDER, manifest, provenance(time.monotonic() - started, task=task.name))
     return runs
 
 

@@ -126,7 +126,7 @@ def pretrain(
 
     shape = _shape(settings.size, settings.epochs)
     must_not_exist(out)
-    started = time.time()
+    started = time.monotonic()
     part = out.with_name(out.name + ".part")
     seed, keep = settings.seed, settings.keep
     config = {"size": settings.size, **dataclasses.asdict(shape), "seed": seed, "dtype": settings.dtype}
@@ -161,7 +161,7 @@ def pretrain(
         "held_out": mean_loss(model, held_out_rows.windows, pad) if held_out_rows else None,
     }
     record = provenance(
-        time.time() - started,
+        time.monotonic() - started,
         settings=config,
         corpus=corpus.describe(),
         held_out=held_out.describe() if held_out is not None else None,

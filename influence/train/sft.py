@@ -61,7 +61,7 @@ def sft(
     import transformers
 
     must_not_exist(out)
-    started = time.time()
+    started = time.monotonic()
     model, tokenizer = base.model, base.tokenizer
     fingerprint = base.fingerprint  # of the weights before training
     rows = example_rows(examples, tokenizer, getattr(model.config, "max_position_embeddings", None))
@@ -94,7 +94,7 @@ def sft(
 
     chosen = np.random.default_rng(settings.seed).permutation(len(rows))[:_LOSS_EXAMPLES]
     record = provenance(
-        time.time() - started,
+        time.monotonic() - started,
         settings=config,
         base={"name": base.name, "fingerprint": fingerprint},
         examples=len(rows),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,3 +139,9 @@ def test_a_child_that_is_gone_is_said(child: TemplateProcess) -> None:
         render(child, "b")
     assert "exit code is -9" in str(caught.value)
     assert render(child, "c") == "c"
+
+
+def test_the_number_of_hostile_templates(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(HOSTILE)} hostile chat templates")
+    assert len(HOSTILE) >= 13

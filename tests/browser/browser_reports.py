@@ -21,6 +21,8 @@ HOSTILE = (
     "<script>window.PWN=1</script><img src=x onerror=window.PWN=1><svg onload=window.PWN=1><!-- </script> &lt;b&gt;"
     ' \u202e \u2028 \x00 {{7*7}} ${1} =HYPERLINK("x")'
 )
+#: The same as the name of a file or folder.
+HOSTILE_NAME = "<img src=x onerror=window.PWN=1>'\""
 SURROGATE = HOSTILE + " \ud800"
 #: Emoji of several code points, CRLF, combining marks, right to left, and words.
 MIXED = "naïve 👩‍🚀🙂 e\u0301le\u0300ve\r\nשלום עולם\nslope = (y2 − y1) / (x2 − x1)\t"
@@ -99,7 +101,7 @@ def hostile(folder: Path) -> Made:
     documents = [
         make_document(n, id=f"{n}{HOSTILE}", source=f"{n % 2}{HOSTILE}", text=HOSTILE) for n in range(30)
     ]
-    run = folder / "<img src=x onerror=window.PWN=1>'\""
+    run = folder / HOSTILE_NAME
     plain = [make_query(n, id=f"{n}{HOSTILE}", task=HOSTILE, group=HOSTILE) for n in range(3)]
     scores = write_scores(run, rng.normal(size=(3, 30)), queries=plain, documents=documents)
     _analyse(scores, HOSTILE, (f"0{HOSTILE}", f"1{HOSTILE}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_reports import HOSTILE
+from browser_reports import HOSTILE, HOSTILE_NAME
 from distillations import write_distillation
 
 from influence.report.distillation import distillation_page
@@ -16,8 +16,8 @@ from influence.report.distillation import distillation_page
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distillation")
-    run = write_distillation(folder / "run", hostile=HOSTILE, judged=True)
-    return distillation_page(run, folder / "page.html")
+    run = write_distillation(folder / HOSTILE_NAME, hostile=HOSTILE, judged=True)
+    return distillation_page(run, folder / f"{HOSTILE_NAME}.html")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_reports import HOSTILE
+from browser_reports import HOSTILE, HOSTILE_NAME
 from internalization_runs import write_metrics, write_run
 
 from influence.report.internalization import internalization_page
@@ -17,13 +17,13 @@ STAGES = {removed: max(0.0, 1 - removed / 20) for removed in range(0, 25, 3)}
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("internalization")
-    run = write_run(folder / "seed-0", STAGES, text=HOSTILE, settings={HOSTILE: HOSTILE})
+    run = write_run(folder / f"seed-0 {HOSTILE_NAME}", STAGES, text=HOSTILE, settings={HOSTILE: HOSTILE})
     write_metrics(run.run, list(STAGES))
     others = [
-        write_run(folder / "seed-1", STAGES, seed=1),
+        write_run(folder / HOSTILE_NAME, STAGES, seed=1),
         write_run(folder / "no-cot", {24: 0.0}, mode="no-cot"),
     ]
-    return internalization_page(run, folder / "page.html", others=others)
+    return internalization_page(run, folder / f"{HOSTILE_NAME}.html", others=others)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -211,3 +212,14 @@ def test_every_dtype_a_store_writes_can_be_mapped(tmp_path: Path) -> None:
     for dtype in arrays._DTYPES.values():
         write_arrays(tmp_path / "x.safetensors", {"x": np.ones(3, dtype)})
         assert map_arrays(tmp_path / "x.safetensors")["x"].dtype == np.dtype(dtype)
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.warns(UserWarning, match="cannot be locked .No locks available"):
+        manifest = claim(tmp_path / "run", "scores", CONFIG)
+    finish(tmp_path / "run", manifest, {})
+    assert open_complete(tmp_path / "run", "scores")["status"] == "complete"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from pathlib import Path
 
 import click
 import pytest
@@ -89,12 +88,3 @@ def test_errors_of_the_system_are_one_line_with_what_to_do(
     text = capsys.readouterr().err
     assert says in text
     assert "next:" in text
-
-
-def test_metadata_nested_deep_are_refused(tmp_path: Path) -> None:
-    from influence.data.corpus import read_corpus
-
-    path = tmp_path / "c.jsonl"
-    path.write_text('{"text": "words", "m": ' + "[" * 900 + "]" * 900 + "}\n")
-    with pytest.raises(InputError, match=r"c.jsonl:1 has a field 'm' that is nested more than"):
-        list(read_corpus(path))

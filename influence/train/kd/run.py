@@ -97,7 +97,7 @@ def icot_kd(
     manifest = claim(out, KD_KIND, config)
     if manifest["status"] == "complete":
         return dict(manifest["provenance"])
-    started = time.time()
+    started = time.monotonic()
     if ready is None:
         _logger.info("Training the teacher, with explicit chains of thought.")
         internalize(
@@ -113,7 +113,7 @@ def icot_kd(
     run.student()
     run.emulator()
     run.coupled(config)
-    record = provenance(time.time() - started, **run.facts())
+    record = provenance(time.monotonic() - started, **run.facts())
     finish(out, manifest, record)
     return record
 
