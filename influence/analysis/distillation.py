@@ -13,7 +13,15 @@ import pandas as pd
 
 from influence.analysis.grouping import mean_interval, wilson
 from influence.errors import StoreError
-from influence.store.formats.distillation import AS_TUNED, DISTILLED, MODELS, SYSTEM_1, SYSTEM_2, Verdict
+from influence.store.formats.distillation import (
+    AS_TUNED,
+    DISTILLED,
+    GOLD,
+    MODELS,
+    SYSTEM_1,
+    SYSTEM_2,
+    Verdict,
+)
 
 #: A distillation that closes less of the way from System 1 to System 2 has failed; one that closes so much has not.
 FAILED_BELOW, DONE_FROM = 0.5, 0.9
@@ -161,12 +169,22 @@ def verdict(answers: pd.DataFrame, way: str) -> Verdict:
         return Verdict(outcome="internalised", closed=closed, text=f"Internalised. {numbers}")
     if closed >= FAILED_BELOW:
         return Verdict(outcome="partly", closed=closed, text=f"Partly internalised. {numbers}")
-    return Verdict(outcome="failed", closed=closed, text=f"Failed. {numbers} {_advice(way)}")
+    advice = _advice(answers, way, accuracy.get(GOLD))
+    return Verdict(outcome="failed", closed=closed, text=f"Failed. {numbers} {advice}")
 
 
-def _advice(way: str) -> str:
+def _advice(answers: pd.DataFrame, way: str, gold: float | None) -> str:
+    """What to do about a failure, by what was run."""
+    if gold is not None and not _better(answers, GOLD, SYSTEM_1):
+        return (
+            f"The tuning failed, whatever its targets: on the right answers it taught no more ({gold:.1%}). Tune with "
+            "another --lr or more --epochs, or a larger model"
+            + ("; or remove the trace step by step: --way stepwise." if way == "answer-only" else ".")
+        )
     if way == "stepwise":
         return "Remove the trace more slowly (a smaller --delta), or train longer on more inputs."
+    if way == "context":
+        return "Its own answers, judged with the trace in context, did not teach this procedure. Try --way stepwise."
     return (
         "Answers alone do not teach this procedure, as the paper found for arithmetic. Remove the trace step by step "
         "instead: influence distill tune --way stepwise."

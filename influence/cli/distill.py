@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from influence.cli.command import Group
 from influence.cli.distill_options import (
     FILTERS,
+    PRICE,
     PROMPTS,
     inputs_options,
     model_options,
     system_options,
     taken_generator,
+    taken_price,
     taken_system,
     taken_task,
     task_options,
 )
 from influence.cli.distill_train import evaluate, run, tune
 from influence.cli.options import out_option
-
-if TYPE_CHECKING:
-    from influence.generate.request import Price
 
 
 class _Steps(Group):
@@ -60,13 +59,7 @@ for _command in (run, tune, evaluate):
 @task_options
 @inputs_options(split="train")
 @model_options
-@click.option(
-    "--price",
-    type=float,
-    nargs=2,
-    metavar="PROMPT GENERATED",
-    help="Of a million tokens each; adds the cost.",
-)
+@PRICE
 @out_option()
 def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     """Run a System 2 procedure on unlabelled inputs and keep every call it makes.
@@ -76,7 +69,7 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     """
     from influence.distill.sample import sample as run
 
-    price = _price(settings.pop("price"))
+    price = taken_price(settings)
     system, plan = taken_system(settings)
     task = taken_task(settings)
     items = task.split(split)[:limit]
@@ -102,12 +95,6 @@ def sample(split: Any, limit: int | None, out: Path, **settings: Any) -> None:
     if summary.cost is not None:
         click.echo(f"Cost: {summary.cost:,.2f}")
     click.echo(f"Samples: {out}")
-
-
-def _price(pair: tuple[float, float] | None) -> Price | None:
-    from influence.generate.request import Price
-
-    return None if pair is None else Price(*pair)
 
 
 @distill.command("filter", example="influence distill filter runs/samples --filter majority --out runs/pairs")
@@ -139,6 +126,16 @@ def filter_(samples: Path, prompts: Path | None, out: Path, **settings: Any) -> 
     summary = filter_traces(samples, out, prompts=own, **settings)
     click.echo(summary.line())
     click.echo(f"Pairs: {out / 'pairs.jsonl'}")
+
+
+@distill.command("trace", example="influence distill trace runs/letters/samples 17")
+@click.argument("samples", type=click.Path(path_type=Path))
+@click.argument("id_", metavar="ID")
+def trace(samples: Path, id_: str) -> None:
+    """Show all that was asked and written for the input ID of SAMPLES, and the answer read from each sample."""
+    from influence.distill.trace_text import trace_text
+
+    click.echo(trace_text(samples, id_))
 
 
 @distill.command("prompts", example="influence distill prompts my-prompts")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from influence.data.tasks.task import Task
     from influence.distill.sample import Plan
     from influence.distill.systems import System
-    from influence.generate.request import Generator
+    from influence.generate.request import Generator, Price
 
 Command = Callable[..., Any]
 
@@ -29,6 +29,14 @@ PROMPTS = click.option(
     "--prompts",
     type=click.Path(path_type=Path),
     help="Folder with prompts of your own; `influence distill prompts DIR` writes all to edit.",
+)
+
+PRICE = click.option(
+    "--price",
+    type=float,
+    nargs=2,
+    metavar="PROMPT GENERATED",
+    help="Of a million tokens each; tells the cost.",
 )
 
 _SYSTEM = ("system", "prompts", "filter", "samples")
@@ -67,14 +75,15 @@ def task_options(command: Command) -> Command:
     return command
 
 
-def _object(context: click.Context, option: click.Parameter, text: str) -> dict[str, Any]:
+def _json_object(context: click.Context, option: click.Parameter, text: str) -> str:
+    """The text, which is that of a JSON object; run.toml keeps it as it is."""
     try:
         value = json.loads(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise click.BadParameter(f"{text!r} is not a JSON object.")
-    return value
+    return text
 
 
 def inputs_options(split: str) -> Callable[[Command], Command]:
@@ -127,7 +136,7 @@ def model_options(command: Command) -> Command:
             "--extra-body",
             metavar="JSON",
             default="{}",
-            callback=_object,
+            callback=_json_object,
             help='Server: fields added to each request, as {"reasoning_effort": "low", "temperature": null}; null '
             "leaves one of ours out.",
         ),
@@ -183,6 +192,14 @@ def taken_system(settings: dict[str, Any]) -> tuple[System, Plan]:
     return system, Plan(filter=filter_, samples=samples, sampling=sampling)
 
 
+def taken_price(settings: dict[str, Any]) -> Price | None:
+    """Take the argument of `PRICE` out of what a command got."""
+    from influence.generate.request import Price
+
+    pair = settings.pop("price")
+    return None if pair is None else Price(*pair)
+
+
 def taken_task(settings: dict[str, Any]) -> Task:
     """Take the arguments of `task_options` out of what a command got, and open the task."""
     from influence.data.tasks.named import named_task
@@ -202,9 +219,11 @@ def taken_generator(settings: dict[str, Any]) -> Generator:
 
         url, _, name = rest.partition("#")
         return ServerGenerator(
-            ChatClient(url, name, concurrency=concurrency, per_minute=per_minute, extra_body=extra_body)
+            ChatClient(
+                url, name, concurrency=concurrency, per_minute=per_minute, extra_body=json.loads(extra_body)
+            )
         )
-    if extra_body:
+    if json.loads(extra_body):
         raise click.UsageError("--extra-body has an effect only on a server: --model openai:URL#MODEL.")
     from transformers.utils import logging
 

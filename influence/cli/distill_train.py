@@ -10,11 +10,13 @@ import click
 
 from influence.cli.command import Command
 from influence.cli.distill_options import (
+    PRICE,
     complete_tune,
     inputs_options,
     model_options,
     system_options,
     taken_generator,
+    taken_price,
     taken_system,
     taken_task,
     task_options,
@@ -57,6 +59,12 @@ def _taken_wordings(folder: Path | None, system: System) -> Wordings:
 @click.option("--weights", help="Of a server's model: the folder or hub name to tune.")
 @tune_options
 @_WORDINGS
+@PRICE
+@click.option(
+    "--replies-of",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Another distillation, whose replies are used where the same is asked: for other ways to tune.",
+)
 @out_option()
 def run(
     out: Path,
@@ -65,6 +73,7 @@ def run(
     wordings: Path | None,
     recipe: Recipe,
     tune: TuneSettings,
+    replies_of: Path | None,
     **settings: Any,
 ) -> None:
     """Distil: run System 2 on unlabelled inputs, filter, tune, evaluate, report.
@@ -77,6 +86,7 @@ def run(
     if model.startswith("openai:") and weights is None:
         raise click.UsageError("A server's model cannot be tuned. Name the same model's folder by --weights.")
     tune = complete_tune(tune, settings["seed"], recipe.answer_tokens)
+    price = taken_price(settings)
     system, plan = taken_system(settings)
     task = taken_task(settings)
     settings["model"] = model
@@ -90,6 +100,8 @@ def run(
         out,
         recipe,
         _taken_wordings(wordings, system),
+        replies_of=replies_of,
+        price=price,
     )
     page = write_results(out)
     _say_tables(out)
@@ -161,6 +173,7 @@ def tune(
 )
 @_ANSWER_TOKENS
 @_WORDINGS
+@PRICE
 @out_option()
 def evaluate(
     split: Any,
@@ -185,6 +198,7 @@ def evaluate(
     from influence.store.formats.distillation import DISTILLED
 
     started = time.monotonic()
+    price = taken_price(settings)
     models = {DISTILLED: tuned}
     for one in control:
         name, separator, folder = one.partition("=")
@@ -215,6 +229,7 @@ def evaluate(
         Wordings(Prompts(system_2 / "prompts"), wordings or SHIPPED_WORDINGS),
         out,
         recipe.answer_tokens,
+        price=price,
     )
     write_tables(out, _way_of(tuned))
     finish(out, manifest, provenance(time.monotonic() - started))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from influence.distill.prompt_texts import Wordings
 from influence.distill.systems import Filter
 from influence.distill.traces import SWAP, Trace, read_in_order, read_traces
 from influence.errors import InputError
-from influence.generate.request import Generator, KeptReplies, Reply, Request, Sampling
+from influence.generate.request import Generator, KeptReplies, Price, Reply, Request, Sampling, account
 from influence.store.artefact import open_complete
 from influence.store.formats.distillation import (
     AS_TUNED,
@@ -26,6 +27,8 @@ from influence.store.formats.distillation import (
     write_answers,
 )
 from influence.train.answering import load_generator
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def ask_at_once(
     wordings: Wordings,
     kept: KeptReplies,
     max_tokens: int,
+    price: Price | None = None,
 ) -> list[Answer]:
     """What a model answers at once, greedily, to each input in each wording; pairs to judge in both orders.
 
@@ -51,10 +55,13 @@ def ask_at_once(
         model: Its name in the tables.
         kept: Where replies are kept, so that nothing is asked twice.
         max_tokens: Most tokens of a reply.
+        price: What the replies cost is told.
     """
     asked = [one for item in items for one in _asked(item, wordings)]
     sampling = Sampling(max_tokens=max_tokens)
     replies = kept.replies(generator, [Request(one.prompt, sampling) for one in asked], model)
+    if price is not None:
+        _logger.info(f"Cost of {model}: {account(replies, price)['cost']:,.2f}")
     return [_answer(model, one, reply, kind) for one, reply in zip(asked, replies, strict=True)]
 
 
@@ -126,6 +133,9 @@ def evaluate_models(
     wordings: Wordings,
     out: Path,
     max_tokens: int,
+    *,
+    replies_of: Path | None = None,
+    price: Price | None = None,
 ) -> None:
     """Ask every model the test inputs and write their answers into `out`.
 
@@ -133,6 +143,8 @@ def evaluate_models(
         generator: The model as it was, System 1.
         tuned: Name in the tables -> folder of a tuned model.
         system_2: Folder of `sample` on the same inputs.
+        replies_of: Folder of another evaluation; what it asked in the same way is not asked again.
+        price: Of the model as it was.
 
     Raises:
         InputError: The samples of System 2 are of other inputs.
@@ -147,9 +159,12 @@ def evaluate_models(
         )
     write_answers(of_traces(traces, kind, filter_), out, "system-2")
     kept = KeptReplies(out / "replies.jsonl")
+    kept.begin_with(replies_of)
     for name in (SYSTEM_1, *tuned):
         asked = load_generator(tuned[name]) if name in tuned else generator
-        answers = ask_at_once(name, asked, items, kind, wordings, kept, max_tokens)
+        answers = ask_at_once(
+            name, asked, items, kind, wordings, kept, max_tokens, None if name in tuned else price
+        )
         write_answers(answers, out, name.lower().replace(" ", "-"))
 
 

@@ -5,26 +5,29 @@ The controls are what a distillation is compared with: no filter, System 1 disti
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from influence.data.tasks.extract import Kind
 from influence.data.tasks.task import Example, Task
 from influence.distill.evaluate import check_labels, evaluate_models
 from influence.distill.filter import filter_traces
 from influence.distill.lessons import Lesson, gold_lessons, read_lessons
-from influence.distill.prompt_texts import Prompts, Wordings
+from influence.distill.prompt_texts import Prompts, Wordings, direct_prompt
 from influence.distill.sample import Plan, sample
 from influence.distill.settings import Recipe, TuneSettings
-from influence.distill.systems import Direct, System, Target
+from influence.distill.systems import Direct, Filter, System, Target
 from influence.distill.tune import internalise
-from influence.errors import InputError
-from influence.generate.request import Generator, Sampling
+from influence.distill.tune_check import check_tuning
+from influence.errors import InputError, StoreError
+from influence.generate.request import Generator, Price, Sampling
 from influence.provenance import provenance
-from influence.store.artefact import claim, finish
+from influence.store.artefact import claim, differences, finish, read_manifest
 from influence.store.formats.distillation import (
     DISTILLATION,
     DISTILLED,
@@ -34,6 +37,7 @@ from influence.store.formats.distillation import (
     SUMMARY_FILE,
     DistillationSummary,
     FilterSums,
+    SampleSums,
 )
 from influence.store.formats.records import read_record, write_record
 
@@ -54,18 +58,9 @@ def without_filter(samples: Path, out: Path, target: Target) -> Control:
     return _filtered(NO_FILTER, samples, out, "none", target)
 
 
-def system_1_itself(
-    items: Sequence[Example],
-    kind: Kind,
-    prompts: Prompts,
-    generator: Generator,
-    out: Path,
-    plan: Plan,
-    target: Target,
-) -> Control:
-    """System 1 sampled, filtered and distilled as System 2 is: what of the gain is the filter's alone."""
-    sample(items, Direct(prompts), generator, out / "samples", kind=kind, plan=plan)
-    return _filtered(SELF, out / "samples", out / "pairs", plan.filter, target)
+def system_1_itself(folder: Path, filter_: Filter | None, target: Target) -> Control:
+    """System 1's samples, filtered and distilled as System 2's are: what of the gain is the filter's alone."""
+    return _filtered(SELF, folder / "samples", folder / "pairs", filter_, target)
 
 
 def right_answers(items: Sequence[Example], kind: Kind, prompts: Prompts) -> Control:
@@ -94,6 +89,9 @@ def distil(
     out: Path,
     recipe: Recipe,
     wordings: Wordings,
+    *,
+    replies_of: Path | None = None,
+    price: Price | None = None,
 ) -> DistillationSummary:
     """Distil a model's System 2 into its System 1, and measure what came of it.
 
@@ -109,12 +107,15 @@ def distil(
         out: A new folder, or that of the same run.
         recipe: All other settings.
         wordings: How the question is put to System 1.
+        replies_of: Another distillation; what it asked of the same model in the same way is not asked again.
+        price: Adds costs to the sums of the samples.
 
     Returns:
         What `distillation.json` says.
 
     Raises:
-        InputError: Test inputs without answers, a filter that keeps nothing, and what the parts raise.
+        InputError: Test inputs without answers or a tuning that cannot work (both before anything is asked), a filter
+            that keeps nothing, and what the parts raise.
         StoreError: `out` holds another run.
     """
     started = time.monotonic()
@@ -133,10 +134,16 @@ def distil(
         "prompts": system.prompts.digests([*(step.prompt for step in system.steps), "direct"]),
         **{name: value for name, value in asdict(recipe).items() if name != "plan"},
     }
+    if recipe.tune.longest is None:
+        del config["tune"]["longest"]  # runs of versions without it go on
+    _refuse_other_tuning(out, config)
+    if read_manifest(out) is None:
+        prompts = {item.id: direct_prompt(item, system.prompts) for item in items}
+        check_tuning(weights, prompts, recipe.tune, out, models=4 if recipe.controls else 1)
     manifest = claim(out, DISTILLATION, config)
     if manifest["status"] == "complete":
         return read_summary(out)
-    work = _Work(task, system, generator, str(weights), out, recipe, wordings)
+    work = _Work(task, system, generator, str(weights), out, recipe, wordings, replies_of, price)
     sums = work.teach(items)
     why_not = work.controls(items) if recipe.controls else {}
     work.test(test)
@@ -150,6 +157,21 @@ def distil(
     write_record(out / SUMMARY_FILE, summary)
     finish(out, manifest, provenance(time.monotonic() - started))
     return read_summary(out)
+
+
+def _refuse_other_tuning(out: Path, config: dict[str, Any]) -> None:
+    """Say how replies are used again, where `out` holds a distillation that differs in its tuning alone."""
+    there = read_manifest(out)
+    if there is None or there["kind"] != DISTILLATION:
+        return
+    old = dict(there["config"])
+    new = json.loads(json.dumps(config))
+    if old.pop("tune") != new.pop("tune") and old == new:
+        raise StoreError(
+            f"{out} holds this distillation with other arguments of its tuning.",
+            have="; ".join(differences(there["config"]["tune"], config["tune"])),
+            fix=f"Take its replies into another folder: --replies-of {out} --out OTHER. Nothing is asked twice.",
+        )
 
 
 def read_summary(out: Path) -> DistillationSummary:
@@ -168,19 +190,33 @@ class _Work:
     out: Path
     recipe: Recipe
     wordings: Wordings
+    replies_of: Path | None = None
+    price: Price | None = None
     tokens_per_input: float = float("nan")
+
+    def _sample(self, items: Sequence[Example], system: System, plan: Plan, part: str) -> SampleSums:
+        """The samples in a part of the folder, with the replies that there are already."""
+        earlier = None if self.replies_of is None else self.replies_of / part
+        sums = sample(
+            items,
+            system,
+            self.generator,
+            self.out / part,
+            kind=self.task.kind,
+            plan=plan,
+            price=self.price,
+            replies_of=earlier,
+        )
+        if sums.failed:
+            _logger.info(f"{sum(sums.failed.values()):,} requests failed and count as no answer.")
+        if sums.cost is not None:
+            _logger.info(f"Cost of {part}: {sums.cost:,.2f}")
+        return sums
 
     def teach(self, items: Sequence[Example]) -> FilterSums:
         """Sample, filter and tune; return the filter's sums."""
         _logger.info(f"System 2 ({self.system.name}) on {len(items):,} inputs")
-        sampled = sample(
-            items,
-            self.system,
-            self.generator,
-            self.out / "samples",
-            kind=self.task.kind,
-            plan=self.recipe.plan,
-        )
+        sampled = self._sample(items, self.system, self.recipe.plan, "samples")
         self.tokens_per_input = sampled.tokens_per_input
         sums = filter_traces(
             self.out / "samples", self.out / "pairs", minimum_share=self.recipe.minimum_share
@@ -196,17 +232,10 @@ class _Work:
         short = Sampling(**{**asdict(sampling), "max_tokens": self.recipe.answer_tokens})
         plan = Plan(filter=filter_, samples=samples, sampling=short)
         _logger.info("control: System 1 on the same inputs")
+        self._sample(items, Direct(prompts), plan, f"controls/{FOLDERS[SELF]}/samples")
         every = [
             without_filter(self.out / "samples", folder / FOLDERS[NO_FILTER] / "pairs", target),
-            system_1_itself(
-                items,
-                self.task.kind,
-                prompts,
-                self.generator,
-                folder / FOLDERS[SELF],
-                plan,
-                target,
-            ),
+            system_1_itself(folder / FOLDERS[SELF], plan.filter, target),
             right_answers(items, self.task.kind, prompts),
         ]
         for control in every:
@@ -228,14 +257,7 @@ class _Work:
     def test(self, items: Sequence[Example]) -> None:
         """Ask every model the test inputs."""
         _logger.info(f"evaluation on {len(items):,} inputs")
-        sample(
-            items,
-            self.system,
-            self.generator,
-            self.out / "test",
-            kind=self.task.kind,
-            plan=self.recipe.plan,
-        )
+        self._sample(items, self.system, self.recipe.plan, "test")
         models = {DISTILLED: self.out / "model"}
         models |= {name: self.out / "controls" / FOLDERS[name] / "model" for name in (NO_FILTER, SELF, GOLD)}
         evaluate_models(
@@ -247,4 +269,6 @@ class _Work:
             self.wordings,
             self.out,
             self.recipe.answer_tokens,
+            replies_of=self.replies_of,
+            price=self.price,
         )

@@ -78,6 +78,7 @@ def sample(
     kind: Kind,
     plan: Plan | None = None,
     price: Price | None = None,
+    replies_of: Path | None = None,
 ) -> SampleSums:
     """Run `system` on each item and write `traces.jsonl`, one line an input, and `summary.json` into `out`.
 
@@ -89,6 +90,7 @@ def sample(
         kind: How an answer is read, which filters and readers of the traces need.
         plan: Filter, samples and sampling where they differ from the system's defaults.
         price: Adds the cost to the summary.
+        replies_of: Folder with replies of an earlier run; what it asked in the same way is not asked again.
 
     Returns:
         What `summary.json` says.
@@ -123,6 +125,7 @@ def sample(
 
     reply_of: dict[str, Reply] = {}
     kept = KeptReplies(out / REPLIES_FILE)
+    kept.begin_with(replies_of)
 
     def ask(step: str, requests: Sequence[Request]) -> list[Reply]:
         replies = kept.replies(generator, requests, step)

@@ -32,6 +32,7 @@ class TuneSettings:
         max_tokens: Context: most tokens of an answer that the model samples.
         temperature: Context: temperature of these samples.
         lora_rank: Rank of the low-rank adapters that alone are trained. None: all weights.
+        longest: Most tokens of question, trace and answer; longer lessons are left out and named. None: none is.
         seed: Seeds order and samples.
         dtype: Precision of the training: bf16 computes in bfloat16 and keeps weights and optimizer in float32.
     """
@@ -47,6 +48,7 @@ class TuneSettings:
     max_tokens: int = 32
     temperature: float = 1.0
     lora_rank: int | None = None
+    longest: int | None = None
     seed: int = 0
     dtype: Literal["fp32", "bf16"] = "fp32"
 
@@ -62,6 +64,7 @@ class TuneSettings:
                 ("batch size", self.batch_size, self.batch_size >= 1, "at least 1"),
                 ("delta", self.delta, self.delta > 0, "more than 0"),
                 ("max tokens", self.max_tokens, self.max_tokens >= 1, "at least 1"),
+                ("longest", self.longest, at_least_1(self.longest), "at least 1"),
                 ("temperature", self.temperature, self.temperature > 0, "more than 0"),
             ]
         )

@@ -25,6 +25,7 @@ from influence.data.tasks.task import Example, Task
 from influence.data.tokens import tokenise
 from influence.distill.lessons import Lesson, check, digest
 from influence.distill.settings import TuneSettings
+from influence.distill.tune_check import fitting
 from influence.models.load import LanguageModel, load_model
 from influence.provenance import provenance
 from influence.store.artefact import add_files, claim, release
@@ -71,9 +72,11 @@ def internalise(
     """
     must_not_exist(out)
     check(lessons, ("prompt", "completion", *_NEEDS[settings.way]))
-    if settings.way == "stepwise":
-        return _remove_traces(str(model), lessons, out, settings)
     base = load_model(model)
+    lessons = fitting(lessons, base, settings)
+    if settings.way == "stepwise":
+        del base  # it is opened again
+        return _remove_traces(str(model), lessons, out, settings)
     if settings.way == "context":
         return _distil_context(base, lessons, out, settings)
     return _answer_only(base, lessons, out, settings)

@@ -150,6 +150,13 @@ class KeptReplies:
 
     path: Path
 
+    def begin_with(self, earlier: Path | None) -> None:
+        """Take over the replies in the file of this name in the folder of an earlier run, where none is here yet."""
+        if earlier is None or self.path.exists():
+            return
+        if lines := list(KeptReplies(earlier / self.path.name)._lines()):
+            Lines(self.path).rewrite(lines)
+
     def collect(
         self,
         keys: Sequence[str],

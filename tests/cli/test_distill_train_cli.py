@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,7 +33,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that is sampled pretends; what is tuned is real."""
 
     def taken(settings: dict[str, object]) -> Pretender:
-        for name in ("model", "batch_size", "concurrency", "per_minute", "device", "dtype"):
+        for name in ("model", "batch_size", "concurrency", "per_minute", "extra_body", "device", "dtype"):
             settings.pop(name)
         return Pretender()
 
@@ -61,7 +63,55 @@ def test_the_whole_in_one_command(base: Path, tmp_path: Path, monkeypatch: pytes
     again = run(*arguments)
     assert again.exit_code == 0, again.output
     other = run(*arguments, "--epochs", "2")
-    assert "other arguments" in str(other.exception)
+    assert "other arguments of its tuning" in str(other.exception)
+    assert f"--replies-of {out}" in str(other.exception)
+    monkeypatch.setattr(Pretender, "replies", lambda *arguments: pytest.fail("asked twice"))
+    more = (*arguments[:-1], tmp_path / "more", "--epochs", "2", "--replies-of", out, "--price", 1e6, 0)
+    done = run(*more)
+    assert done.exit_code == 0, done.output
+    assert (out / "samples/traces.jsonl").read_bytes() == (
+        tmp_path / "more/samples/traces.jsonl"
+    ).read_bytes()
+    id_ = json.loads((out / "samples/traces.jsonl").read_text().splitlines()[0])["id"]
+    shown = run("trace", out / "samples", id_).output
+    assert shown.count("== Sample") == 2
+    assert "-- rephrase: asked" in shown
+    assert "-> answer: " in shown
+    assert "has no input 'nobody'" in str(run("trace", out / "samples", "nobody").exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--way", "stepwise", "--delta", "2"), r"--delta is at most the optimizer steps.*--tune-batch"),
+        (("--longest", "3"), "Every lesson is too long"),
+        ((), "no room for what is tuned"),
+    ],
+)
+def test_what_tuning_cannot_do_is_said_before_anything_is_asked(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.setattr(Pretender, "replies", lambda *arguments: pytest.fail("asked"))
+    if not options:
+        monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10))
+    arguments = ("--system", "rar2", *TASK, base, "--limit", "6", "--test-limit", "4", *options)
+    done = run(*arguments, "--no-controls", "--out", tmp_path / "new")
+    assert re.search(says, str(done.exception), re.DOTALL)
+    assert not (tmp_path / "new").exists()
+
+
+def test_lessons_that_are_too_long_are_named_and_can_be_left_out(base: Path) -> None:
+    from influence.distill.lessons import Lesson
+    from influence.distill.settings import TuneSettings
+    from influence.distill.tune_check import fitting
+    from influence.errors import InputError
+    from influence.models.load import load_model
+
+    model = load_model(base)
+    lessons = [Lesson("short", "a", "b"), Lesson("long", "a " * 300, "b")]
+    with pytest.raises(InputError, match=r"256 positions(.|\n)*long(.|\n)*--longest 256"):
+        fitting(lessons, model, TuneSettings())
+    assert [lesson.id for lesson in fitting(lessons, model, TuneSettings(longest=256))] == ["short"]
 
 
 def test_the_same_in_steps(base: Path, tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def test_controls_without_a_trace_are_tuned_on_answers_alone(
         with_trace[name] = all(lesson.trace.strip() for lesson in lessons)
 
     monkeypatch.setattr("influence.distill.run.internalise", noted)
-    monkeypatch.setattr("influence.distill.run.evaluate_models", lambda *arguments: None)
-    run(base, tmp_path / "run", tune=TuneSettings(way="stepwise", epochs=1))
+    monkeypatch.setattr("influence.distill.run.evaluate_models", lambda *arguments, **more: None)
+    run(base, tmp_path / "run", tune=TuneSettings(way="stepwise", epochs=1, delta=1.0))
     assert ways == {
         "model": "stepwise",
         "controls/no-filter/model": "stepwise",
@@ -181,6 +181,24 @@ def test_the_verdict(right: tuple[int, int, int], outcome: str) -> None:
     said = verdict(rows(marks), "answer-only")
     assert said.outcome == outcome
     assert ("--way stepwise" in said.text) == (outcome == "failed")
+
+
+@pytest.mark.parametrize(
+    ("way", "gold", "says"),
+    [
+        ("answer-only", 80, "Answers alone do not teach"),
+        ("answer-only", 12, "The tuning failed"),
+        ("stepwise", 12, "The tuning failed"),
+        ("stepwise", 80, "more slowly"),
+        ("context", 80, "Its own answers"),
+    ],
+)
+def test_a_failure_is_that_of_what_was_run(way: str, gold: int, says: str) -> None:
+    counts = {"System 1": 10, "System 2": 90, "distilled": 20, "gold labels": gold}
+    marks = {model: [1] * count + [0] * (100 - count) for model, count in counts.items()}
+    text = verdict(rows(marks), way).text
+    assert says in text
+    assert ("Answers alone" in text) == (says == "Answers alone do not teach")
 
 
 def test_no_verdict_without_answers() -> None:

@@ -247,7 +247,7 @@ def _check_fits(
         raise InputError(
             f"Kept positions go up to {longest}, the model has {cut.positions}.",
             have=f"the longest chain has {total} tokens",
-            fix="Leave --keep-positions out, or leave long examples out by --max-tokens.",
+            fix="Leave --keep-positions out, or leave long examples out.",
         )
     if smallest < settings.accumulation:
         raise InputError(

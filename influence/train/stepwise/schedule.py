@@ -193,5 +193,5 @@ def check_pace(pace: Linear) -> None:
         raise InputError(
             "--delta is more than 0 and at most the optimizer steps of an epoch.",
             have=f"Δ = {pace.delta:g}, an epoch has {pace.steps_per_epoch:,} steps",
-            fix="Choose a smaller --delta, a smaller --batch-size, or more training examples.",
+            fix="Choose a smaller --delta, smaller batches, or more training examples.",
         )
