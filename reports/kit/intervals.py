@@ -1,25 +1,27 @@
-"""How sure a number is: queries drawn anew within each seed, and seeds drawn anew.
+"""How sure a number is: t-intervals over seeds, and queries drawn anew within each seed.
 
-A statistic of one seed comes with the same statistic on resampled queries. Over seeds its mean is taken; the interval
-draws seeds with replacement and, for each drawn seed, one of its resamples. With one seed only queries vary. These are
-no t-intervals over seeds: `COVERAGE` says how often they hold the true mean when there are few seeds.
+A statistic of one seed comes with the same statistic on resampled queries. Over seeds its mean is taken. With two or
+more seeds its interval is Student's t-interval of the seeds' values, and never narrower than the spread that resampled
+queries give the mean: a few seeds may agree by chance. With one seed only queries vary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import t as student
 
 from influence.analysis.grouping import bootstrap_means
 
 RESAMPLES = 2000
 _LEVELS = (2.5, 97.5)
-#: Seeds -> share of 95 % intervals that hold the true mean, where seeds differ as much as queries do (simulated).
-COVERAGE = {2: 0.64, 3: 0.75}
+#: Standard deviations of a normal distribution to each side of its mean that hold 95 % of it.
+_NORMAL = 1.96
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ class Interval:
         queries: Queries, summed over seeds.
         least: The lowest value of a seed.
         most: The highest value of a seed.
+        by_seed: The value of each seed.
+        query_spread: Standard deviation of the mean under resampled queries; NaN where none could be resampled.
     """
 
     value: float
@@ -155,10 +159,21 @@ class Interval:
     queries: int
     least: float
     most: float
+    by_seed: tuple[float, ...] = ()
+    query_spread: float = np.nan
 
-    def columns(self, value: str = "value", prefix: str = "") -> dict[str, float]:
-        """Columns of a table: the mean under the name `value`, and its interval as `PREFIXlow` and `PREFIXhigh`."""
-        return {value: self.value, f"{prefix}low": self.low, f"{prefix}high": self.high}
+    def columns(self, value: str = "value", prefix: str = "") -> dict[str, Any]:
+        """Columns of a table: the mean under the name `value`, its interval as `PREFIXlow` and `PREFIXhigh`.
+
+        `PREFIXby_seed` and `PREFIXquery_spread` are all that the interval is made of.
+        """
+        return {
+            value: self.value,
+            f"{prefix}low": self.low,
+            f"{prefix}high": self.high,
+            f"{prefix}by_seed": list(self.by_seed),
+            f"{prefix}query_spread": self.query_spread,
+        }
 
     def span(self) -> dict[str, float]:
         """Columns of a table: `least` and `most`."""
@@ -169,26 +184,33 @@ class Interval:
         return {"seeds": self.seeds, queries: self.queries}
 
 
-def over_seeds(statistics: Sequence[Statistic], seed: int = 0) -> Interval:
-    """Mean over seeds; the interval draws seeds and queries anew."""
+def over_seeds(statistics: Sequence[Statistic]) -> Interval:
+    """Mean over seeds: a t-interval over two or more of them, the interval of its resampled queries with one."""
     known = [statistic for statistic in statistics if np.isfinite(statistic.value)]
     if not known:
         return Interval(np.nan, np.nan, np.nan, 0, np.nan, 0, np.nan, np.nan)
     values = np.array([statistic.value for statistic in known])
-    resampled_SR = np.stack([statistic.resampled_R for statistic in known])
-    rng = np.random.default_rng(seed)
-    seed_RS = rng.integers(0, len(known), (RESAMPLES, len(known)))
-    column_RS = rng.integers(0, RESAMPLES, (RESAMPLES, len(known)))
-    means_R = resampled_SR[seed_RS, column_RS].mean(axis=1)
+    means_R = np.stack([statistic.resampled_R for statistic in known]).mean(axis=0)
     means_R = means_R[np.isfinite(means_R)]
-    low, high = np.percentile(means_R, _LEVELS) if len(means_R) else (np.nan, np.nan)
+    spread = float(means_R.std(ddof=1)) if len(means_R) > 1 else np.nan
+    mean = float(values.mean())
+    if len(known) > 1:
+        between = float(values.std(ddof=1))
+        half = float(student.ppf(0.975, len(known) - 1)) * between / np.sqrt(len(known))
+        half = max(half, 0.0 if np.isnan(spread) else _NORMAL * spread)
+        low, high = mean - half, mean + half
+    else:
+        between = np.nan
+        low, high = np.percentile(means_R, _LEVELS) if len(means_R) else (np.nan, np.nan)
     return Interval(
-        float(values.mean()),
+        mean,
         float(low),
         float(high),
         len(known),
-        float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+        between,
         sum(statistic.n for statistic in known),
         float(values.min()),
         float(values.max()),
+        tuple(values.tolist()),
+        spread,
     )

@@ -14,7 +14,6 @@ import pandas as pd
 
 from influence.files import whole_file
 from influence.store.artefact import write_json
-from reports.kit.intervals import COVERAGE
 
 
 def write_results(
@@ -58,10 +57,9 @@ def wrapped(page: str, width: int = 120) -> str:
     return "\n".join(lines)
 
 
-_COVERAGE = (
-    "These intervals resample seeds and queries; they are no t-intervals over seeds. With two or three seeds that "
-    f"differ as much as queries do, only {COVERAGE[2]:.0%} or {COVERAGE[3]:.0%} of them hold the true mean, not 95 % "
-    "(simulated)."
+_METHOD = (
+    "Intervals of two or more seeds are t-intervals over seeds, and never narrower than resampling queries makes the "
+    "mean; with one seed, queries alone are resampled. `results.json` has the value of each seed."
 )
 
 
@@ -80,7 +78,7 @@ def page_head(
         f"{subject} {made_by['seeds']} seed{'s' * (made_by['seeds'] > 1)}.\n",
         f"```\n{made_by['command']}\n```\n",
         f"influence {made_by['version']}, commit {made_by['commit'] or 'unknown'}; {made_by['machine']}; {effort}.\n",
-        "\n\n".join([*texts, _COVERAGE]) + "\n",
+        "\n\n".join([*texts, _METHOD]) + "\n",
     ]
 
 

@@ -23,7 +23,7 @@ from influence.store.scores import Scores
 from influence.types import Document, Query
 from influence.types import Step as Result
 from reports.kit.claims import verdict
-from reports.kit.intervals import COVERAGE, Interval, mean_of, over_seeds, pair_means, spread_of
+from reports.kit.intervals import Interval, Statistic, mean_of, over_seeds, pair_means, spread_of
 from reports.kit.steps import Step, Times, expected_seconds, run_steps
 from reports.miniworld.findings import findings_table
 from reports.miniworld.ground_truth import gold_table, recall, relation_table, truth_of
@@ -224,16 +224,32 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert ours.high > 2.6
 
 
-@pytest.mark.parametrize("seeds", COVERAGE)
-def test_intervals_of_few_seeds_hold_the_true_mean_as_often_as_pages_say(seeds: int) -> None:
-    """A t-interval over seeds would hold it in 95 % of cases; pages say that these do not."""
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("between", [0.0, 0.2, 1.0])
+def test_intervals_of_few_seeds_hold_the_true_mean(seeds: int, between: float) -> None:
+    """They are to hold it in 95 % of cases; resampling seeds held it in 64 % with two and 75 % with three."""
     rng = np.random.default_rng(0)
-    runs, held = 200, 0
-    for run in range(runs):
-        queries_SN = rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 40))
-        ours = over_seeds([mean_of(values, seed=int(rng.integers(2**31))) for values in queries_SN], seed=run)
+    runs, held, error = 1000, 0, 1 / np.sqrt(40)  # of a mean of 40 queries
+    for _ in range(runs):
+        values = rng.normal(size=seeds) * between + rng.normal(size=seeds) * error
+        ours = over_seeds([Statistic(value, value + rng.normal(size=50) * error, 40) for value in values])
         held += ours.low <= 0 <= ours.high
-    assert held / runs == pytest.approx(COVERAGE[seeds], abs=0.06)
+    assert held / runs >= 0.93
+
+
+def test_an_interval_can_be_made_again_from_its_columns() -> None:
+    ours = over_seeds([mean_of([0.0, 1.0, 2.0]), mean_of([4.0, 5.0, 6.0])])
+    row = ours.columns()
+    values = np.array(row["by_seed"])
+    half = max(12.706 * values.std(ddof=1) / np.sqrt(2), 1.96 * ours.query_spread)
+    assert (row["low"], row["high"]) == pytest.approx((3 - half, 3 + half), rel=1e-3)
+
+
+def test_seeds_that_agree_by_chance_are_as_unsure_as_their_queries() -> None:
+    ours = over_seeds([mean_of([-1.0, 0.0, 1.0])] * 2)
+    assert ours.between == 0
+    assert ours.high == pytest.approx(1.96 * ours.query_spread)
+    assert ours.high > 0.5
 
 
 def test_what_cannot_be_measured_is_left_out() -> None:
