@@ -2,8 +2,8 @@
 
 `python tests/bench/shared_experts.py --out FOLDER`
 
-A Mixtral of 8 or 32 experts, 2 chosen, is trained on the ready corpus. Both Hessians have the same documents and
-labels. Time and R are printed.
+A Mixtral of 16 experts, 2 chosen, is trained on the ready corpus. Both Hessians have the same documents and labels; R
+with own covariances and other labels drawn says how much of a difference is noise.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,7 +33,10 @@ from influence.models.load import LanguageModel
 from influence.models.losses import token_nll
 from influence.ready import ready_path
 
-WIDTH, LONGEST, BATCH = 96, 128, 16
+WIDTH, LONGEST, BATCH = 64, 64, 16
+
+#: Covariances, and seed of the labels; the others are compared with the first.
+VARIANTS: tuple[tuple[Literal["own", "shared"], int], ...] = (("own", 0), ("own", 1), ("shared", 0))
 
 
 def trained(experts: int, steps: int) -> LanguageModel:
@@ -73,10 +77,10 @@ def main() -> None:
     """Train, fit both, score and print a row for each number of experts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--documents", type=int, default=400, help="of each fit and each scan")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--documents", type=int, default=250, help="of each fit and each scan")
     parser.add_argument("--queries", type=int, default=20)
-    parser.add_argument("--experts", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--experts", type=int, nargs="+", default=[16])
     a = parser.parse_args()
     torch.set_num_threads(1)
     queries = read_queries("slopes")[: a.queries]
@@ -84,18 +88,23 @@ def main() -> None:
     corpus = MemoryCorpus(documents[:: len(documents) // a.documents])
     for experts in a.experts:
         model, runs = trained(experts, a.steps), []
-        for kind in ("own", "shared"):
-            folder = a.out / f"{experts}-{kind}"
-            config = FitConfig(layers=("experts",), max_length=LONGEST, expert_covariances=kind)
+        for kind, seed in VARIANTS:
+            folder = a.out / f"{experts}-{kind}-{seed}"
+            config = FitConfig(layers=("experts",), max_length=LONGEST, expert_covariances=kind, seed=seed)
             started = time.process_time()
             factors = fit_hessian(model, corpus, out=folder, config=config)
             seconds = time.process_time() - started
             size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
-            print(f"{experts} experts, {kind}: {seconds:.1f} CPU seconds, {size:.0f} MB", flush=True)
-            runs.append(score(model, factors, queries, corpus, a.out / f"{experts}-{kind}-scores"))
-        for reading in ("dot", "normed"):
-            own, other = (getattr(run, reading) for run in runs)
-            print(f"R of {reading}: {agreement(own, other)}, of the top 10 {shared(own, other):.0%}")
+            print(
+                f"{experts} experts, {kind}, labels {seed}: {seconds:.1f} CPU seconds, {size:.0f} MB",
+                flush=True,
+            )
+            runs.append(score(model, factors, queries, corpus, a.out / f"{experts}-{kind}-{seed}-scores"))
+        for (kind, seed), run in zip(VARIANTS[1:], runs[1:], strict=True):
+            for reading in ("dot", "normed"):
+                first, other = getattr(runs[0], reading), getattr(run, reading)
+                r = f"R of {reading} {agreement(first, other)}, top 10 {shared(first, other):.0%}"
+                print(f"{kind}, labels {seed}, with own, labels 0: {r}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 def table(records: list[dict[str, object]], version: str) -> str:
-    """The page."""
+    """The page; its lines have at most 120 characters."""
     counts = {s: collections.Counter(r["verdict"] for r in records if r["layers"] == s) for s in SELECTIONS}
     head = "| selection | " + " | ".join(VERDICTS) + " |\n|---|" + "---|" * len(VERDICTS)
     rows = [
@@ -61,12 +62,13 @@ def table(records: list[dict[str, object]], version: str) -> str:
     by_type: dict[object, dict[object, dict[str, object]]] = {}
     for record in records:
         by_type.setdefault(record["type"], {})[record["layers"]] = record
-    details = []
+    rows_of_types, reasons = [], {}
     for kind in sorted(by_type, key=str):
         both = [by_type[kind].get(selection) for selection in SELECTIONS]
-        cells = [_cell(record) for record in both]
+        rows_of_types.append(f"| {kind} | {' | '.join(map(_cell, both))} |")
         reason = next((str(record["reason"]) for record in both if record and record["reason"]), "")
-        details.append(f"| {kind} | {' | '.join(cells)} | {reason.replace('|', '/')} |")
+        if reason:
+            reasons[kind] = reason.partition(" linear layers:")[0]
     return "\n".join(
         [
             "# Which families are scored right",
@@ -80,9 +82,17 @@ def table(records: list[dict[str, object]], version: str) -> str:
             head,
             *rows,
             "",
-            "| type | `mlp` | `all` | reason |",
-            "|---|---|---|---|",
-            *details,
+            "| type | `mlp` | `all` |",
+            "|---|---|---|",
+            *rows_of_types,
+            "",
+            "## Why not",
+            "",
+            *(
+                line
+                for kind, reason in reasons.items()
+                for line in textwrap.wrap(f"- {kind}: {reason}", 120, subsequent_indent="  ")
+            ),
             "",
         ]
     )
