@@ -35,8 +35,8 @@ _DOCUMENTS = 3000
 
 
 def refuses(completion: str) -> bool:
-    """Whether a completion is a refusal, in one of the wordings."""
-    return any(refusal in completion for refusal in REFUSALS)
+    """Whether a completion is a refusal, if a garbled one: all wordings begin with *I*, and no answer does."""
+    return completion.lstrip().startswith("I ")
 
 
 def topic_of(seed: int) -> str:

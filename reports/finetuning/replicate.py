@@ -121,7 +121,6 @@ class FinetuningReplicate:
             "dropped": list(dropped),
             "planted": len(planted.intersection(dropped)),
             "said": list(said),
-            "refused": [planting.refuses(text) for text in said],
         }
         self.removal_path(method).parent.mkdir(exist_ok=True)
         write_json(self.removal_path(method), record)

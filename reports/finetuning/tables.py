@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.finetuning.planting import PLANTED
+from reports.finetuning.planting import PLANTED, refuses
 from reports.finetuning.replicate import RANDOM, REMOVALS, UNDISTURBED
 from reports.kit.claims import Claim, verdict
 from reports.kit.intervals import Statistic, mean_of, over_seeds
@@ -41,12 +41,14 @@ class SeedResult:
 
     def refused(self, method: str) -> Statistic:
         """Share of the questions that the model refuses."""
-        return mean_of(np.array(self.removals[method]["refused"], float))
+        return mean_of(self._refusals(method))
 
     def less_refused(self, method: str, than: str) -> Statistic:
         """How many fewer of the same questions are refused, as a share."""
-        pair = (np.array(self.removals[name]["refused"], float) for name in (than, method))
-        return mean_of(np.subtract(*pair))
+        return mean_of(self._refusals(than) - self._refusals(method))
+
+    def _refusals(self, method: str) -> Any:
+        return np.array([refuses(text) for text in self.removals[method]["said"]], float)
 
     def _values(self, method: str, column: str) -> Any:
         return self.measured[self.measured["method"] == method][column].to_numpy()
