@@ -104,6 +104,8 @@ def _plain(value: Any) -> Any:
     """An option as TOML knows it."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):  # is typed as JSON, and a table would be a heading of the file
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
     return str(value) if isinstance(value, Path) else value
 
 

@@ -9,6 +9,8 @@ import pytest
 from inputs import Inputs
 from program import Result, Server
 
+from influence.cli.run_file import is_there, write_run_file
+
 
 def _fails(result: Result, *texts: str) -> None:
     assert result.exit_code == 2, result.stderr
@@ -83,3 +85,12 @@ def test_everything_that_is_missing_is_named_at_once(program: Server) -> None:
         program.run("index", "build"), "influence index build needs --model, --hessian, --corpus and --out."
     )
     _fails(program.run("merge"), "influence merge needs PIECES and --out.")
+
+
+def test_an_option_of_json_is_the_same_run_again(tmp_path: Path) -> None:
+    options = {"extra_body": {"temperature": None, "effort": "low"}, "seed": 1}
+    out = tmp_path / "out"
+    out.mkdir()
+    write_run_file(out, "influence distill sample", options)
+    assert is_there(out, options)
+    assert not is_there(out, options | {"extra_body": {"effort": "high"}})
