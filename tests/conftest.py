@@ -31,3 +31,11 @@ def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) 
     monkeypatch.setattr(logging.getLogger("influence"), "propagate", True)
     caplog.set_level(logging.INFO, "influence")
     return caplog
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty pictures in the stead of charts: drawing them is most of the time of a page."""
+    monkeypatch.setattr("influence.report.drawing.fit", lambda figure: None)
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" version="1.1"/>'
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, stream, **how: stream.write(empty))

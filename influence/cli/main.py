@@ -52,6 +52,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
             "Retrain on parts of a corpus: did the scores predict it?",
         ),
         "report": ("influence.cli.report", "report", "Render a score store as one self-contained HTML file."),
+        "figures": ("influence.cli.report", "figures", "Write the figures of a report, for papers."),
+        "labels": ("influence.cli.labels", "labels", "Say how far people agree who labelled documents."),
         "verify": ("influence.cli.runs", "verify", "Compare the files of a result with their checksums."),
     },
     "Corpora, tasks, training": {
@@ -108,8 +110,8 @@ def cli(context: click.Context, quiet: bool) -> None:
     \b
     influence fit-hessian && influence score --queries slopes && influence report
 
-    They take the ready model and corpus; --model and --corpus name your own. A score is positive when adding the
-    document is predicted to RAISE log p(completion | prompt).
+    They take the ready model and corpus; --model and --corpus name your own.
+    Positive: the document is predicted to RAISE log p(completion | prompt).
     """
     show_messages(quiet)
     if context.invoked_subcommand not in ("fit-hessian", "score", "index"):

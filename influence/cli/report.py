@@ -1,4 +1,4 @@
-"""`influence report`."""
+"""`influence report` and `influence figures`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from influence.cli.runs import latest_run, named_run
 @click.command(
     "report",
     cls=Command,
-    shown={"Options": ("out", "texts", "k", "by")},
+    shown={"Options": ("out", "texts")},
     keeps_result=False,
     example="""
     influence report
@@ -61,11 +61,7 @@ from influence.cli.runs import latest_run, named_run
     show_default=True,
     help="json: the same data, uncut, for programs.",
 )
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path),
-    help="Write the figures to this folder too, as SVG and PDF.",
-)
+@click.option("--title", default="", help="Title of the page.  [default: the name of the run's folder]")
 def report(
     run: Path | None,
     out: Path | None,
@@ -74,7 +70,7 @@ def report(
     by: Any,
     max_mb: float,
     format_: Any,
-    figures: Path | None,
+    title: str,
 ) -> None:
     """Render the score store RUN, by default the latest, as one self-contained HTML file, and print its path.
 
@@ -87,6 +83,29 @@ def report(
 
     run = named_run(run, "scores") if run else latest_run("scores")
     out = out or run / f"report.{format_}"
-    click.echo(
-        write_report(run, out, texts=texts, k=k, by=by, max_mb=max_mb, format=format_, figures=figures)
-    )
+    click.echo(write_report(run, out, texts=texts, k=k, by=by, max_mb=max_mb, format=format_, title=title))
+
+
+@click.command(
+    "figures",
+    cls=Command,
+    shown={"Options": ("out",)},
+    keeps_result=False,
+    example="influence figures runs/x/scores --out figures",
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The folder.  [default: figures in RUN]")
+@click.option(
+    "--by",
+    type=click.Choice(["normed", "dot", "per_nat"]),
+    default="normed",
+    show_default=True,
+    help="Reading that the figures show.",
+)
+def figures(run: Path | None, out: Path | None, by: Any) -> None:
+    """Write the figures of a report of the score store RUN, by default the latest, as SVG, PDF and PNG."""
+    from influence.report.pages import write_figures
+
+    run = named_run(run, "scores") if run else latest_run("scores")
+    for path in write_figures(run, out or run / "figures", by=by):
+        click.echo(path)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence.analysis.grouping import task_order
 from influence.errors import ComputeError
 from influence.report.checkpoints import (
     Checkpoints,
@@ -18,6 +19,7 @@ from influence.report.checkpoints import (
 )
 from influence.report.format import count
 from influence.report.page import figure_data
+from influence.report.passages import Passages
 from influence.report.records import (
     Lists,
     document_records,
@@ -25,6 +27,7 @@ from influence.report.records import (
     fixed_values,
     list_records,
     lists,
+    passage_shards,
     query_records,
     strongest_positions,
     text_shards,
@@ -33,6 +36,7 @@ from influence.report.records import (
 )
 from influence.report.run_card import NOT_RECORDED
 from influence.report.sections import Views, views
+from influence.report.versus import Versus, versus
 from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores, open_token_scores
@@ -113,6 +117,8 @@ class Prepared:
         relations: Table of the labels given, if that analysis ran.
         lexical: BM25 of documents, if that analysis ran.
         tokens: Token values, if they were computed.
+        passages: Of documents.
+        versus: Other rankings of each query, where this run was compared with some.
         checkpoints: Ranks along a series of checkpoints, if that analysis ran.
     """
 
@@ -125,6 +131,8 @@ class Prepared:
     relations: pd.DataFrame | None
     lexical: pd.DataFrame | None
     tokens: TokenScores | None
+    passages: Passages
+    versus: list[Versus]
     checkpoints: Checkpoints | None
 
 
@@ -137,13 +145,14 @@ class Content:
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs: texts and token values in one object each, figures by name."""
-        rest = {key: value for key, value in self.blocks.items() if key[:2] not in ("t-", "k-", "f-")}
+        rest = {key: value for key, value in self.blocks.items() if key[:2] not in ("t-", "k-", "p-", "f-")}
         texts = [value for key, value in self.blocks.items() if key.startswith("t-")]
         return {
             **rest.pop("meta"),
             "texts": {doc: text for shard in texts for doc, text in shard.items()},
             "token_values": {key[2:]: value for key, value in self.blocks.items() if key.startswith("k-")},
             "stage_ranks": self.blocks.get("stages"),
+            "versus": self.blocks.get("versus"),
             "figures": {key[2:]: value for key, value in self.blocks.items() if key.startswith("f-")},
         }
 
@@ -160,6 +169,7 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
     answered = read_tables(scores.folder, "answers", ("hits", "found")) or {}
     related = read_tables(scores.folder, "relations", ("relations", "counts")) or {}
     words = read_tables(scores.folder, "bm25", ("documents",)) or {}
+    passages = Passages(scores, tokens)
     return Prepared(
         title,
         views(scores, by),
@@ -170,6 +180,8 @@ def prepare(scores: Scores, by: Reading, title: str) -> Prepared:
         related.get("relations"),
         words.get("documents"),
         tokens,
+        passages,
+        versus(scores, task_order(scores.queries), by, words.get("documents"), passages),
         checkpoints(scores),
     )
 
@@ -210,6 +222,7 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
             scores, listed, extent.characters, strongest
         )
         blocks |= {f"t-{row}": shard for row, shard in shards.items()}
+        blocks |= {f"p-{row}": shard for row, shard in passage_shards(listed, prepared.passages).items()}
     else:
         documents["cut"] = documents["begin"] = [0] * len(listed.columns)
     if prepared.tokens is not None and pairs:
@@ -220,6 +233,9 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
     ranked = prepared.checkpoints
     if ranked is not None:
         blocks["stages"] = rank_records(scores, listed.order, ranked)
+    if prepared.versus:
+        whole = texts == "full" and extent.characters != 0
+        blocks["versus"] = [other.as_json(whole) for other in prepared.versus]
     blocks["meta"] = {
         **facts(scores, prepared.title, by, texts, extent.k),
         "queries": queries,
@@ -231,6 +247,7 @@ def content(scores: Scores, prepared: Prepared, extent: Extent, texts: str, by: 
         "tokens_left_out": prepared.tokens is not None and not pairs,
         "answers": prepared.found is not None,
         "stages": None if ranked is None else {"names": ranked.names, "here": ranked.here},
+        "versus": [other.name for other in prepared.versus],
         "bm25": prepared.lexical is not None,
         "hits": _by_pair(
             listed, scores, prepared.hits, ("part", "method", "evidence", "justification"), show_texts

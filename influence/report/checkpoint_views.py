@@ -9,7 +9,7 @@ import pandas as pd
 
 from influence.analysis.kinds import MEASURES
 from influence.report.format import count, plain, shade, signed
-from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.line_charts import BOOTSTRAP, Axes, Series, line_chart
 from influence.report.page import Choice, Figure, Matrix, Panel
 from influence.store.checkpoints import PROBES, CheckpointRecord, is_checkpoints, read_checkpoints
 from influence.store.formats.tables import read_tables
@@ -116,6 +116,7 @@ def checkpoint_contrasts(tables: Mapping[str, pd.DataFrame]) -> Figure:
             names=names,
             y_limits=(-0.03, 1.03),
             y_line=0.5,
+            band=BOOTSTRAP,
         )
         title = f"Preference for {measure}, by stage"
         svg = line_chart(f"stage-contrasts-{number}", title, _lines(of_measure, names, "mean"), axes)
@@ -157,7 +158,9 @@ def checkpoint_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
     )
     panels = []
     if held["mean"].notna().any():
-        axes = Axes("stage", "mean over queries", x_log=False, names=names, y_limits=(-0.03, 1.03))
+        axes = Axes(
+            "stage", "mean over queries", x_log=False, names=names, y_limits=(-0.03, 1.03), band=BOOTSTRAP
+        )
         title = f"Share of positive influence that the first {HELD} % of the documents hold"
         svg = line_chart("stage-held", title, _lines(held, names, "mean"), axes)
         panels.append(Panel(f"held by the first {HELD} %", svg))
@@ -167,7 +170,13 @@ def checkpoint_mix(tables: Mapping[str, pd.DataFrame]) -> Figure:
     ):
         base = float(part["corpus_share"].mean())
         axes = Axes(
-            "stage", "mean over queries", x_log=False, names=names, y_limits=(-0.03, 1.03), y_line=base
+            "stage",
+            "mean over queries",
+            x_log=False,
+            names=names,
+            y_limits=(-0.03, 1.03),
+            y_line=base,
+            band=BOOTSTRAP,
         )
         title = f"Share of positive influence from {plain(str(kind))}, by stage"
         svg = line_chart(f"stage-mix-{number}", title, _lines(part, names, "share"), axes)

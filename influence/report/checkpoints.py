@@ -11,7 +11,7 @@ import pandas as pd
 
 from influence.analysis.grouping import wilson
 from influence.report.format import count, plain, share_cell
-from influence.report.line_charts import Axes, Series, line_chart
+from influence.report.line_charts import BOOTSTRAP, Axes, Series, line_chart
 from influence.report.page import Choice, Figure, Matrix, Panel
 from influence.store.formats.manifest import fingerprint
 from influence.store.formats.tables import made_by, read_tables
@@ -115,6 +115,7 @@ def _measures(drawn: pd.DataFrame, names: tuple[str, ...], compared: Sequence[st
             x_log=False,
             names=names,
             y_limits=_limits(str(measure), part),
+            band=BOOTSTRAP,
         )
         svg = line_chart(f"stages-{number}", f"{title}, by stage", _series(part, names), axes)
         panels.append(Panel(title, svg, (option,) if len(compared) > 1 else ()))
@@ -156,7 +157,13 @@ def _sources(drawn: pd.DataFrame, names: tuple[str, ...], corpus: Mapping[str, f
         measure, line = str(part["measure"].iloc[0]), corpus[str(source)]
         title = f"{measure} from {plain(str(source))}, by stage"
         axes = Axes(
-            "stage", "mean over queries", x_log=False, y_limits=(-0.05 * top, top), y_line=line, names=names
+            "stage",
+            "mean over queries",
+            x_log=False,
+            y_limits=(-0.05 * top, top),
+            y_line=line,
+            names=names,
+            band=BOOTSTRAP,
         )
         svg = line_chart(f"stages-source-{number}", title, _series(part, names), axes)
         note = f"{measure}; {100 * line:.2g} % of the corpus"

@@ -94,7 +94,7 @@ def _panel(table: pd.DataFrame, side: str, by: Reading, at: tuple[int, ...]) -> 
     share = at[0] == 1
     said = f"top % of the {side} documents" if at[1] == 1 else f"strongest {side} documents"
     y = "share of the sum of all" if share else f"summed score ({'dot / nats' if by == 'per_nat' else 'dot'})"
-    axes = Axes(said, y, y_limits=(-0.03, 1.06) if share else None)
+    axes = Axes(said, y, y_limits=(-0.03, 1.06) if share else None, band="± 1 SD over queries")
     name = "-".join(("cumulative", side, *(str(option) for option in at)))
     title = f"{'Share of influence' if share else 'Cumulative influence'}, {side} documents"
     return [Panel(f"{side} documents", line_chart(name, title, series, axes), at)]

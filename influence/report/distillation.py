@@ -65,7 +65,7 @@ def write_results(folder: Path) -> Path:
     """Write tables, figures and page of a finished distillation into its folder; the page.
 
     `tables/` has models, differences, wordings, sensitivity and judges, each as Parquet and CSV; `results.json` all of
-    them with the verdict; `figures/` SVG and PDF.
+    them with the verdict; `figures/` SVG, PDF and PNG.
     """
     open_complete(folder, KIND)
     write_tables(folder, _summary(folder).config["tune"]["way"])
@@ -96,7 +96,7 @@ def distillation_page(folder: Path, out: Path, *, figures: Path | None = None) -
     """Write the page of a finished distillation to the HTML file `out`.
 
     Args:
-        figures: A folder for the figures as SVG and PDF too, for papers.
+        figures: A folder for the figures as SVG, PDF and PNG too, for papers.
 
     Returns:
         `out`. The same distillation gives the same bytes.

@@ -158,6 +158,8 @@ def _labels(plot: Any, records: Sequence[Mapping[Any, Any]]) -> None:
             "fontsize": 8,
             "color": INK,
         }
+        if move < -_LABEL_POINTS / 2:  # a leader leads back to its point
+            where["arrowprops"] = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkB": 4}
         plot.annotate(
             plain(str(record["model"]), 30), (float(record["tokens"]), float(record["accuracy"])), **where
         )
@@ -175,7 +177,14 @@ def wording_figure(table: pd.DataFrame) -> Figure | None:
         series.append(
             Series(model, np.arange(len(names)), own["accuracy"], own["accuracy_low"], own["accuracy_high"])
         )
-    axes = Axes("wording of the question", "share right", x_log=False, y_limits=(-0.03, 1.03), names=names)
+    axes = Axes(
+        "wording of the question",
+        "share right",
+        x_log=False,
+        y_limits=(-0.03, 1.03),
+        names=names,
+        band="95 % Wilson",
+    )
     svg = line_chart("wordings", "Accuracy by wording", series, axes)
     caption = (
         "The same question, worded differently; a model that has internalised the task should not care. "

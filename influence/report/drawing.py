@@ -220,6 +220,10 @@ def _restyle(element: ET.Element, name: str) -> None:
             element.set(key, _THEME.get(value, value))
 
 
+#: What the names of small forms of other figures begin with.
+THUMBNAIL = "thumbnail-"
+#: Of figures as PNG, dots an inch.
+_DPI = 200
 _folder: ContextVar[Path | None] = ContextVar("folder of exported figures", default=None)
 
 
@@ -236,14 +240,21 @@ def exporting(folder: Path | None) -> Iterator[None]:
 
 
 def export(figure: Figure, name: str) -> None:
-    """Write a figure as `name.svg` and `name.pdf`, in the colours of paper; it is not to be drawn on after."""
+    """Write a figure as `name.svg`, `.pdf` and `.png`, in the colours of paper; it is not to be drawn on after.
+
+    Small forms of other figures are left out.
+    """
     folder = _folder.get()
-    if folder is None:
+    if folder is None or name.startswith(THUMBNAIL):
         return
     _recolour(figure)
-    for kind, dates in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+    for kind, undated in (
+        ("svg", {"Date": None}),
+        ("pdf", {"CreationDate": None}),
+        ("png", {"Software": None}),
+    ):
         with whole_file(folder / f"{name}.{kind}") as part:
-            figure.savefig(part, format=kind, facecolor="white", metadata=dates)
+            figure.savefig(part, format=kind, facecolor="white", metadata=undated, dpi=_DPI)
 
 
 def _recolour(figure: Figure) -> None:

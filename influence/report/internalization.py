@@ -17,7 +17,7 @@ import pandas as pd
 from influence.analysis.internalization import Evaluation, pooled_rows, position_rows, stage_rows
 from influence.files import whole_file
 from influence.report.drawing import exporting
-from influence.report.format import count, fixed, interval_of, percent
+from influence.report.format import count, fixed, interval_of, percent, plain
 from influence.report.internalization_figures import (
     accuracy_figure,
     generations,
@@ -32,6 +32,8 @@ from influence.store.formats.training import StageFile, read_metrics
 
 #: Share of the exact match of the first stage that counts as kept.
 MOST_OF_IT = 0.9
+#: Runs of other methods that have a tile.
+_MOST_BASELINES = 4
 #: Settings that the table of settings leaves out, for they say nothing but what the card says already.
 _CARD = ("mode", "model", "seed", "side", "keep_positions", "by_step")
 
@@ -43,7 +45,7 @@ def internalization_page(
 
     Args:
         others: Evaluated runs to compare with: baselines, and other seeds of the same method.
-        figures: A folder for the figures as SVG and PDF too, for papers.
+        figures: A folder for the figures as SVG, PDF and PNG too, for papers.
 
     Returns:
         `out`. The same evaluation gives the same bytes.
@@ -58,8 +60,8 @@ def write_results(evaluation: Evaluation, others: Sequence[Evaluation] = ()) -> 
     """Write tables, figures and page of an evaluated run into its folder; the page.
 
     `evaluation.json` and `evaluation.csv` have a row a stage, `evaluation-positions.csv` one a stage and position;
-    with other runs of the same method, `evaluation-pooled.csv` one a number of removed tokens. `figures/` has SVG and
-    PDF.
+    with other runs of the same method, `evaluation-pooled.csv` one a number of removed tokens. `figures/` has SVG,
+    PDF and PNG.
     """
     run, rows = evaluation.run, stage_rows([evaluation])
     same = [other for other in others if other.method == evaluation.method]
@@ -90,7 +92,7 @@ def _values(evaluation: Evaluation, others: Sequence[Evaluation]) -> dict[str, A
         "n": config["examples"],
         "unit": _unit(about),
         "verdict": verdict(rows, _unit(about)),
-        "tiles": _tiles(rows, about),
+        "tiles": _tiles(rows, compared[compared["method"] != evaluation.method], about),
         "card": _card(about),
         "settings": sorted((key, _shown(v)) for key, v in about.settings.items() if key not in _CARD),
         "stages": _table(rows),
@@ -184,8 +186,8 @@ def _task(config: Mapping[str, Any]) -> str:
     return f"{config['task']} {digits}×{digits}" if digits else str(config["task"])
 
 
-def _tiles(rows: pd.DataFrame, about: StageFile) -> list[tuple[str, str, str]]:
-    """The numbers that open the page: a name, a value, a note."""
+def _tiles(rows: pd.DataFrame, baselines: pd.DataFrame, about: StageFile) -> list[tuple[str, str, str]]:
+    """The numbers that open the page: a name, a value, a note; those of runs of another method stand last."""
     first, last = rows.iloc[0], rows.iloc[-1]
     tiles = [
         (
@@ -213,6 +215,9 @@ def _tiles(rows: pd.DataFrame, about: StageFile) -> list[tuple[str, str, str]]:
         )
     elif np.isfinite(last["examples_per_second"]):
         tiles.append(("Speed, last stage", f"{last['examples_per_second']:.1f}", "examples a second"))
+    for row in baselines.drop_duplicates("run", keep="last").head(_MOST_BASELINES).to_dict("records"):
+        note = f"{plain(str(row['run']), 40)}; {interval_of(row, 'accuracy', 3)}"
+        tiles.append((f"Exact match, {plain(str(row['method']), 30)}", f"{row['accuracy']:.3f}", note))
     return tiles
 
 

@@ -23,6 +23,7 @@ MOST_POINTS, MOST_ROWS, MOST_POSITIONS = 400, 100, 32
 MOST_MARKED = 40
 
 _LIMITS = (-0.03, 1.03)
+_BOOTSTRAP = "bootstrap over examples"
 _BARS = "Bars and bands: 95 % intervals (Wilson for exact match, else bootstrap over examples)."
 
 
@@ -30,7 +31,13 @@ def accuracy_figure(rows: pd.DataFrame, unit: str) -> Figure:
     """Exact match and token accuracy of the greedy answer, and generated tokens, against what is removed."""
     x = rows["removed"]
     series = [_series(rows, name, label) for name, label in _ACCURACIES.items()]
-    axes = Axes(f"removed {unit}", "share right", x_log=False, y_limits=_LIMITS)
+    axes = Axes(
+        f"removed {unit}",
+        "share right",
+        x_log=False,
+        y_limits=_LIMITS,
+        band=f"95 %, Wilson; tokens: {_BOOTSTRAP}",
+    )
     panels = [
         Panel("Greedy answers", line_chart("evaluated-accuracy", "Accuracy by removed tokens", series, axes)),
         Panel(
@@ -40,7 +47,11 @@ def accuracy_figure(rows: pd.DataFrame, unit: str) -> Figure:
                 "Generated tokens by removed tokens",
                 [_series(rows, "generated_tokens", "tokens")],
                 Axes(
-                    f"removed {unit}", "mean tokens of a generation", x_log=False, y_limits=_from_zero(rows)
+                    f"removed {unit}",
+                    "mean tokens of a generation",
+                    x_log=False,
+                    y_limits=_from_zero(rows),
+                    band=f"95 %, {_BOOTSTRAP}",
                 ),
             ),
         ),
@@ -182,7 +193,7 @@ def pooled_figure(rows: pd.DataFrame, unit: str) -> Figure:
                 f"pooled-{name}",
                 f"{title} over runs",
                 _pooled_series(both, name),
-                Axes(f"removed {unit}", y, x_log=False, y_limits=limits),
+                Axes(f"removed {unit}", y, x_log=False, y_limits=limits, band="least to most of the runs"),
             ),
         )
         for name, title, y, limits in _POOLED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,8 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2
 _MARKERS = ("o", "s", "^", "D")
 _GROUPS = tuple(GROUP_INKS)
 _WIDTH = 3.9
+#: What most bands are.
+BOOTSTRAP = "95 %, bootstrap over queries"
 #: Fewer queries than this make no finding.
 FEW = 3
 
@@ -55,6 +57,7 @@ class Axes:
     """Scales and words of a chart; `names` replace the ticks of x where it is a list of stages.
 
     A logarithmic y has powers of 2 as ticks; with `x_powers` x is a logarithm to base 2, and its ticks say of what.
+    `band` says on the chart what its bands are.
     """
 
     x: str
@@ -65,6 +68,7 @@ class Axes:
     y_line: float | None = None
     names: tuple[str, ...] = ()
     x_powers: bool = False
+    band: str = ""
 
 
 def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> Markup:
@@ -74,6 +78,9 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
         name: Makes the ids of this figure unique.
     """
     gids: dict[str, str] = {}
+    banded = [one for one in series if one.low is not None and not one.few]
+    assert axes.band or not banded, f"the bands of {name} do not say what they are"
+    axes = axes if not banded else replace(axes, x=f"{axes.x}\nband: {axes.band}")
     floor = _floor(series) if axes.y_log else -math.inf
     with drawing_of(name, _WIDTH, 2.75) as drawing:
         plot = drawing.figure.add_axes((0.14, 0.17, 0.83 - _room(series), 0.72))
@@ -108,7 +115,7 @@ def line_chart(name: str, title: str, series: Sequence[Series], axes: Axes) -> M
         _dress(plot, axes)
         _name_ends(plot, ends)
     said = "; ".join(_said(line) for line in series)
-    return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.", gids)
+    return drawing.inline(title, f"{axes.y} against {axes.x}. {said}.".replace("\n", ", "), gids)
 
 
 def without_prefix(names: Sequence[str]) -> list[str]:

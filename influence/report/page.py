@@ -35,12 +35,14 @@ SCRIPTS = (
     "words.js",
     "rows.js",
     "address.js",
+    "labels.js",
     "elements.js",
     "state.js",
     "tables.js",
     "queries.js",
     "documents.js",
     "correlation.js",
+    "marking.js",
     "figures.js",
     "stages.js",
     "frame.js",
@@ -113,7 +115,7 @@ def script() -> str:
     """The one script: the modules as one block, which defines nothing outside, without indentation and comments."""
     files = "".join((_HERE / "assets" / name).read_text(encoding="utf-8") for name in SCRIPTS)
     files = re.sub(r"(?ms)^import .*?;\n|^export ", "", files)
-    lines = re.sub(r"(?m)^[ \t]+|^[ \t]*//.*\n|^\n", "", files)
+    lines = re.sub(r"(?m)^[ \t]*//.*\n|^[ \t]+|^\n", "", files)
     return f'"use strict";\n{{\n{lines}}}\n'
 
 

@@ -20,8 +20,10 @@ from influence.analysis.run import analyze
 from influence.errors import InputError
 from influence.report.assemble import Content, Extent, Prepared, content, cuts, extents, prepare
 from influence.report.drawing import exporting
+from influence.report.first_screen import first_screen
 from influence.report.format import count, percent, signed, size
 from influence.report.page import encode, render, script, script_tags, style, write_page
+from influence.report.passages import CHOSEN
 from influence.report.queries import query_views
 from influence.report.run_card import (
     model_and_corpus,
@@ -32,7 +34,7 @@ from influence.report.run_card import (
     verdict,
     who_did_what,
 )
-from influence.report.top_documents import sources
+from influence.report.sources import sources
 from influence.store.checkpoints import is_checkpoints, read_checkpoints
 from influence.store.formats.tables import read_tables
 from influence.store.scores import Scores, open_scores
@@ -69,7 +71,7 @@ def write_report(
     by: Reading = "normed",
     max_mb: float = MAX_MB,
     format: Format = "html",
-    figures: str | Path | None = None,
+    title: str = "",
 ) -> Path:
     """Write a report of the score store `run` to the HTML file `out`; of a folder of stages, that of its last stage.
 
@@ -84,7 +86,7 @@ def write_report(
         by: Reading that orders tables and enters correlation, curves and source shares.
         max_mb: Most megabytes (10⁶ bytes) of the page; what is cut to stay below, the page says.
         format: `html`, or `json`: the same data, uncut, for programs.
-        figures: A folder for the figures as SVG and PDF too, for papers.
+        title: Of the page; empty is the name of the run's folder.
 
     Returns:
         `out`. The same store and arguments give the same bytes.
@@ -100,8 +102,7 @@ def write_report(
         raise InputError(f"--out {out} is a folder.", fix=f"Name a .{format} file.")
     scores = open_scores(last_checkpoint(run))
     rows = min(k, STATIC_ROWS_OF_A_QUERY, max(3, STATIC_ROWS // max(len(scores.queries), 1) - 3))
-    with exporting(None if figures is None else Path(figures)):
-        prepared = prepare(scores, by, run_title(scores.folder))
+    prepared = prepare(scores, by, title or run_title(scores.folder))
     tokens = TOKENS if texts == "full" and prepared.tokens is not None else 0
     asked = Extent(k, None if texts == "full" else 0, tokens, rows)
     settings = _Settings(texts, by, asked, max_mb)
@@ -125,10 +126,33 @@ def write_report(
     return write_page(out, page)
 
 
+def write_figures(run: str | Path, out: str | Path, *, by: Reading = "normed") -> list[Path]:
+    """Write the figures of a report of `run` to the folder `out`, each as SVG, PDF and PNG, for papers.
+
+    Args:
+        by: Reading that the figures show.
+
+    Returns:
+        The files, by name.
+
+    Raises:
+        StoreError: no finished score store lies at `run`, or a table of an analysis is damaged.
+        InputError: `out` is a file.
+        ComputeError: a score is not finite.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file.", fix="Name a folder.")
+    scores = open_scores(last_checkpoint(run))
+    with exporting(out):
+        prepare(scores, by, "")
+    return sorted(path for path in out.iterdir() if path.suffix in (".svg", ".pdf", ".png"))
+
+
 def _parts(page: bytes, blocks: Mapping[str, str]) -> list[tuple[str, int]]:
     """Sizes in bytes of the parts of a page, the largest first."""
-    sizes = {"texts": 0, "token values": 0, "queries and lists": 0, "data of figures": 0}
-    names = {"t-": "texts", "k-": "token values", "f-": "data of figures"}
+    names = {"t-": "texts", "p-": "passages", "k-": "token values", "f-": "data of figures"}
+    sizes = dict.fromkeys([*names.values(), "queries and lists"], 0)
     for key, block in blocks.items():
         sizes[names.get(key[:2], "queries and lists")] += len(block)
     sizes["figures"] = sum(map(len, re.findall(rb"<svg .*?</svg>", page, re.DOTALL)))
@@ -161,6 +185,8 @@ def _page(
     texts, by = settings.texts, settings.by
     model, corpus = model_and_corpus(scores)
     views = prepared.views
+    passages = prepared.passages if texts == "full" and extent.characters != 0 else None
+    show_texts = texts != "none"
     page = render(
         "report.html",
         scores.manifest,
@@ -183,7 +209,12 @@ def _page(
         groups=queries_by_group(scores),
         card=run_card(scores),
         layers=tracked_layers(scores),
-        tasks=query_views(scores, made.found.table, extent.rows, by, show_texts=texts != "none"),
+        tasks=query_views(
+            scores, made.found.table, extent.rows, by, show_texts=show_texts, passages=passages
+        ),
+        first=first_screen(scores, views.correlation.contrast, made.found.table, passages, by, show_texts),
+        has_tokens=prepared.tokens is not None,
+        chosen=CHOSEN if passages is not None else {},
         sources=sources(scores, made.found.table, extent.k, by),
         sections=views.sections,
         part={section.key: section for section in views.sections},

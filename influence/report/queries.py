@@ -9,6 +9,7 @@ import numpy as np
 
 from influence.analysis.grouping import task_labels, task_order
 from influence.report.format import clip, column, count, number, one_line
+from influence.report.passages import Passages
 from influence.store.scores import Scores
 from influence.types import Query, Reading
 
@@ -21,7 +22,7 @@ SUMMARY_CHARACTERS = 140
 
 @dataclass(frozen=True)
 class Row:
-    """A document in the table of a query."""
+    """A document in the table of a query; its passage is plain and marked pieces in turn."""
 
     rank_normed: str
     rank_dot: str
@@ -32,7 +33,7 @@ class Row:
     sign: str
     source: str
     document: str
-    snippet: str
+    passage: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,34 @@ class TaskView:
 
 
 def query_views(
-    scores: Scores, table: pd.DataFrame, rows: int, by: Reading, *, show_texts: bool
+    scores: Scores,
+    table: pd.DataFrame,
+    rows: int,
+    by: Reading,
+    *,
+    show_texts: bool,
+    passages: Passages | None = None,
 ) -> list[TaskView]:
-    """The queries by task, each with its first `rows` documents by this reading; `table` is that of `top_table`."""
+    """The queries by task, each with its first `rows` documents by this reading.
+
+    Args:
+        table: That of `top_table`.
+        passages: None where documents are not shown beyond their beginnings.
+    """
     top = table[table["end"] == "top"]
     by_query = dict(tuple(top.groupby("query", sort=False)))
     labels = task_labels(scores.queries)
     tasks: dict[str, list[QueryView]] = {}
     for row in task_order(scores.queries):
         query = scores.queries[row]
-        view = _query_view(scores, row, by_query[query.id], rows, by, labels[row], show_texts)
+        own = by_query[query.id].sort_values("rank_normed" if by == "normed" else "rank_dot").head(rows)
+        shown = _rows(own, row, show_texts, passages)
+        view = _query_view(scores, row, shown, labels[row], show_texts)
         tasks.setdefault(labels[row], []).append(view)
     return [TaskView(task, queries[0].group, tuple(queries)) for task, queries in tasks.items()]
 
 
-def _query_view(
-    scores: Scores, row: int, table: pd.DataFrame, rows: int, by: Reading, label: str, show_texts: bool
-) -> QueryView:
+def _query_view(scores: Scores, row: int, top: tuple[Row, ...], label: str, show_texts: bool) -> QueryView:
     query = scores.queries[row]
     return QueryView(
         number=row + 1,
@@ -93,7 +105,7 @@ def _query_view(
         completion=clip(query.completion, PROMPT_CHARACTERS) if show_texts else None,
         answer=clip(query.answer, PROMPT_CHARACTERS) if show_texts else None,
         notes=tuple(query_notes(scores, row, query, show_texts)),
-        top=_rows(table.sort_values("rank_normed" if by == "normed" else "rank_dot").head(rows), show_texts),
+        top=top,
     )
 
 
@@ -116,7 +128,7 @@ def query_notes(scores: Scores, row: int, query: Query, show_texts: bool) -> lis
     return notes
 
 
-def _rows(table: pd.DataFrame, show_texts: bool) -> tuple[Row, ...]:
+def _rows(table: pd.DataFrame, row: int, show_texts: bool, passages: Passages | None) -> tuple[Row, ...]:
     numbers = {name: column(table[name].to_list()) for name in ("normed", "dot", "per_nat")}
     return tuple(
         Row(
@@ -126,7 +138,9 @@ def _rows(table: pd.DataFrame, show_texts: bool) -> tuple[Row, ...]:
             sign="up" if record["dot"] > 0 else "down" if record["dot"] < 0 else "zero",
             source=record["source"],
             document=record["document"],
-            snippet=record["snippet"] if show_texts else "",
+            passage=passages.of(row, int(record["column"])).pieces
+            if passages is not None
+            else (record["snippet"] if show_texts else "",),
             **{name: values[i] for name, values in numbers.items()},
         )
         for i, record in enumerate(table.to_dict("records"))

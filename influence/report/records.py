@@ -20,6 +20,7 @@ from influence.analysis.grouping import task_labels, task_order
 from influence.report.concentration import CURVE_RANKS, summable
 from influence.report.format import clip
 from influence.report.page import rounded
+from influence.report.passages import Passages
 from influence.report.queries import PROMPT_CHARACTERS, query_notes
 from influence.store.scores import Scores
 from influence.store.token_scores import TokenScores
@@ -234,6 +235,15 @@ def text_shards(
         cut.append(len(text) - len(shown))
         begin.append(start)
     return shards, cut, begin
+
+
+def passage_shards(found: Lists, passages: Passages) -> dict[int, dict[str, list[str]]]:
+    """The passage of each document for each query: what it was chosen by, then plain and marked pieces in turn."""
+    shards: dict[int, dict[str, list[str]]] = {}
+    for row, doc in found.table[["row", "doc"]].drop_duplicates().itertuples(index=False, name=None):
+        passage = passages.of(found.order[row], int(found.columns[doc]))
+        shards.setdefault(int(row), {})[str(doc)] = [passage.how, *passage.pieces]
+    return shards
 
 
 def token_pairs(found: Lists, tokens: TokenScores | None, depth: int) -> set[tuple[int, int]]:

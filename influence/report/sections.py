@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from influence.report.answers import Answers, answers
 from influence.report.checkpoint_views import checkpoint_list, checkpoint_views
 from influence.report.checkpoints import CHECKPOINT_TABLES, overlaps, stages
 from influence.report.concentration import cumulative, curves
@@ -22,7 +23,7 @@ from influence.report.findings import (
 from influence.report.format import count, plain
 from influence.report.page import Finding, Place, Section
 from influence.report.run_card import Check, checks
-from influence.report.top_documents import Answers, answers, source_multipliers
+from influence.report.sources import source_bars, source_multipliers
 from influence.report.two_runs import pair
 from influence.store.formats.tables import read_tables
 from influence.store.formats.validation import EXACT, VALIDATION
@@ -129,7 +130,10 @@ def _sources(scores: Scores, by: Reading) -> Section:
         "sources",
         "Sources",
         "",
-        (Place(figure, "Against k"),),
+        (
+            Place(source_bars(figure.table, by) if figure is not None else None, narrow=True),
+            Place(figure, "Against k"),
+        ),
         _some(sources_finding(figure, scores.documents_scored)),
     )
 

@@ -19,6 +19,8 @@ from influence.report.page import Figure, Panel
 from influence.store.formats.tables import made_by, read_tables
 from influence.store.scores import Scores
 
+#: Table of two runs, in the folder of the second.
+CROSS = Path("analysis") / "correlation" / "cross.parquet"
 _MOST_ROWS = 20
 _WIDTH = 3.9
 
@@ -36,7 +38,7 @@ def pair(scores: Scores) -> Pair | None:
     """What `influence analyze correlation A B`, or `stages`, left of this run and another; None if neither ran."""
     crossed = read_tables(scores.folder, "correlation", ("cross",))
     if crossed is not None:
-        names = _run_names(scores.folder / "analysis" / "correlation" / "cross.parquet")
+        names = run_names(scores.folder / CROSS)
         table = crossed["cross"].rename(columns={"query_b": "query"})[["query", "r"]]
         return _pair(scores, "correlation", names, table)
     staged = read_tables(scores.folder, "stages", ("facts", "agreement"))
@@ -56,7 +58,7 @@ def _pair(scores: Scores, name: str, names: tuple[str, str], table: pd.DataFrame
     return Pair(*names, tuple(figures))
 
 
-def _run_names(path: Path) -> tuple[str, str]:
+def run_names(path: Path) -> tuple[str, str]:
     """Folders of the two runs as the table remembers them, as short as tells them apart."""
     folders = [str(run.get("folder", "")) for run in made_by(path).get("runs", [])]
     if len(folders) != 2:

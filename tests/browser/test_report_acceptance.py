@@ -201,7 +201,7 @@ def hostile_fields(page: Any, made: Made) -> dict[str, list[str]]:
     query = quote(made.scores.queries[1].id, safe="")
     shown = {"title": texts("h1")}
     go(page, "#/q")
-    shown["group and task in a table"] = texts("#app td:nth-child(2)") + texts("#app td:nth-child(3)")
+    shown["group and task in a table"] = texts("#app td:nth-child(3)") + texts("#app td:nth-child(4)")
     shown["chips"] = [text for text in texts("#chips button") if "answered" not in text]
     check_that_text_stays_text(page)
     go(page, f"#/q/{query}")

@@ -198,7 +198,7 @@ def test_9_keyboard(visit: Any, small: Made) -> None:
     page.locator("#find").press_sequentially("r?np")
     assert page.locator("#rank-norm").is_checked()
     assert not page.locator("#help").is_visible()
-    page.locator("#shown").click()
+    page.locator("#app h2").click()
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("r")
     assert page.locator("#rank-dot").is_checked()
@@ -259,7 +259,7 @@ def test_11_filters_and_ranking(visit: Any, made: Made) -> None:
     shown = page.locator("figure[data-figure=curves] .panel:visible")
     assert shown.count() == 1
     assert page.locator("svg [data-label=factual]").first.is_hidden()
-    page.goto(made.page.as_uri() + "#/q/q001?end=both")
+    page.goto(made.page.as_uri() + "#/q/q001?end=both&cols=all")
     page.wait_for_selector("#app .documents")
     for key, by in (("norm", "normed"), ("dot", "dot")):
         page.locator(f"#rank-{key}").check()
@@ -332,6 +332,7 @@ def test_13_tokens(visit: Any, made: Made) -> None:
 
 def test_14_static_part(visit: Any, made: Made) -> None:
     page = visit(made.page, java_script_enabled=False)
+    page.locator("#meaning summary").click()
     text = page.locator("main").inner_text()
     assert "predicted to raise log p(completion | prompt)" in text
     assert page.locator("h1").inner_text() == "run"

@@ -94,7 +94,7 @@ def test_commands_stand_in_groups_in_the_order_of_use() -> None:
     places = [shown.rindex(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
     assert all(f"{heading}:" in shown for heading in SECTIONS)
-    assert len(shown.splitlines()) <= 40
+    assert len(shown.splitlines()) <= 41  # a line a command
 
 
 @pytest.mark.parametrize(

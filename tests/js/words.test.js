@@ -1,7 +1,17 @@
 // Text and numbers as a page shows them; the same oracles as tests/unit/test_report.py has for the static part.
 
 import { deepStrictEqual, strictEqual } from "node:assert";
-import { clip, column, count, many, number, pieces, plain, signed } from "../../influence/report/assets/words.js";
+import {
+  blanks,
+  clip,
+  column,
+  count,
+  many,
+  number,
+  pieces,
+  plain,
+  signed,
+} from "../../influence/report/assets/words.js";
 
 Deno.test("numbers of a column have four significant digits of the largest", () => {
   deepStrictEqual(column([12.3456, -0.5, 0]), ["12.35", "−0.50", "0"]);
@@ -31,4 +41,8 @@ Deno.test("what shows nothing is named", () => {
   );
   deepStrictEqual(pieces("a\r\nb\tc\r", true), [[false, "a\nb\tc"], [true, "U+000D"]]);
   strictEqual(clip("abcdef", 4), "abc…");
+});
+
+Deno.test("blanks and line breaks of a token can be seen", () => {
+  strictEqual(blanks(" a\r\n\tb\n"), "␣a↵⇥b↵");
 });

@@ -128,11 +128,14 @@ def test_a_line_over_few_queries_is_thin_and_says_so(monkeypatch: pytest.MonkeyP
     drawn: list[Any] = []
     monkeypatch.setattr("influence.report.drawing.export", lambda figure, name: drawn.append(figure))
     lines = [Series(f"n{n}", [1, 2], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5], n=n) for n in (FEW - 1, FEW)]
-    svg = line_chart("few", "Few", lines, Axes("x", "y"))
+    with pytest.raises(AssertionError, match="do not say what they are"):
+        line_chart("few", "Few", lines, Axes("x", "y"))
+    svg = line_chart("few", "Few", lines, Axes("x", "y", band="95 % of something"))
     few, enough = drawn[0].axes[0].get_lines()[:2]
     assert few.get_linewidth() < enough.get_linewidth()
     assert [band.get_gid() for band in drawn[0].axes[0].collections] == ["label-1-band"]
     assert f"n = {FEW - 1}" in svg
+    assert "band: 95 % of something" in svg
 
 
 def test_a_curve_that_bends_is_no_power_law() -> None:

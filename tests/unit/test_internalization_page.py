@@ -133,7 +133,14 @@ def test_results_of_a_run(tmp_path: Path) -> None:
     assert pd.read_csv(run.run / "evaluation-pooled.csv")["runs"].tolist() == [2] * 4
     drawn = {path.name for path in (run.run / "figures").iterdir()}
     assert {"trade-off.svg", "trade-off.pdf", "evaluated-accuracy.pdf", "training-loss.svg"} <= drawn
-    for said in ("0.900", "180/200", "0.851 to 0.934", "no-cot", "Teacher-forced accuracy", "Several runs"):
+    for said in (
+        "0.900",
+        "180/200",
+        "0.851 to 0.934",
+        "Exact match, no-cot",
+        "Teacher-forced accuracy",
+        "Several runs",
+    ):
         assert said in text, said
     assert not re.search(r"https?://(?!www\.w3\.org)", text)
     assert "<script" not in text

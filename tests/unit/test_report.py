@@ -36,7 +36,7 @@ from influence.report.drawing import PAPER
 from influence.report.format import breaks, column, number, pieces, plain, signed
 from influence.report.line_charts import FEW
 from influence.report.page import script
-from influence.report.pages import write_report
+from influence.report.pages import write_figures, write_report
 from influence.store.artefact import claim, read_manifest
 from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores, open_scores
@@ -81,14 +81,6 @@ def blocks_of(tree: ET.Element) -> dict[str, Any]:
         e.get("id", "")[2:]: json.loads(gzip.decompress(base64.b64decode(e.text or "", validate=True)))
         for e in scripts
     }
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty pictures in the stead of charts: drawing them is most of the time of a page."""
-    monkeypatch.setattr("influence.report.drawing.fit", lambda figure: None)
-    empty = '<svg xmlns="http://www.w3.org/2000/svg" version="1.1"/>'
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, stream, **how: stream.write(empty))
 
 
 def hostile_store(folder: Path) -> Scores:
@@ -152,8 +144,8 @@ def test_hostile_text_makes_no_element_and_no_attribute(hostile: tuple[Path, ET.
 def test_hostile_text_reads_back_character_for_character(hostile: tuple[Path, ET.Element]) -> None:
     _, tree = hostile
     bodies = [text_of(e) for e in find(tree, "div", "text") + find(tree, "dd", "text")]
-    assert bodies.count(SURROGATE) == 6  # prompt and completion of three queries
-    assert len(bodies) == 6
+    assert bodies.count(SURROGATE) == 6 + 2  # prompt and completion of three queries, and of the example
+    assert len(bodies) == 6 + 3  # prompt, completion and passage of the example
     blocks = blocks_of(tree)
     texts = [text for key, shard in blocks.items() if key.startswith("t-") for text in shard.values()]
     assert texts == [HOSTILE] * 30
@@ -315,7 +307,8 @@ def test_shows_what_the_store_holds(tmp_path: Path) -> None:
         for cell, name in zip(row[2:5], ("normed", "dot", "per_nat"), strict=True):
             assert float(cell.replace("−", "-")) == pytest.approx(record[name], rel=2e-3, abs=6e-4)
         assert row[5] == ("▲raises" if record["dot"] > 0 else "▼lowers")
-        assert row[6:] == [record["source"], record["document"], record["snippet"]]
+        assert row[6:8] == [record["source"], record["document"]]
+        assert row[8] == scores.documents.text(int(record["column"]))
     meta = blocks_of(tree)["meta"]
     assert len(meta["lists"]) == 2
     for place, listed in enumerate(meta["lists"]):
@@ -434,8 +427,10 @@ def test_json_holds_what_the_page_shows(tmp_path: Path) -> None:
 
 def test_figures_for_papers(tmp_path: Path) -> None:
     run = write_scores(tmp_path / "run", np.random.default_rng(0).normal(size=(3, 60))).folder
-    write_report(run, tmp_path / "r.html", figures=tmp_path / "figures")
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    written = write_figures(run, tmp_path / "figures")
+    names = {path.name for path in written}
+    assert names == {path.name for path in (tmp_path / "figures").iterdir()}
+    assert not any(name.startswith("thumbnail") for name in names)
     assert {"correlation.svg", "correlation.pdf", "cumulative-positive-1-1.svg", "curve-1.pdf"} <= names
     for pdf in (tmp_path / "figures").glob("*.pdf"):
         assert b"/Type3" not in pdf.read_bytes(), pdf.name  # journals take TrueType

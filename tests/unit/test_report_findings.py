@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from stores import CONFIG, PROVENANCE, make_query, write_scores
+from stores import CONFIG, PROVENANCE, make_document, make_query, write_scores
 
+from influence.report.answers import answers
 from influence.report.concentration import cumulative
-from influence.report.correlations import Contrast, compared, correlations
+from influence.report.contrast import Contrast, compared
+from influence.report.correlations import correlations
 from influence.report.findings import answers_finding, cumulative_finding, pair_finding, sources_finding
 from influence.report.page import Figure, Panel
 from influence.report.run_card import Check, fitted_documents, verdict, who_did_what
-from influence.report.top_documents import answers
+from influence.report.sources import source_bars, source_multipliers
 from influence.store.formats.tables import write_tables
 from influence.store.scores import Scores
 
@@ -77,7 +79,7 @@ def test_a_difference_is_found_no_more_often_than_the_level_says() -> None:
 def test_what_was_not_tested_is_not_called_a_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influence.report.correlations.MOST_LISTED", 10)
+    monkeypatch.setattr("influence.report.contrast.MOST_TESTED", 10)
     found = contrast_of(tmp_path, 0.5, 0.1)
     assert found.sentence.startswith("Not tested, for there are more than 10 queries: mean R +0.50")
     assert np.isnan(found.p)
@@ -206,3 +208,22 @@ def test_the_number_of_documents_that_were_used(tmp_path: Path) -> None:
     limit = {"empirical": False, "documents": 100_000}
     assert fitted_documents(store(tmp_path / "a", PROVENANCE, limit)) == "5 documents, all of the corpus"
     assert fitted_documents(store(tmp_path / "b", PROVENANCE, {**limit, "documents": 3})) == "3 documents"
+
+
+def test_bars_of_the_sources_are_the_multipliers_at_fifty_with_their_intervals(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    documents = [make_document(n, source=("wiki", "code", "books")[n % 3]) for n in range(300)]
+    dot = random.normal(size=(6, 300)) + np.where(np.arange(300) % 3 == 1, 1.5, 0)
+    scores = write_scores(tmp_path / "run", dot, documents=documents)
+    curves = source_multipliers(scores, "normed")
+    assert curves is not None
+    bars = source_bars(curves.table, "normed")
+    whole = curves.table[(curves.table["end"] == "top") & (curves.table["k"] == 50)]
+    assert bars.table["multiplier"].tolist() == whole["multiplier"].tolist()
+    svg = str(bars.panels[0].svg)
+    assert svg.index("code, reasoning: ") < min(
+        svg.index("wiki, reasoning: "), svg.index("books, reasoning: ")
+    )
+    code = bars.table.set_index("source").loc["code"]
+    assert f"code, reasoning: {code['multiplier']:.2g} ({code['low']:.2g} to {code['high']:.2g})" in svg
+    assert "thin line: 95 %, bootstrap over queries" in svg

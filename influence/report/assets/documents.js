@@ -2,10 +2,21 @@
 
 import { code, el, facts, heading, legendBar, live, muted, note, show, sign, whole } from "./elements.js";
 import { turns } from "./frame.js";
-import { documentHref, evidence, hasTokens, listed, missing, queryLink, relation, stepper } from "./queries.js";
+import { labelFile, labelTools } from "./marking.js";
+import {
+  documentHref,
+  evidence,
+  exchange,
+  hasTokens,
+  listed,
+  missing,
+  queryLink,
+  relation,
+  stepper,
+} from "./queries.js";
 import { documentOf, load, meta, ofSource, passes, put, queryOf, state } from "./state.js";
 import { numeric, ranked, signColumn, sortable, worded } from "./tables.js";
-import { count, many, number, plain, some } from "./words.js";
+import { blanks, count, many, number, plain, some } from "./words.js";
 
 const SPIKY = 2 / 3; // share of ‖tokens‖₂ in ‖tokens‖₁ above which a few tokens carry the score
 const NUMBERED = 5;
@@ -54,8 +65,13 @@ export async function viewDocument(node, turn) {
           : []),
       ),
       !pair && el("p.note.warn", null, "This document is not in the lists of that query."),
-      ...(pair ? found(i, doc) : []),
-      heated ? heat(body, text, values, doc, pair.s) : body,
+      ...(pair ? [...found(i, doc), labelTools(i, doc), labelFile()] : []),
+      el(
+        "div.reading",
+        null,
+        i >= 0 && meta.texts !== "none" && el("aside", { "aria-label": "The query" }, exchange(meta.queries[i])),
+        heated ? heat(body, text, values, doc, pair.s) : body,
+      ),
       why && note(why),
       text != null && d.cut[doc] > 0 && note(`… ${count(d.cut[doc])} more characters not in this report.`),
       el("h3", null, "Other queries that list it"),
@@ -164,7 +180,7 @@ function heat(body, text, shard, doc, score) {
       ) => (special(o.n)
         ? muted(special(o.n) === "start" ? "start of the text" : "part of a character")
         : piece(o.n)
-        ? code(piece(o.n))
+        ? code(blanks(piece(o.n)))
         : muted("(not shown)")),
     }),
     numeric("nats", "influence", "nats", (o) => o.v),

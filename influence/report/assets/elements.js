@@ -55,8 +55,9 @@ export const toggle = (text, on, changes) =>
   button(text, () => put({ ...changes, cell: null }), { class: "filter", "aria-pressed": String(on) });
 
 // Text as nodes, hidden characters as chips; with `lines`, line feeds and tabs stay what they are.
-export const show = (text, lines) =>
-  pieces(text, lines).map(([hidden, piece]) => (hidden ? el("span.chip", null, piece) : piece));
+const BLANKS = { __proto__: null, "U+0009": "⇥", "U+000A": "↵" }; // harmless where they are not kept
+const chip = (piece) => (BLANKS[piece] ? el("span.blank", null, BLANKS[piece]) : el("span.chip", null, piece));
+export const show = (text, lines) => pieces(text, lines).map(([hidden, piece]) => (hidden ? chip(piece) : piece));
 
 // A name, clipped where many stand together; whole where it is what a view is about.
 export const name = (text, tag = "bdi", length = 120) =>

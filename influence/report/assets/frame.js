@@ -1,11 +1,12 @@
 // The frame: filters and display above the views, keys, and which view is shown.
 
-import { CSS, document, history, scrollTo } from "./browser.js";
+import { CSS, document, history, matchMedia, scrollTo } from "./browser.js";
 import { safe } from "./address.js";
 import { closePanel, viewCorrelation } from "./correlation.js";
 import { viewDocument } from "./documents.js";
 import { $, all, button, el, label, name, ofQueries, toggle } from "./elements.js";
 import { addData, applyChoices, byId, drawData, filterFigures, keepChoices } from "./figures.js";
+import { labelAt } from "./marking.js";
 import { missing, viewQueries, viewQuery } from "./queries.js";
 import { viewStages } from "./stages.js";
 import { href, meta, open, put, read, stageOf, state, visible } from "./state.js";
@@ -13,7 +14,7 @@ import { save } from "./tables.js";
 
 const DRAWN = {
   __proto__: null,
-  q: (node, turn) => (state.id == null ? viewQueries(node) : viewQuery(node, turn)),
+  q: (node, turn) => (state.id == null ? viewQueries(node, turn) : viewQuery(node, turn)),
   d: viewDocument,
 };
 const PLACED = { __proto__: null, correlation: ["grid-place", viewCorrelation], stages: ["stage-place", viewStages] };
@@ -145,8 +146,10 @@ export async function render() {
   document.body.dataset.view = view;
   for (const section of all("main > section")) section.classList.toggle("on", section.dataset.view === view);
   for (const link of all("a[data-to]")) {
-    link.href = href(link.dataset.to, null);
-    link.dataset.to === state.view ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+    link.href = href(link.dataset.to, link.dataset.id ?? null);
+    link.dataset.to === state.view && !link.dataset.id
+      ? link.setAttribute("aria-current", "page")
+      : link.removeAttribute("aria-current");
   }
   bar();
   const [id, draw] = view === "app"
@@ -207,6 +210,12 @@ const KEYS = {
   j: () => (state.view === "d" ? follow("next") : selectRow(1)),
   k: () => (state.view === "d" ? follow("prev") : selectRow(-1)),
   t: () => strongToken(0),
+  ...Object.fromEntries(
+    Array.from({ length: 6 }, (_, n) => [n, () => {
+      const row = all("section.on tr[data-open]")[cursor];
+      if (state.view === "d" || row) labelAt(state.view === "d" ? location.hash : row.dataset.open, n);
+    }]),
+  ),
   "[": () => strongToken(-1),
   "]": () => strongToken(1),
   r: () => put({ rank: state.rank === "norm" ? "dot" : "norm" }),
@@ -237,6 +246,7 @@ export async function start() {
   await open();
   frame();
   $("bar").hidden = false;
+  $("bar").open = !matchMedia("(max-width: 40rem)").matches; // one tap away on a phone
   document.body.dataset.ready = "1";
   addEventListener("hashchange", render);
   render();

@@ -1,7 +1,7 @@
 // Tables: sorted by buttons in their headers, paged, saved as CSV.
 
 import { document } from "./browser.js";
-import { button, el, muted, name, scroll, show, sign, unspoken } from "./elements.js";
+import { button, el, muted, name, scroll, show, sign, toggle, unspoken } from "./elements.js";
 import { documentLink } from "./queries.js";
 import { csvText, sorted } from "./rows.js";
 import { meta, put, state } from "./state.js";
@@ -10,6 +10,7 @@ import { column, count, many, plain } from "./words.js";
 const PAGE = 200;
 
 // A column: `key` names it in CSV and in the address, `value` sorts it, `draw` shows it; without either it is only saved.
+// One that is `extra` is drawn where all numbers were asked for (`cols=all`), or where it sorts the table.
 export const numeric = (key, title, unit, value, more) => ({ key, title, unit, value, number: true, ...more });
 export const ranked = (key, title, unit, value, more) =>
   numeric(key, title, unit, value, { draw: (row) => (value(row) == null ? "–" : count(value(row))), ...more });
@@ -41,7 +42,8 @@ export function sortable({ rows, columns, what, caption, prefix = "", first = ""
   const key = prefix + "sort", asked = state.get(key) || first, down = asked.startsWith("-");
   const by = columns.find((c) => c.key === asked.replace(/^-/, ""));
   const list = by ? sorted(rows, by.value, down) : rows;
-  const drawn = columns.filter((c) => c.draw || c.number);
+  const whole = state.get("cols") === "all", spare = columns.some((c) => c.extra);
+  const drawn = columns.filter((c) => (c.draw || c.number) && (!c.extra || whole || c === by));
   const texts = new Map(
     drawn.filter((c) => !c.draw).map((c) => [c, column(list.map((row) => Number(c.value(row) ?? NaN)))]),
   );
@@ -59,9 +61,13 @@ export function sortable({ rows, columns, what, caption, prefix = "", first = ""
   const cell = (c, row, n) =>
     el(
       "td",
-      { class: c.number ? "number " + (c.faint && c.faint(row) ? "out" : "") : c.cls },
+      {
+        class: c.number ? "number " + (c.faint && c.faint(row) ? "out" : "") : c.cls,
+        "data-title": c.number && cards ? [c.title, c.unit].filter(Boolean).join(" ") : null,
+      },
       c.draw ? c.draw(row) : texts.get(c)[n],
     );
+  const cards = columns.some((c) => c.cls === "snippet");
   const body = el("tbody"), more = button("", () => fill(body.children.length + PAGE));
   const fill = (to) => {
     const from = body.children.length;
@@ -81,26 +87,43 @@ export function sortable({ rows, columns, what, caption, prefix = "", first = ""
       "p.tools",
       null,
       muted(said || many(list.length, "row")),
+      spare && toggle("All numbers", whole, { cols: whole ? null : "all" }),
       button("CSV", () => csv(what, columns, list), { "data-csv": what }),
     ),
-    scroll(caption, el("table.documents", null, el("thead", null, el("tr", null, drawn.map(head))), body)),
+    scroll(
+      caption,
+      el("table.documents" + (cards ? ".cards" : ""), null, el("thead", null, el("tr", null, drawn.map(head))), body),
+    ),
     more,
   );
 }
 
-// Columns of documents; `doc` gives the number of a row's document.
-export const documentColumns = (doc, i) =>
+// A passage: plain and marked pieces in turn.
+export const marked = (pieces) => pieces.map((piece, n) => (n % 2 ? el("mark", null, show(piece)) : show(piece)));
+const HOW = { tokens: "by tokens", words: "by words", beginning: "beginning", found: "" };
+
+// Columns of documents; `doc` gives the number of a row's document, `passages` what each shows for the query.
+export const documentColumns = (doc, i, passages, unit = "strongest, or nearest to the completion") =>
   [
     worded("source", "source", (row) => meta.docs.source[doc(row)], { cls: "source" }),
     worded("document", "document", (row) => meta.docs.id[doc(row)], {
       draw: (row) => documentLink(doc(row), i),
       cls: "id",
     }),
-    meta.texts !== "none" &&
-    worded("text", "text", (row) => meta.docs.snippet[doc(row)], {
-      unit: "beginning",
-      draw: (row) => el("span", { dir: "auto" }, show(meta.docs.snippet[doc(row)])),
-      cls: "snippet",
-      plain: true,
-    }),
+    meta.texts !== "none" && (passages
+      ? worded("passage", "passage", (row) => passages[doc(row)].slice(1).join(""), {
+        unit,
+        draw: (row) => {
+          const [how, ...pieces] = passages[doc(row)];
+          return [el("span", { dir: "auto" }, marked(pieces)), el("span.how", null, HOW[how])];
+        },
+        cls: "snippet",
+        plain: true,
+      })
+      : worded("text", "text", (row) => meta.docs.snippet[doc(row)], {
+        unit: "beginning",
+        draw: (row) => el("span", { dir: "auto" }, show(meta.docs.snippet[doc(row)])),
+        cls: "snippet",
+        plain: true,
+      })),
   ].filter(Boolean);

@@ -23,6 +23,9 @@ export function pieces(text, lines) {
 export const clip = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
 export const plain = (text) => pieces(text).map(([hidden, piece]) => (hidden ? `⟨${piece}⟩` : piece)).join("");
 
+// A token with its blanks and line breaks to be seen.
+export const blanks = (text) => text.replace(/ /g, "␣").replace(/\r?\n/g, "↵").replace(/\t/g, "⇥");
+
 export const minus = (text) => text.replace(/-/g, "−");
 export const count = (n) => minus(Math.round(n).toLocaleString("en-US"));
 export const many = (n, one) => `${count(n)} ${n === 1 ? one : one.replace(/y$/, "ie") + "s"}`;
