@@ -33,7 +33,7 @@ from influence.store.formats.validation import CONVERGED, EXACT, LEARNED, SOLVED
 from influence.store.scores import Scores
 from influence.validation.lds import spearman
 from influence.validation.settings import CheckConfig
-from influence.validation.tables import FAILS, HOLDS
+from influence.validation.tables import FAILS, HOLDS, UNCHECKED
 
 Array = npt.NDArray[np.float64]
 
@@ -245,7 +245,7 @@ def _verdicts(made: dict[str, pd.DataFrame], sample: _Sample, config: CheckConfi
     solved, converged, learned = made["solved"], made["converged"], made["learned"]
     documents, queries = len(sample.columns), len(sample.queries)
     about = f"{queries} queries and {documents} documents"
-    worst = float(solved["residual"].max())
+    worst, reached = float(solved["residual"].max()), 1.01 * config.residual  # rounding of the last step
     rows = [
         (
             CONVERGED,
@@ -259,11 +259,7 @@ def _verdicts(made: dict[str, pd.DataFrame], sample: _Sample, config: CheckConfi
             f"R with conjugate gradients on the exact Gauss–Newton matrix of these documents {solved['r'].mean():.2f} "
             f"(mean; least {solved['r'].min():.2f}), over {about}; residual at most {worst:.2g} after at most "
             f"{solved['steps'].max()} steps"
-            + (
-                f", more than the {config.residual:g} that was asked for"
-                if worst > config.residual * 1.01
-                else ""
-            ),
+            + (f", more than the {config.residual:g} that was asked for" if worst > reached else ""),
         ),
         (
             LEARNED,
@@ -273,7 +269,9 @@ def _verdicts(made: dict[str, pd.DataFrame], sample: _Sample, config: CheckConfi
             f"{learned['gradient'].mean():.2f}",
         ),
     ]
+    states = {name: HOLDS if value >= AGREES[name] else FAILS for name, value, _ in rows}
+    if worst > reached:
+        states[SOLVED] = UNCHECKED
     return pd.DataFrame(
-        [(name, HOLDS if value >= AGREES[name] else FAILS, why) for name, value, why in rows],
-        columns=["check", "state", "why"],
+        [(name, states[name], why) for name, _, why in rows], columns=["check", "state", "why"]
     )

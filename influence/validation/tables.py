@@ -24,7 +24,7 @@ from influence.validation.methods import BM25, CHANCE, PRESENCE, RowOf, gold_mat
 from influence.validation.retraining import RANDOM
 
 #: What a check says of itself.
-HOLDS, FAILS = "holds", "does not hold"
+HOLDS, FAILS, UNCHECKED = "holds", "does not hold", "not checked"
 
 
 def lds_rows(
