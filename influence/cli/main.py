@@ -111,7 +111,7 @@ def cli(context: click.Context, quiet: bool) -> None:
     influence fit-hessian && influence score --queries slopes && influence report
 
     They take the ready model and corpus; --model and --corpus name your own.
-    Positive: the document is predicted to RAISE log p(completion | prompt).
+    A positive score predicts that the document RAISES log p(completion | prompt).
     """
     show_messages(quiet)
     if context.invoked_subcommand not in ("fit-hessian", "score", "index"):

@@ -143,10 +143,14 @@ def source_bars(table: pd.DataFrame, by: Reading) -> Figure:
         for name in names
         for row in own[own["source"] == name].to_dict("records")
     )
+    queries = ", ".join(
+        f"{plain(str(label), 40)} {n}" for label, n in own.groupby("label", sort=False)["n"].first().items()
+    )
     caption = (
         f"Share of each source among the top {count(k)} by {by.replace('_', ' ')}, over its share of the corpus: right "
         "of 1 it is more than its share. Bars of one scale, the widest first; a bar whose thin line crosses 1 shows no "
-        f"difference. Zeros end at the left edge. {len(names)} of {count(len(order))} sources."
+        f"difference. Zeros end at the left edge. {len(names)} of {count(len(order))} sources. "
+        f"Queries: n = {queries}."
     )
     panel = Panel("All sources on one scale", drawing.inline("Multipliers of the sources", f"{words}.", gids))
     columns = ["label", "source", "k", "multiplier", "low", "high", "corpus_share", "n"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from browser_reports import Made
+from browser_reports import Made, ordinary
 
 #: Texts of the charts in view that the picture cuts.
 CUT = """() => [...document.querySelectorAll("section.on svg[role=img] text")].filter((text) => {
@@ -51,8 +52,8 @@ def test_choices_of_a_figure_are_in_the_address(visit: Any, small: Made) -> None
     assert "c-cumulative" not in page.evaluate("location.hash")
 
 
-def test_a_card_opens_the_figure_it_speaks_of(visit: Any, small: Made) -> None:
-    page = visit(small.page)
+def test_a_card_opens_the_figure_it_speaks_of(visit: Any, tmp_path: Path) -> None:
+    page = visit(ordinary(tmp_path, 10, 120).page)  # with fewer documents the card says: too few
     card = page.locator(".findings a", has_text="How concentrated is influence?")
     assert re.search(r"hold \d+ % \(reasoning, n = 4\)", card.inner_text())
     assert card.locator(".key").inner_text().split() == ["reasoning", "factual", "control"]

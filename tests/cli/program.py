@@ -112,6 +112,7 @@ def serve() -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test suite in the background has it ignored
     influence.engine.score.BLOCK_TOKENS = BLOCK_TOKENS
+    influence.engine.loops._BATCHES_A_LOOK = 0.3  # type: ignore[assignment]  # of batches of 1,024 tokens
     influence.engine.index.build.BLOCK_TOKENS = BLOCK_TOKENS
     influence.engine.complete._BATCH = 8
     influence.engine.loops.SECONDS_BETWEEN_SAVES = influence.engine.query.SECONDS_BETWEEN_SAVES = -1.0

@@ -153,7 +153,7 @@ def test_help_is_quick() -> None:
     assert shown.returncode == 0
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
     text = " ".join(shown.stdout.split())
-    assert "positive when adding the document is predicted to RAISE log p(completion | prompt)" in text
+    assert "A positive score predicts that the document RAISES log p(completion | prompt)." in text
     for command in COMMANDS:
         assert command in shown.stdout
 
@@ -336,7 +336,7 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize(("stage", "step"), [("fit", 80), ("score", 8)])
+@pytest.mark.parametrize(("stage", "step"), [("fit", 40), ("score", 8)])
 def test_a_full_disk_is_said_and_survived(
     program: Server, inputs: Inputs, done: Done, small_disk: SmallDisk, stage: str, step: int
 ) -> None:

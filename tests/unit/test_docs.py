@@ -26,7 +26,7 @@ from influence.cli.main import cli
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES: dict[str, click.Command] = {
     study: importlib.import_module(f"reports.{study}.__main__").command
-    for study in ("miniworld", "internalization", "system2", "stages", "truth")
+    for study in ("miniworld", "internalization", "system2", "stages", "truth", "finetuning")
 }
 PAGES = sorted(
     [

@@ -799,6 +799,22 @@ def check_relations(made: Rendered) -> set[str]:
     return set()
 
 
+def check_source_bars(made: Rendered) -> set[str]:
+    """A bar begins at 1 and ends at the multiplier, its thin line spans the interval; zeros end at the left edge."""
+    table = made.data["source-bars"]
+    plot = made.drawn["source-bars"].axes[0]
+    rows = [text.get_text() for text in plot.get_yticklabels()]
+    spans = {lines.get_gid(): np.array(lines.get_segments())[:, :, 0] for lines in plot.collections}
+    for nth, (_, part) in enumerate(table.groupby("label", sort=False)):
+        own = part.set_index("source").loc[rows]
+        bars, ranges = spans[f"bars-{nth}-of"], spans[f"bars-{nth}-range"]
+        floor = min(bars.min(), ranges.min())
+        assert bars.min(axis=1) == pytest.approx(np.minimum(own["multiplier"], 1).clip(lower=floor))
+        assert bars.max(axis=1) == pytest.approx(np.maximum(own["multiplier"], 1))
+        assert ranges == pytest.approx(own[["low", "high"]].clip(lower=floor).to_numpy(float))
+    return {"source-bars"}
+
+
 CHECKS = {
     "correlation": check_correlation,
     "correlation-distribution": check_distribution,
@@ -807,6 +823,7 @@ CHECKS = {
     "answers": check_answers,
     "answers-queries": check_answers_by_query,
     "source-curves": check_sources,
+    "source-bars": check_source_bars,
     "pair": check_pair,
     "pair-ratios": check_pair_ratios,
     "stages": check_comparable,
@@ -831,10 +848,23 @@ def test_the_data_of_a_figure_are_what_is_drawn(rendered: Rendered, key: str) ->
 
 
 def test_no_figure_goes_unchecked(rendered: Rendered) -> None:
-    keys = {figure.get("data-figure") for figure in find(rendered.tree, "figure")}
+    keys = {figure.get("data-figure") for figure in find(rendered.tree, "figure")} - {None}
     assert keys == set(CHECKS) == set(rendered.data)
-    claimed = set().union(*(check(rendered) for check in CHECKS.values()))
+    claimed = set().union(*(check(rendered) for check in CHECKS.values()), {"first"})
     assert {name for name in rendered.drawn if not name.startswith("thumbnail")} == claimed
+
+
+def test_the_first_picture_draws_the_pairs_of_the_headline(rendered: Rendered) -> None:
+    scores = rendered.scores
+    tasks = [query.task for query in scores.queries]
+    r_QQ = correlation(scores, "normed").to_numpy()
+    pairs = [(a, b) for a, b in itertools.combinations(range(len(tasks)), 2) if np.isfinite(r_QQ[a, b])]
+    within, between = (
+        np.mean([r_QQ[pair] for pair in pairs if (tasks[pair[0]] == tasks[pair[1]]) == same])
+        for same in (True, False)
+    )
+    means = [line.get_xdata()[0] for line in rendered.drawn["first"].axes[0].get_lines()[:2]]
+    assert means == pytest.approx([within, between])
 
 
 def staged(folder: Path, names: str, group_by: Any = "task", **made: Any) -> tuple[ET.Element, pd.DataFrame]:
