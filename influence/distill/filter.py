@@ -12,7 +12,7 @@ from typing import get_args
 import msgspec
 
 from influence.data.tasks.declared import final_text
-from influence.data.tasks.extract import Kind
+from influence.data.tasks.extract import Kind, written
 from influence.data.tasks.task import is_right
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.sample import PROMPTS
@@ -221,11 +221,6 @@ def _decide(
             return pick.reason, pick.place
         case "none":
             return ("no answer", None) if answers[0] is None else ("first sample", 0)
-
-
-def written(kind: Kind, answer: str | None) -> str | None:
-    """An answer that was read as a model is to write it."""
-    return f"[[{answer}]]" if kind == "verdict" and answer is not None else answer
 
 
 def _check(filter_: Filter, sampled_for: Filter, minimum_share: float) -> None:

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from influence.data.tasks.declared import without_thoughts
-from influence.data.tasks.extract import Kind
+from influence.data.tasks.extract import Kind, written
 from influence.data.tasks.task import Example, gold_of
-from influence.distill.filter import written
 from influence.distill.prompt_texts import Prompts, direct_prompt
 from influence.distill.traces import Run, Trace, read_traces
 from influence.errors import InputError, StoreError

@@ -120,3 +120,8 @@ def _joined(text: str) -> str | None:
     if _SPELLED.fullmatch(text):
         return "".join(re.findall(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])", text)).lower()
     return None
+
+
+def written(kind: Kind, answer: str | None) -> str | None:
+    """Return an answer as a model is to write it."""
+    return f"[[{answer}]]" if kind == "verdict" and answer is not None else answer
