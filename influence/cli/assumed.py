@@ -87,15 +87,20 @@ def _assume(
         places["hessian"] = str(folder)
     assumed = {option: places[option] for option in missing}
     if assumed and is_first_process():
-        full = {option: assumed.get(option, values[option]) for option in needed}
-        words = [word for option, value in full.items() for word in (f"--{option}", str(value))]
-        others = [param for param in ctx.command.params if param.name not in full and _was_given(ctx, param)]
-        words += [word for param in others for word in _typed(param, values[param.name or ""])]
-        click.echo(f"Assumed: {shlex.join([*ctx.command_path.split(), *words])}", err=values["as_json"])
+        click.echo(f"Assumed: {_in_full(ctx, needed, assumed)}", err=values["as_json"])
         if "hessian" in missing:
             found = f"The Hessian in {folder} is finished." if finished else "Its Hessian is fitted first."
             click.echo(found, err=values["as_json"])
     return assumed
+
+
+def _in_full(ctx: click.Context, needed: tuple[str, ...], assumed: dict[str, Any]) -> str:
+    """The command with what was assumed, as it can be typed."""
+    full = {option: assumed.get(option, ctx.params[option]) for option in needed}
+    words = [word for option, value in full.items() for word in (f"--{option}", str(value))]
+    others = [param for param in ctx.command.params if param.name not in full and _was_given(ctx, param)]
+    words += [word for param in others for word in _typed(param, ctx.params[param.name or ""])]
+    return shlex.join([*ctx.command_path.split(), *words])
 
 
 def _differences(ctx: click.Context) -> str:

@@ -110,56 +110,60 @@ def encode_documents(
     first = None if windows else max_length + 1  # one more, by which it is known that there are more
     for batch in _batches(documents):
         for document, whole in zip(batch, _encoded(tokenizer, batch, first), strict=True):
-            text, prefix, ids, ends = (
-                whole.tokens.text,
-                whole.tokens.prefix,
-                whole.tokens.ids,
-                whole.tokens.ends,
-            )
-            room = max_length - len(prefix)
-            if len(prefix) + len(ids) < 2:
-                report.empty += 1
-                continue
-            starts = range(0, len(ids), room) if windows else range(1)
-            if len(ids) > room and not windows:
-                report.truncated += 1
-            for number, start in enumerate(starts):
-                part = ids[start : start + room]
-                if len(prefix) + len(part) < 2:  # a last window of one token
-                    continue
-                mask = None
-                if whole.counts is not None:
-                    mask = (*(False for _ in prefix), *whole.counts[start : start + room])
-                    if not any(mask[1:]):
-                        report.without_loss += 1
-                        continue
-                begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
-                piece = document
-                if document.example is not None:
-                    piece = replace(document, text=text, example=None, loss_mask=mask)
-                    report.examples += 1
-                    report.counted += len(prefix) + len(part) - 1 if mask is None else sum(mask[1:])
-                if windows and (len(ids) > room or _LIKE_A_WINDOW.search(document.id)):
-                    piece = replace(piece, id=f"{document.id}#{number}")
-                if len(ids) > room:
-                    piece = replace(piece, text=text[begin:end])
-                    report.windows += windows
+            for piece, ids in _pieces(document, whole, max_length, windows, report):
                 report.end_left_off += bool(suffix) and document.example is None
                 report.documents += 1
-                report.tokens += len(prefix) + len(part)
-                report.beyond_context += (
-                    trained_context is not None and len(prefix) + len(part) > trained_context
-                )
-                yield piece, prefix + part
-    if report.documents == 0 and not may_be_empty:
-        left_out = [f"{report.empty} empty documents"] if report.empty else []
-        if report.without_loss:
-            left_out.append(f"{report.without_loss} without a token whose loss counts")
-        raise InputError(
-            "The corpus holds no text." if not report.without_loss else "The corpus holds nothing to learn.",
-            have=", ".join(left_out) or "0 empty documents",
-            fix="Raise --max-length if the answers come late." if report.without_loss else None,
-        )
+                report.tokens += len(ids)
+                report.beyond_context += trained_context is not None and len(ids) > trained_context
+                yield piece, ids
+    if not report.documents and not may_be_empty:
+        raise _nothing_to_read(report)
+
+
+def _pieces(
+    document: Document, whole: _Encoded, max_length: int, windows: bool, report: TokenReport
+) -> Iterator[tuple[Document, list[int]]]:
+    """The windows of a document, or its beginning, each with its tokens; none where nothing is to be predicted."""
+    text, prefix, ids, ends = whole.tokens.text, whole.tokens.prefix, whole.tokens.ids, whole.tokens.ends
+    room = max_length - len(prefix)
+    if len(prefix) + len(ids) < 2:
+        report.empty += 1
+        return
+    is_cut = len(ids) > room
+    report.truncated += is_cut and not windows
+    for number, start in enumerate(range(0, len(ids), room) if windows else range(1)):
+        part = ids[start : start + room]
+        if len(prefix) + len(part) < 2:  # a last window of one token
+            continue
+        mask = None
+        if whole.counts is not None:
+            mask = (*(False for _ in prefix), *whole.counts[start : start + room])
+            if not any(mask[1:]):
+                report.without_loss += 1
+                continue
+        piece = document
+        if document.example is not None:
+            piece = replace(document, text=text, example=None, loss_mask=mask)
+            report.examples += 1
+            report.counted += len(prefix) + len(part) - 1 if mask is None else sum(mask[1:])
+        if windows and (is_cut or _LIKE_A_WINDOW.search(document.id)):
+            piece = replace(piece, id=f"{document.id}#{number}")
+        if is_cut:
+            begin, end = (ends[start - 1] if start else 0), ends[start + len(part) - 1]
+            piece = replace(piece, text=text[begin:end])
+            report.windows += windows
+        yield piece, prefix + part
+
+
+def _nothing_to_read(report: TokenReport) -> InputError:
+    left_out = [f"{report.empty} empty documents"] if report.empty else []
+    if report.without_loss:
+        left_out.append(f"{report.without_loss} without a token whose loss counts")
+    return InputError(
+        "The corpus holds nothing to learn." if report.without_loss else "The corpus holds no text.",
+        have=", ".join(left_out) or "0 empty documents",
+        fix="Raise --max-length if the answers come late." if report.without_loss else None,
+    )
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

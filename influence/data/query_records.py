@@ -69,19 +69,8 @@ def to_query(record: dict[str, Any], where: str, completed: bool, default_id: st
     """Return the query of a record; InputError, with the place, where it is none."""
     _check_names(record, _FIELDS, where, "field")
     record = _without_nulls(record)
-    messages: tuple[dict[str, Any], ...] = ()
+    record, messages = _measured(record, where, completed)
     whole = "text" in record
-    if "messages" in record or whole:
-        form = "messages" if "messages" in record else "text"
-        both = [name for name in ("prompt", "completion", "text") if name in record and name != form]
-        if both:
-            raise InputError(f"{where}: {form} and {both[0]} do not go together.", fix="Keep one of them.")
-    if "messages" in record:
-        messages, completion = _chat(record["messages"], where, completed)
-        says = [message["content"] for message in messages if isinstance(message.get("content"), str)]
-        record = {**record, "prompt": "\n".join(says), "completion": completion}
-    elif whole:
-        record = {**record, "prompt": "", "completion": record["text"]}
     record = {"id": default_id, "task": _TASK, "group": _GROUP, **record}
     if not completed:
         record = {"completion": "", **record}
@@ -112,6 +101,23 @@ def to_query(record: dict[str, Any], where: str, completed: bool, default_id: st
         contrast=_text(record.get("contrast", ""), "contrast", where),
         messages=messages,
     )
+
+
+def _measured(
+    record: dict[str, Any], where: str, completed: bool
+) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The record with prompt and completion, whichever form it has, and the messages of the prompt."""
+    form = next((name for name in ("messages", "text") if name in record), None)
+    if form is None:
+        return record, ()
+    both = [name for name in ("prompt", "completion", "text") if name in record and name != form]
+    if both:
+        raise InputError(f"{where}: {form} and {both[0]} do not go together.", fix="Keep one of them.")
+    if form == "text":
+        return {**record, "prompt": "", "completion": record["text"]}, ()
+    messages, completion = _chat(record["messages"], where, completed)
+    says = [message["content"] for message in messages if isinstance(message.get("content"), str)]
+    return {**record, "prompt": "\n".join(says), "completion": completion}, messages
 
 
 def _without_nulls(record: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_a_misspelt_setting_names_the_nearest(config: type[Any]) -> None:
 def test_a_setting_that_is_like_none_lists_them_all() -> None:
     with pytest.raises(InputError, match=r"no setting 'quux' in run\.toml") as caught:
         from_mapping(ScoreConfig, {"quux": 1}, "run.toml")
-    assert caught.value.fix == "Use one of damping, max_length, windows, query_error."
+    assert caught.value.fix == "Use one of damping, max_length, windows, query_error, self_influence."
     with pytest.raises(InputError, match="no setting 'dampin'"):
         replace(ScoreConfig(), dampin=0.2)  # type: ignore[call-arg]
 
