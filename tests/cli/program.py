@@ -111,6 +111,7 @@ def serve() -> None:
     import influence.engine.score
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test suite in the background has it ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and one under nohup this
     influence.engine.score.BLOCK_TOKENS = BLOCK_TOKENS
     influence.engine.loops._BATCHES_A_LOOK = 0.3  # type: ignore[assignment]  # of batches of 1,024 tokens
     influence.engine.index.build.BLOCK_TOKENS = BLOCK_TOKENS

@@ -24,6 +24,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stopping]:
     """The state of a process that got no signal, and handlers that end with the test."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setattr(stopping, "number", None)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test suite under nohup has it ignored
     yield stopping
     for number, handler in handlers.items():
         signal.signal(number, handler)
