@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import click
 from influence.errors import InputError
 
 Command = Callable[..., Any]
+#: How long a process that does not print its error waits for the one that does.
+_SECONDS_TO_SPEAK = 1.0
 
 
 def shared_by_processes(command: Command) -> Command:
@@ -72,6 +75,7 @@ def one_voice() -> Iterator[None]:
         raise
     except BaseException:
         if not _speaks():
+            time.sleep(_SECONDS_TO_SPEAK)  # torchrun ends all once one has ended, also who is about to print
             os._exit(1)
         raise
 

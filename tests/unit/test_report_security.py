@@ -193,7 +193,7 @@ def test_the_environment_escapes_and_refuses_what_is_not_defined(
     found = dict(trusted_values(values, ""))
     places = set(found)
     whole = {".style", ".script", ".blocks", ".views.correlation.figure"}
-    drawn = r"(\.\w+|\[\])+(\.panels\[\]\.svg|\.thumbnail)"
+    drawn = r"(\.\w+|\[\])+(\.panels\[\]\.svg|\.thumbnail|\.picture)"
     panels = {place for place in places - whole if re.fullmatch(drawn, place)}
     assert places == whole | panels
     assert panels
