@@ -116,14 +116,14 @@ def test_2_ready(browser: Any, heavy: Made) -> None:
 
 #: To the next query by its key, until it is laid out.
 NEXT_QUERY = """async id => {
-  const shown = () => document.querySelector('#app h2 code').textContent === id;
-  const end = performance.now() + 3000;
-  document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'n', bubbles: true}));
-  while (!shown()) { // its texts are unpacked meanwhile
-    if (performance.now() > end) throw Error('not shown: ' + id);
-    await new Promise(done => setTimeout(done)) }
-  document.body.offsetHeight;
-  if (document.querySelectorAll('#app .documents tbody tr').length < 50) throw Error('no table') }"""
+  const app = document.getElementById('app');
+  const shown = () => app.querySelector('h2 code')?.textContent === id
+    && app.querySelectorAll('.documents tbody tr').length >= 50; // its texts are unpacked before it is drawn
+  const drawn = new Promise((done, late) => { setTimeout(() => late(Error('not shown: ' + id)), 3000);
+    new MutationObserver((_, observer) => { if (shown()) { observer.disconnect(); done() } })
+      .observe(app, {childList: true, subtree: true}) });
+  document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'n', bubbles: true})); await drawn;
+  document.body.offsetHeight }"""
 #: What the browser alone takes for the same elements: copied, taken away and laid out anew.
 SAME_ELEMENTS = """() => { const app = document.getElementById('app'), copy = app.cloneNode(true);
   app.replaceChildren(); document.body.offsetHeight;
@@ -152,7 +152,7 @@ def test_2_elements_memory_and_the_next_query(visit: Any, heavy: Made) -> None:
         page.evaluate(SAME_ELEMENTS)
         steps.append(between - before)
         layouts.append(cpu_seconds(protocol) - between)
-    assert 0 < min(steps) < 0.1
+    assert 0 < min(steps) < 0.15  # 0.075 to 0.08 on an idle core; marked passages are among it
     assert sum(steps) < 2 * sum(layouts)  # a busy machine slows both
     for view in every_view(page, heavy):
         go(page, view)
