@@ -129,7 +129,9 @@ def run_missing(
         number: plan[number][_stored_rows(part(number), plan[number])[0] :]
         for number in itertools.chain(*shares)
     }
-    passes = [sum(len(group) for number in share for group in groups(left[number])) for share in shares]
+    # before the run, which removes the parts; and only where it is wanted: all batches of the corpus are cut for it
+    counted = shares if world.fsdp else []
+    passes = [sum(len(group) for number in share for group in groups(left[number])) for share in counted]
 
     def run_block(at: int, tick: Callable[[int], Any]) -> None:
         number = own[at]
