@@ -6,8 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from raw_server import LocalServer
 
 #: From the body of a request to its reply.
 Answer = Callable[[dict[str, Any]], str]
@@ -29,7 +31,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-class OpenAIServer:
+class OpenAIServer(LocalServer):
     """Serves `answer` as the model `tiny`.
 
     `fault(number)` names what goes wrong with the n-th request, from 0; `fault_of(body)` what does with its body.
@@ -108,15 +110,7 @@ class OpenAIServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.handle_error = lambda *arguments: None  # type: ignore[method-assign]
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        """No more requests."""
-        self._http.shutdown()
-        self._http.server_close()
+        self.listen(Handler)
 
 
 def prompt_of(body: dict[str, Any]) -> str:

@@ -19,7 +19,25 @@ GOOD = json.dumps(
 ).encode()
 
 
-class Server:
+class LocalServer:
+    """A server on a free port of this machine, with a thread for each request."""
+
+    url: str
+
+    def listen(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Begin to answer."""
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.handle_error = lambda *arguments: None  # type: ignore[method-assign]
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """No more requests."""
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class Server(LocalServer):
     """Answers every request by `respond`, and keeps the headers that came."""
 
     def __init__(self, respond: Respond) -> None:
@@ -36,15 +54,7 @@ class Server:
 
             do_GET = do_POST
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.handle_error = lambda *arguments: None  # type: ignore[method-assign]
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        """No more requests."""
-        self._http.shutdown()
-        self._http.server_close()
+        self.listen(Handler)
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, body: bytes = GOOD, **headers: str) -> None:
